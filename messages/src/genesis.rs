@@ -1,0 +1,386 @@
+//! The genesis: what all nodes of a chain agree on beforehand (architecture.md section 7).
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::codec::{Layout, Writer};
+use crate::crypto::{Digest, KeyPair, PublicKey, sha256};
+use crate::ids::{ChainId, EventId, NodeName, RulesVersion, Timestamp};
+use crate::limits;
+use crate::validators::{Validator, ValidatorSet, ValidatorSetError};
+
+/// A validator as the genesis file lists it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GenesisValidator {
+    /// Its name.
+    pub name: NodeName,
+    /// Its public key, in hexadecimal.
+    pub public_key: PublicKey,
+    /// Its voting power, 1 if not given.
+    #[serde(default = "one")]
+    pub power: u32,
+    /// Where to reach it: multiaddresses. Not part of the hash, because machines move.
+    #[serde(default)]
+    pub addresses: Vec<String>,
+}
+
+fn one() -> u32 {
+    1
+}
+
+/// What an event starts with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EventPolicy {
+    /// Its name.
+    pub id: EventId,
+    /// Validating an unknown ticket issues it first.
+    #[serde(default)]
+    pub auto_issue: bool,
+}
+
+/// The parameters of the protocol. All times in milliseconds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ConsensusParameters {
+    /// How long a replica waits for a commit before it wishes for another leader.
+    pub view_timeout_ms: u64,
+    /// The bound to which that time doubles.
+    pub view_timeout_cap_ms: u64,
+    /// How many blocks may be in flight past the last committed one.
+    pub pipeline: u64,
+    /// Every how many heights there is a checkpoint.
+    pub checkpoint_interval: u64,
+    /// How far above the stable checkpoint a block may be.
+    pub log_window: u64,
+    /// After how many heights a view ends by itself; 0 is never.
+    pub rotation_interval: u64,
+    /// After what time with work a view ends by itself.
+    pub rotation_time_ms: u64,
+    /// How far ahead of or behind a voter's clock a fresh block's time may be.
+    pub max_clock_drift_ms: u64,
+    /// For how many heights blocks and certificates are kept.
+    pub retain_blocks: u64,
+    /// For how long an idempotency key is remembered, and so at most how long an operation may wait.
+    pub key_retention_ms: u64,
+}
+
+impl Default for ConsensusParameters {
+    fn default() -> Self {
+        Self {
+            view_timeout_ms: 1_000,
+            view_timeout_cap_ms: 32_000,
+            pipeline: 4,
+            checkpoint_interval: 256,
+            log_window: 1_024,
+            rotation_interval: 1_000,
+            rotation_time_ms: 60_000,
+            max_clock_drift_ms: 500,
+            retain_blocks: 10_000,
+            key_retention_ms: 24 * 3_600 * 1_000,
+        }
+    }
+}
+
+/// The content of `genesis.json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GenesisFile {
+    /// The chain's name.
+    pub chain_id: ChainId,
+    /// When the chain begins, in microseconds since the Unix epoch: the agreed time of height 0.
+    pub time: Timestamp,
+    /// The version of the ledger's rules.
+    #[serde(default = "first_rules")]
+    pub rules_version: RulesVersion,
+    /// The validators, in their order.
+    pub validators: Vec<GenesisValidator>,
+    /// The protocol's parameters.
+    #[serde(default)]
+    pub consensus: ConsensusParameters,
+    /// The events that exist from the start; `default` always does.
+    #[serde(default)]
+    pub events: Vec<EventPolicy>,
+    /// Whether anybody may seed the 500 test tickets: development only.
+    #[serde(default)]
+    pub allow_seed: bool,
+}
+
+fn first_rules() -> RulesVersion {
+    RULES_VERSION
+}
+
+/// The rules that this program knows.
+pub const RULES_VERSION: RulesVersion = RulesVersion(1);
+
+/// Why a genesis is refused: each fault with its own message.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum GenesisError {
+    /// Not JSON, or not of this shape.
+    #[error("the genesis cannot be read: {0}")]
+    Syntax(String),
+    /// The validators do not make a set.
+    #[error("the genesis is refused: {0}")]
+    Validators(#[from] ValidatorSetError),
+    /// A public key is no point of the curve, or of small order.
+    #[error("the public key of {0} is not a usable Ed25519 key")]
+    BadKey(NodeName),
+    /// A name of the rules this program does not know.
+    #[error("the genesis asks for rules version {0}, this program knows {RULES_VERSION}")]
+    UnknownRules(RulesVersion),
+    /// A parameter is out of its bounds.
+    #[error("consensus.{name} is {found}, it must be {allowed}")]
+    Parameter {
+        /// The parameter's name.
+        name: &'static str,
+        /// Its value.
+        found: u64,
+        /// What is allowed, in words.
+        allowed: &'static str,
+    },
+    /// `log_window` is too small for the checkpoints.
+    #[error("consensus.log_window is {found}, it must be at least 2 * checkpoint_interval + pipeline = {least}")]
+    WindowTooSmall {
+        /// The window.
+        found: u64,
+        /// The least window.
+        least: u64,
+    },
+    /// The largest possible view change does not fit into a frame.
+    #[error(
+        "with {validators} validators and log_window {window} a view change may have {bytes} bytes, above the frame \
+             limit of {}: lower log_window",
+        limits::CONSENSUS_FRAME_BYTES_MAX
+    )]
+    ViewChangeTooLarge {
+        /// How many validators there are.
+        validators: usize,
+        /// The window.
+        window: u64,
+        /// The size in bytes.
+        bytes: u64,
+    },
+    /// An event is listed twice.
+    #[error("the event {0} is listed twice")]
+    SameEvent(EventId),
+    /// Too many events.
+    #[error("the genesis lists {0} events, at most {max} are allowed", max = limits::GENESIS_EVENTS_MAX)]
+    TooManyEvents(usize),
+    /// Too many addresses for a validator.
+    #[error("the validator {0} has more than {max} addresses", max = limits::VALIDATOR_ADDRESSES_MAX)]
+    TooManyAddresses(NodeName),
+    /// The time is 0 or absurd.
+    #[error("the genesis time is {0} microseconds: it must be after 2020 and before 2100")]
+    Time(Timestamp),
+}
+
+/// A checked genesis with its hash and validator set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Genesis {
+    file: GenesisFile,
+    validators: ValidatorSet,
+    hash: Digest,
+}
+
+const YEAR_2020: Timestamp = Timestamp(1_577_836_800_000_000);
+const YEAR_2100: Timestamp = Timestamp(4_102_444_800_000_000);
+
+impl Genesis {
+    /// Checks and takes a genesis.
+    ///
+    /// # Errors
+    /// With the first fault found, each with a message of its own.
+    pub fn new(mut file: GenesisFile) -> Result<Self, GenesisError> {
+        if file.rules_version != RULES_VERSION {
+            return Err(GenesisError::UnknownRules(file.rules_version));
+        }
+        if file.time < YEAR_2020 || file.time > YEAR_2100 {
+            return Err(GenesisError::Time(file.time));
+        }
+        let validators = check_validators(&file.validators)?;
+        check_parameters(&file.consensus, validators.len())?;
+        if file.events.len() > limits::GENESIS_EVENTS_MAX {
+            return Err(GenesisError::TooManyEvents(file.events.len()));
+        }
+        let mut ids = BTreeSet::new();
+        if let Some(event) = file.events.iter().find(|event| !ids.insert(event.id.clone())) {
+            return Err(GenesisError::SameEvent(event.id.clone()));
+        }
+        if !ids.contains(&EventId::default_event()) {
+            file.events.push(EventPolicy { id: EventId::default_event(), auto_issue: false });
+        }
+        file.events.sort_by(|left, right| left.id.cmp(&right.id));
+        let hash = hash(&file, &validators);
+        Ok(Self { file, validators, hash })
+    }
+
+    /// Reads `genesis.json`.
+    ///
+    /// # Errors
+    /// If it is not JSON of the right shape, or as [`Genesis::new`].
+    pub fn from_json(json: &str) -> Result<Self, GenesisError> {
+        Self::new(serde_json::from_str(json).map_err(|error| GenesisError::Syntax(error.to_string()))?)
+    }
+
+    /// The genesis of the development network: a pure function of the number of validators, the seed text of their
+    /// keys and the `auto_issue` switch. Validators are `node0`, `node1` and so on.
+    ///
+    /// # Errors
+    /// If `count` is 0 or too large.
+    pub fn development(count: usize, key_seed: &str, auto_issue: bool) -> Result<Self, GenesisError> {
+        let mark = sha256(&[b"dtvn/development/1", key_seed.as_bytes(), &[u8::from(auto_issue)]]);
+        let chain = format!("dtvn-dev-{count}-{}", &mark.to_string()[..8]);
+        let chain_id = ChainId::new(&chain).map_err(|error| GenesisError::Syntax(error.to_string()))?;
+        let mut validators = Vec::new();
+        for number in 0..count.min(limits::VALIDATORS_MAX + 1) {
+            let name = format!("node{number}");
+            let public_key = KeyPair::development(key_seed, &name).public();
+            let name = NodeName::new(&name).map_err(|error| GenesisError::Syntax(error.to_string()))?;
+            validators.push(GenesisValidator { name, public_key, power: 1, addresses: Vec::new() });
+        }
+        Self::new(GenesisFile {
+            chain_id,
+            time: Timestamp(1_767_225_600_000_000),
+            rules_version: RULES_VERSION,
+            validators,
+            consensus: ConsensusParameters::default(),
+            events: vec![EventPolicy { id: EventId::default_event(), auto_issue }],
+            allow_seed: true,
+        })
+    }
+
+    /// The content as it goes into a file.
+    #[must_use]
+    pub fn file(&self) -> &GenesisFile {
+        &self.file
+    }
+
+    /// The chain's name.
+    #[must_use]
+    pub fn chain_id(&self) -> &ChainId {
+        &self.file.chain_id
+    }
+
+    /// The protocol's parameters.
+    #[must_use]
+    pub fn parameters(&self) -> &ConsensusParameters {
+        &self.file.consensus
+    }
+
+    /// The first validator set.
+    #[must_use]
+    pub fn validators(&self) -> &ValidatorSet {
+        &self.validators
+    }
+
+    /// The hash: the parent of height 1, and part of every handshake.
+    #[must_use]
+    pub fn hash(&self) -> Digest {
+        self.hash
+    }
+}
+
+fn check_validators(listed: &[GenesisValidator]) -> Result<ValidatorSet, GenesisError> {
+    let validators = listed.iter().map(|listed| Validator {
+        name: listed.name.clone(),
+        public_key: listed.public_key,
+        power: listed.power,
+    });
+    let set = ValidatorSet::new(validators.collect())?;
+    for validator in listed {
+        let usable = ed25519_dalek::VerifyingKey::from_bytes(&validator.public_key.0).is_ok_and(|key| !key.is_weak());
+        if !usable {
+            return Err(GenesisError::BadKey(validator.name.clone()));
+        }
+        if validator.addresses.len() > limits::VALIDATOR_ADDRESSES_MAX {
+            return Err(GenesisError::TooManyAddresses(validator.name.clone()));
+        }
+    }
+    Ok(set)
+}
+
+fn check_parameters(parameters: &ConsensusParameters, validators: usize) -> Result<(), GenesisError> {
+    let within = |name, found: u64, allowed: &'static str, ok: bool| {
+        if ok { Ok(()) } else { Err(GenesisError::Parameter { name, found, allowed }) }
+    };
+    let p = parameters;
+    within("view_timeout_ms", p.view_timeout_ms, "10 to 600000", (10..=600_000).contains(&p.view_timeout_ms))?;
+    within(
+        "view_timeout_cap_ms",
+        p.view_timeout_cap_ms,
+        "view_timeout_ms to 3600000",
+        (p.view_timeout_ms..=3_600_000).contains(&p.view_timeout_cap_ms),
+    )?;
+    within("pipeline", p.pipeline, "1 to 64", (1..=64).contains(&p.pipeline))?;
+    let interval = p.checkpoint_interval;
+    within("checkpoint_interval", interval, "1 to 65536", (1..=65_536).contains(&interval))?;
+    let window_max = limits::LOG_WINDOW_MAX as u64;
+    within("log_window", p.log_window, "at most 4096", p.log_window <= window_max)?;
+    let least = 2 * interval + p.pipeline;
+    if p.log_window < least {
+        return Err(GenesisError::WindowTooSmall { found: p.log_window, least });
+    }
+    within(
+        "max_clock_drift_ms",
+        p.max_clock_drift_ms,
+        "1 to 3600000",
+        (1..=3_600_000).contains(&p.max_clock_drift_ms),
+    )?;
+    within("rotation_time_ms", p.rotation_time_ms, "at least 100", p.rotation_time_ms >= 100)?;
+    within("retain_blocks", p.retain_blocks, "at least log_window", p.retain_blocks >= p.log_window)?;
+    let retention = p.key_retention_ms;
+    within(
+        "key_retention_ms",
+        retention,
+        "1000 to 2592000000 (30 days)",
+        (1_000..=2_592_000_000).contains(&retention),
+    )?;
+    let bytes = view_change_bytes_max(validators, p.log_window);
+    if bytes > limits::CONSENSUS_FRAME_BYTES_MAX as u64 {
+        return Err(GenesisError::ViewChangeTooLarge { validators, window: p.log_window, bytes });
+    }
+    Ok(())
+}
+
+/// The size of the largest possible VIEW-CHANGE: a certificate of all validators for every height of the window.
+fn view_change_bytes_max(validators: usize, window: u64) -> u64 {
+    const HEADER_AND_VOTE_BYTES: u64 = 142 + 57 + 4;
+    const SIGNATURE_BYTES: u64 = 66;
+    let certificate = HEADER_AND_VOTE_BYTES + SIGNATURE_BYTES * validators as u64;
+    (window + 2) * certificate + 1_024
+}
+
+/// SHA-256 of the text `dtvn/genesis/1` and: chain id, time, rules version, validator set, the consensus parameters in
+/// the order of their declaration (`u64` each), a count and for each event its id and `auto_issue`, and `allow_seed`.
+fn hash(file: &GenesisFile, validators: &ValidatorSet) -> Digest {
+    let mut writer = Writer::default();
+    file.chain_id.write(&mut writer);
+    file.time.write(&mut writer);
+    file.rules_version.write(&mut writer);
+    validators.write(&mut writer);
+    let p = &file.consensus;
+    for value in [
+        p.view_timeout_ms,
+        p.view_timeout_cap_ms,
+        p.pipeline,
+        p.checkpoint_interval,
+        p.log_window,
+        p.rotation_interval,
+        p.rotation_time_ms,
+        p.max_clock_drift_ms,
+        p.retain_blocks,
+        p.key_retention_ms,
+    ] {
+        writer.u64(value);
+    }
+    writer.count(file.events.len());
+    for event in &file.events {
+        event.id.write(&mut writer);
+        writer.u8(u8::from(event.auto_issue));
+    }
+    writer.u8(u8::from(file.allow_seed));
+    sha256(&[b"dtvn/genesis/1", &writer.into_bytes()])
+}

@@ -1,0 +1,333 @@
+//! What peers send each other: a version byte and a bincode message.
+//!
+//! Signed things travel as their own canonical layout, a byte string inside the message; they are never re-encoded to
+//! be hashed or checked. bincode is used within a limit, and a frame with bytes left over is refused.
+
+use std::sync::Arc;
+
+use bincode::config::{Configuration, Limit, LittleEndian, Varint};
+use thiserror::Error;
+
+use crate::block::Block;
+use crate::certificate::{Certificate, CommittedProof, PreparedCertificate, StableCheckpoint};
+use crate::checkpoint::Checkpoint;
+use crate::codec::Layout;
+use crate::crypto::{Digest, Signature};
+use crate::ids::{Epoch, Height, View};
+use crate::limits;
+use crate::statement::Signed;
+use crate::view_change::{NewView, ViewChange};
+use crate::vote::{Vote, VoteKind};
+
+/// The version of the frame; a peer with another is refused at the handshake.
+pub const WIRE_VERSION: u8 = 1;
+
+/// Travels and is stored as its canonical layout inside a bincode message.
+macro_rules! as_layout {
+    ($($type:ty),* $(,)?) => {$(
+        impl bincode::Encode for $type {
+            fn encode<E: bincode::enc::Encoder>(&self, encoder: &mut E) -> Result<(), bincode::error::EncodeError> {
+                self.to_bytes().encode(encoder)
+            }
+        }
+        impl<C> bincode::Decode<C> for $type {
+            fn decode<D: bincode::de::Decoder<Context = C>>(
+                decoder: &mut D,
+            ) -> Result<Self, bincode::error::DecodeError> {
+                let bytes = Vec::<u8>::decode(decoder)?;
+                Self::from_bytes(&bytes).map_err(|error| bincode::error::DecodeError::OtherString(error.to_string()))
+            }
+        }
+        impl<'de, C> bincode::BorrowDecode<'de, C> for $type {
+            fn borrow_decode<D: bincode::de::BorrowDecoder<'de, Context = C>>(
+                decoder: &mut D,
+            ) -> Result<Self, bincode::error::DecodeError> {
+                <Self as bincode::Decode<C>>::decode(decoder)
+            }
+        }
+    )*};
+}
+
+as_layout!(
+    Block,
+    Certificate,
+    CommittedProof,
+    PreparedCertificate,
+    StableCheckpoint,
+    Signed<Vote>,
+    Signed<Checkpoint>,
+    Signed<ViewChange>,
+    Signed<NewView>,
+    crate::operation::Operation,
+    crate::outcome::Outcome,
+    crate::validators::ValidatorSet,
+);
+
+/// PRE-PREPARE: a proposal with the leader's ordinary PREPARE signature (consensus.md section 3). The signer is the
+/// leader of `view`.
+#[derive(Debug, Clone, PartialEq, Eq, bincode::Encode, bincode::Decode)]
+pub struct PrePrepare {
+    /// The view in which it is proposed.
+    pub view: View,
+    /// The block.
+    pub block: Arc<Block>,
+    /// The leader's signature over PREPARE(view, height, digest).
+    pub signature: Signature,
+}
+
+impl PrePrepare {
+    /// The vote that the signature is over.
+    #[must_use]
+    pub fn vote(&self, digest: Digest) -> Vote {
+        let header = &self.block.header;
+        Vote { kind: VoteKind::Prepare, epoch: header.epoch, view: self.view, height: header.height, digest }
+    }
+}
+
+/// What a replica tells its peers of itself, so that each finds out what the other lacks (consensus.md section 7).
+/// Never evidence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, bincode::Encode, bincode::Decode)]
+pub struct Status {
+    /// Its epoch.
+    pub epoch: Epoch,
+    /// Its view.
+    pub view: View,
+    /// Whether that view is active: its NEW-VIEW is there.
+    pub active: bool,
+    /// Its highest committed height.
+    pub committed: Height,
+    /// Its stable checkpoint.
+    pub stable: Height,
+    /// The view that it wishes for, or its own.
+    pub wish: View,
+    /// Whether it waits for something: then its peers send what it lacks.
+    pub pending: bool,
+}
+
+/// A committed block as it is synced: header and bundle list, COMMITs, and the bundles in their order.
+#[derive(Debug, Clone, PartialEq, Eq, bincode::Encode, bincode::Decode)]
+pub struct CommittedBlock {
+    /// The block.
+    pub block: Arc<Block>,
+    /// Its COMMITs, or those of a block above it in the same answer: then none.
+    pub certificate: Option<Certificate>,
+    /// The bundles as they travel ([`crate::Bundle::bytes`]).
+    pub bundles: Vec<Arc<Vec<u8>>>,
+}
+
+/// Everything that a peer may say.
+#[derive(Debug, Clone, PartialEq, Eq, bincode::Encode, bincode::Decode)]
+pub enum PeerMessage {
+    /// A proposal.
+    PrePrepare(Arc<PrePrepare>),
+    /// A PREPARE or COMMIT.
+    Vote(Signed<Vote>),
+    /// "I wish for this view": promises nothing.
+    Wish {
+        /// The epoch.
+        epoch: Epoch,
+        /// The view.
+        view: View,
+    },
+    /// A move to another view.
+    ViewChange(Arc<Signed<ViewChange>>),
+    /// The start of a view.
+    NewView(Arc<Signed<NewView>>),
+    /// "I lack these view changes, which your NEW-VIEW names."
+    FetchViewChanges {
+        /// The view.
+        view: View,
+        /// The digests of the view changes.
+        digests: Vec<Digest>,
+    },
+    /// A checkpoint vote.
+    Checkpoint(Signed<Checkpoint>),
+    /// A stable checkpoint, for one who lacks it.
+    StableCheckpoint(Arc<StableCheckpoint>),
+    /// A prepared certificate, for one who lacks it.
+    Prepared(Arc<PreparedCertificate>),
+    /// A commit certificate, for one who lacks it.
+    Committed(Arc<CommittedProof>),
+    /// "I lack the bundle lists of these blocks."
+    FetchBlocks(Vec<Digest>),
+    /// A block's bundle list, for one who has only its header.
+    Block(Arc<Block>),
+    /// Where the sender stands.
+    Status(Status),
+    /// A bundle as it travels.
+    Bundle(Arc<Vec<u8>>),
+    /// "I lack these bundles."
+    FetchBundles(Vec<Digest>),
+    /// "I hold these bundles": for large networks.
+    AnnounceBundles(Vec<Digest>),
+    /// "Send me the committed blocks from here on."
+    SyncRequest {
+        /// The first height wanted.
+        from: Height,
+        /// The last height wanted.
+        to: Height,
+    },
+    /// Committed blocks in ascending order; the last has a certificate, if there is any.
+    SyncBlocks(Vec<CommittedBlock>),
+}
+
+/// The class of a message: each has a stream of its own, and consensus goes first (architecture.md section 4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Class {
+    /// Proposals, votes, view changes, checkpoints, status.
+    Consensus,
+    /// Bundles, and what asks for them.
+    Bundles,
+    /// Committed blocks for those who are behind.
+    Sync,
+}
+
+impl PeerMessage {
+    /// The class of stream that it travels on.
+    #[must_use]
+    pub const fn class(&self) -> Class {
+        match self {
+            Self::Bundle(_) | Self::FetchBundles(_) | Self::AnnounceBundles(_) => Class::Bundles,
+            Self::SyncRequest { .. } | Self::SyncBlocks(_) => Class::Sync,
+            _ => Class::Consensus,
+        }
+    }
+
+    /// The name in metrics and logs.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::PrePrepare(_) => "pre_prepare",
+            Self::Vote(vote) => match vote.body.kind {
+                VoteKind::Prepare => "prepare",
+                VoteKind::Commit => "commit",
+            },
+            Self::Wish { .. } => "wish",
+            Self::ViewChange(_) => "view_change",
+            Self::NewView(_) => "new_view",
+            Self::FetchViewChanges { .. } => "fetch_view_changes",
+            Self::Checkpoint(_) => "checkpoint",
+            Self::StableCheckpoint(_) => "stable_checkpoint",
+            Self::Prepared(_) => "prepared",
+            Self::Committed(_) => "committed",
+            Self::FetchBlocks(_) => "fetch_blocks",
+            Self::Block(_) => "block",
+            Self::Status(_) => "status",
+            Self::Bundle(_) => "bundle",
+            Self::FetchBundles(_) => "fetch_bundles",
+            Self::AnnounceBundles(_) => "announce_bundles",
+            Self::SyncRequest { .. } => "sync_request",
+            Self::SyncBlocks(_) => "sync_blocks",
+        }
+    }
+}
+
+impl Class {
+    /// The largest frame of this class, in bytes.
+    #[must_use]
+    pub const fn frame_bytes_max(self) -> usize {
+        match self {
+            Self::Consensus => limits::CONSENSUS_FRAME_BYTES_MAX,
+            Self::Bundles => limits::BUNDLE_FRAME_BYTES_MAX,
+            Self::Sync => limits::SYNC_FRAME_BYTES_MAX,
+        }
+    }
+
+    /// The name in metrics and logs.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Consensus => "consensus",
+            Self::Bundles => "bundles",
+            Self::Sync => "sync",
+        }
+    }
+}
+
+/// Why a frame is refused.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum WireError {
+    /// The frame has no bytes.
+    #[error("the frame is empty")]
+    Empty,
+    /// The frame is of another version.
+    #[error("the frame has version {0}, this node speaks {WIRE_VERSION}")]
+    Version(u8),
+    /// The frame is longer than its class allows.
+    #[error("the frame has {found} bytes, the limit of its class is {limit}")]
+    TooLong {
+        /// Its length.
+        found: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// The frame does not hold a message.
+    #[error("the frame holds no message: {0}")]
+    Malformed(String),
+    /// Bytes are left over behind the message.
+    #[error("{0} bytes are left over behind the message")]
+    Trailing(usize),
+    /// The message belongs to another class.
+    #[error("a {0} message does not belong on this stream")]
+    WrongClass(&'static str),
+}
+
+/// bincode's limit also bounds what a length inside a frame may promise.
+const CONFIGURATION: Configuration<LittleEndian, Varint, Limit<{ limits::SYNC_FRAME_BYTES_MAX }>> =
+    bincode::config::standard().with_limit::<{ limits::SYNC_FRAME_BYTES_MAX }>();
+
+/// A frame of a message.
+///
+/// # Errors
+/// If the message is longer than its class allows.
+pub fn encode(message: &PeerMessage) -> Result<Vec<u8>, WireError> {
+    let mut frame = vec![WIRE_VERSION];
+    bincode::encode_into_std_write(message, &mut frame, bincode::config::standard())
+        .map_err(|error| WireError::Malformed(error.to_string()))?;
+    let limit = message.class().frame_bytes_max();
+    if frame.len() > limit {
+        return Err(WireError::TooLong { found: frame.len(), limit });
+    }
+    Ok(frame)
+}
+
+/// The message in a frame that came on a stream of `class`.
+///
+/// # Errors
+/// If the frame is too long, of another version or class, malformed, or has bytes left over.
+pub fn decode(frame: &[u8], class: Class) -> Result<PeerMessage, WireError> {
+    let limit = class.frame_bytes_max();
+    if frame.len() > limit {
+        return Err(WireError::TooLong { found: frame.len(), limit });
+    }
+    let (version, body) = frame.split_first().ok_or(WireError::Empty)?;
+    if *version != WIRE_VERSION {
+        return Err(WireError::Version(*version));
+    }
+    let (message, used): (PeerMessage, usize) =
+        bincode::decode_from_slice(body, CONFIGURATION).map_err(|error| WireError::Malformed(error.to_string()))?;
+    if used != body.len() {
+        return Err(WireError::Trailing(body.len() - used));
+    }
+    if message.class() != class {
+        return Err(WireError::WrongClass(message.name()));
+    }
+    check_counts(&message)?;
+    Ok(message)
+}
+
+fn check_counts(message: &PeerMessage) -> Result<(), WireError> {
+    let (what, found, limit) = match message {
+        PeerMessage::FetchBundles(digests)
+        | PeerMessage::AnnounceBundles(digests)
+        | PeerMessage::FetchBlocks(digests)
+        | PeerMessage::FetchViewChanges { digests, .. } => ("digests", digests.len(), limits::FETCH_DIGESTS_MAX),
+        PeerMessage::SyncBlocks(blocks) => ("blocks", blocks.len(), limits::SYNC_BLOCKS_MAX),
+        _ => return Ok(()),
+    };
+    if found > limit {
+        Err(WireError::Malformed(format!("{found} {what}, at most {limit} are allowed")))
+    } else {
+        Ok(())
+    }
+}
