@@ -313,3 +313,12 @@ impl EventId {
         Self(Arc::from("default"))
     }
 }
+
+/// The time at which an input arrives: the pure crates read no clock, their shell tells them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Now {
+    /// A clock that never goes back: microseconds since some start. For timers and durations.
+    pub monotonic_us: u64,
+    /// Wall time. For block timestamps and deadlines in agreed time.
+    pub wall: Timestamp,
+}

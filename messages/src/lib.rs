@@ -34,7 +34,8 @@ pub use codec::{DecodeError, Layout, Reader, Writer};
 pub use crypto::{Digest, Ed25519, KeyPair, PublicKey, Scheme, Signature, sha256};
 pub use genesis::Genesis;
 pub use ids::{
-    ChainId, Epoch, EventId, Height, IdempotencyKey, NodeName, RulesVersion, TicketId, Timestamp, ValidatorIndex, View,
+    ChainId, Epoch, EventId, Height, IdempotencyKey, NodeName, Now, RulesVersion, TicketId, Timestamp, ValidatorIndex,
+    View,
 };
 pub use operation::{Action, Operation};
 pub use outcome::{Outcome, Reason, Verdict};

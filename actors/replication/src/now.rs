@@ -1,0 +1,3 @@
+//! The time at which an input arrives.
+
+pub use dtvn_messages::Now;
