@@ -138,6 +138,9 @@ pub const POOL_VARIANTS_MAX: usize = 2;
 /// Bundles that the replica may want at once: the largest pipeline of the largest blocks. Beyond it the replica is told
 /// so, and asks again with its next proposal.
 pub const POOL_WANTS_MAX: usize = 64 * BLOCK_BUNDLES_MAX;
+/// How long a bundle that is wanted may still arrive by itself before it is fetched: proposals overtake bundles, and a
+/// fetch sends the same bytes again.
+pub const POOL_WANT_GRACE_MS: u64 = 10;
 /// Bundles asked for and not yet answered by one peer. Beyond it the next holder is asked, or this one later.
 pub const POOL_FETCHES_PER_PEER_MAX: usize = 1_024;
 /// After this time the next holder is asked for a bundle: a quarter of the default view timeout.
@@ -188,3 +191,15 @@ pub const INTAKE_WAIT_MS_MAX: u64 = 120_000;
 /// How long after it was taken in an operation may be executed, unless the keys are remembered for less. Later it is
 /// refused by the network as `operation_expired`.
 pub const INTAKE_OPERATION_LIFETIME_MS: u64 = 60_000;
+
+// ---- consensus log --------------------------------------------------------------------------------------------------
+
+/// Length of a segment's file. A full one is finished, and the next one made: about a millisecond. Small enough that
+/// what is no longer needed is freed soon.
+pub const LOG_SEGMENT_BYTES: u32 = 64 * 1024 * 1024;
+/// Longest batch, so also what one commit writes at most, and what opening a log holds in memory: the longest message
+/// and some more. A record that does not fit beside those before it goes into the next batch; one that fits into no
+/// batch is refused.
+pub const LOG_BATCH_BYTES_MAX: u32 = CONSENSUS_FRAME_BYTES_MAX as u32 + 64 * 1024;
+/// Files of the log that are held open. The one not used for longest is closed, and opened again when it is needed.
+pub const LOG_OPEN_FILES_MAX: usize = 16;
