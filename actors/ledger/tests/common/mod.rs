@@ -2,6 +2,9 @@
 //! blocks to a ledger.
 #![allow(dead_code, reason = "each test file uses its own part")]
 
+pub mod model;
+pub mod tree;
+
 use std::sync::Arc;
 
 use dtvn_ledger::{BlockEffects, BlockInput, Bounds, Executed, KeyScope, Ledger, OperationResult};
