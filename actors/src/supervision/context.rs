@@ -81,10 +81,11 @@ impl<M: Mail> Context<M> {
         &self.inner.tree
     }
 
-    /// Ends this actor in good order after the present message. Normal for a transient or temporary child; a permanent
+    /// Ends this actor in good order after the present message; what waits in its mailbox is dropped. Normal for a transient or temporary child; a permanent
     /// one is restarted, and it counts as a failure.
     pub fn finish(&self, reason: impl Into<String>) {
         self.inner.life.finish(reason.into());
+        self.inner.mailbox.close();
         self.inner.cell.stop(None);
     }
 

@@ -44,7 +44,7 @@ impl Ward {
         let Launched { present, starting, ready, door } = launched;
         let cause = match self.await_start(&present.cell, starting).await {
             Ok(actor) => {
-                self.watch(actor, ready, || {
+                self.watch(&present.cell, actor, ready, || {
                     door.open();
                     report(News::Started);
                 })
@@ -101,18 +101,33 @@ impl Ward {
     }
 
     /// Waits for the end, and before that, if it comes, for the moment when it is up.
-    async fn watch(&self, mut actor: JoinHandle<()>, ready: Option<oneshot::Receiver<()>>, up: impl FnOnce()) {
+    async fn watch(
+        &self,
+        cell: &ActorCell,
+        mut actor: JoinHandle<()>,
+        ready: Option<oneshot::Receiver<()>>,
+        up: impl FnOnce(),
+    ) {
+        // ractor kills children with their supervisor, but passes over those that are in the middle of their own stop.
+        let mut ended = Box::pin(async {
+            tokio::select! {
+                biased;
+                _ended = &mut actor => return,
+                () = self.supervisor_over.cancelled() => cell.kill(),
+            }
+            let _ended = actor.await;
+        });
         let is_up = match ready {
             None => true,
             Some(ready) => tokio::select! {
                 biased;
                 ready = ready => ready.is_ok(),
-                _ended = &mut actor => return,
+                () = &mut ended => return,
             },
         };
         if is_up {
             up();
         }
-        let _ended = actor.await;
+        ended.await;
     }
 }

@@ -23,7 +23,7 @@ mod snapshot;
 mod spec;
 mod supervisor;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod tree;
 
 pub use behaviour::{ActorError, Behaviour, StopReason};

@@ -58,6 +58,8 @@ pub(crate) enum Effect {
     Kill { child: ChildKey, start: StartNumber },
     /// A child has ended: to be shown, and said if it is not clean.
     Ended { child: ChildKey, cause: EndCause },
+    /// A child that is down, and was to be started again, will not be.
+    Rests { child: ChildKey },
     /// It could not be ended and is no longer waited for.
     Abandoned { child: ChildKey },
     /// A dynamic child is gone for good.
