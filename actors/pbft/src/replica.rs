@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use dtvn_messages::bundle::BundlePosition;
 use dtvn_messages::view_change::{SealedNewView, SealedViewChange};
 use dtvn_messages::{
     Block, Certificate, Checkpoint, CommittedProof, Digest, Height, Now, PreparedCertificate, Signature, Signed,
@@ -301,6 +302,12 @@ impl Replica {
             return Some(self.chain.tip().digest);
         }
         self.recent.get(&height).map(|recent| recent.digest)
+    }
+
+    /// The last ordered bundle of each origin, after the committed tip.
+    #[must_use]
+    pub fn positions(&self) -> Vec<(ValidatorIndex, BundlePosition)> {
+        self.chain.tip().positions.iter().map(|(origin, position)| (*origin, *position)).collect()
     }
 
     /// What this replica shows of itself.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use dtvn_messages::view_change::Sealed;
 use dtvn_messages::wire::{PeerMessage, PrePrepare};
 use dtvn_messages::{
-    Block, Bundle, Certificate, ChainId, Digest, Height, Now, Signed, Signer, StableCheckpoint, Statement, Timestamp,
+    Block, Bundle, BundlePosition, Certificate, ChainId, Digest, Height, Now, Signed, Signer, StableCheckpoint, Statement, Timestamp,
     ValidatorIndex, View,
 };
 use dtvn_pbft::{
@@ -140,6 +140,13 @@ pub enum Effect {
         /// After how long.
         after_us: u64,
     },
+    /// A block became prepared here: news for the record of how this node saw it.
+    Prepared {
+        /// Its height.
+        height: Height,
+        /// Whose PREPAREs are in the certificate.
+        signers: Vec<ValidatorIndex>,
+    },
     /// The replica moved to a view.
     Moved {
         /// The view.
@@ -251,6 +258,12 @@ impl Consensus {
     /// Bundles that are available and not committed: what a pool that was restarted asks for.
     pub fn pending_bundles(&self) -> impl Iterator<Item = &Arc<Bundle>> {
         self.bundles.values()
+    }
+
+    /// The last ordered bundle of each origin, after the committed tip.
+    #[must_use]
+    pub fn positions(&self) -> Vec<(ValidatorIndex, BundlePosition)> {
+        self.replica.positions()
     }
 
     fn take(&mut self, bundle: Arc<Bundle>) -> BundleMeta {
@@ -366,6 +379,10 @@ impl Consensus {
 
     fn persist(&mut self, ticket: Ticket, record: Record, effects: &mut Vec<Effect>) {
         self.outbox.issue(ticket);
+        if let Record::Prepared(prepared) = &record {
+            let signers = prepared.certificate.signatures.signers().collect();
+            effects.push(Effect::Prepared { height: prepared.height(), signers });
+        }
         let record = LogRecord::Replica(record).encode();
         effects.push(Effect::Append { ticket: Some(ticket), record });
     }
