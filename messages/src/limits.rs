@@ -51,12 +51,12 @@ pub const BLOCK_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Idempotency keys that the ledger remembers: about 340 bytes each, so 1.4 GB; at the default retention of 24 hours 46
 /// operations a second without end, or a rush of hours. Beyond it operations are refused as `ledger_full`.
 pub const LEDGER_KEYS_MAX: usize = 4_000_000;
-/// Bytes of all tickets, where each counts [`LEDGER_TICKET_BYTES`] and its data, metadata and dispute reason: four
+/// Bytes of all tickets, where each counts [`LEDGER_TICKET_BYTES`] and its data, metadata and dispute reason: two
 /// million bare tickets. An operation that would go beyond is refused as `ledger_full`; scans that add no data still
 /// work.
 pub const LEDGER_TICKETS_BYTES_MAX: u64 = 2 * 1024 * 1024 * 1024;
-/// What a ticket counts in memory without its texts.
-pub const LEDGER_TICKET_BYTES: u64 = 512;
+/// What a ticket counts in memory without its texts: measured, with two scans and two facts.
+pub const LEDGER_TICKET_BYTES: u64 = 1_024;
 
 // ---- wire -----------------------------------------------------------------------------------------------------------
 
@@ -203,3 +203,25 @@ pub const LOG_SEGMENT_BYTES: u32 = 64 * 1024 * 1024;
 pub const LOG_BATCH_BYTES_MAX: u32 = CONSENSUS_FRAME_BYTES_MAX as u32 + 64 * 1024;
 /// Files of the log that are held open. The one not used for longest is closed, and opened again when it is needed.
 pub const LOG_OPEN_FILES_MAX: usize = 16;
+
+// ---- actors ---------------------------------------------------------------------------------------------------------
+
+/// Mailbox of an actor inside `core` and `links`. The node's own messages are bounded by the protocol far below it; a
+/// full one is a broken invariant, and its sender fails.
+pub const CORE_MAILBOX_MAX: usize = 16_384;
+/// Peers' messages that may wait in the replica's mailbox; then their streams are not read.
+pub const REPLICA_CREDITS: usize = 512;
+/// Peers' messages that may wait in the gossip's mailbox; then their streams are not read.
+pub const GOSSIP_CREDITS: usize = 128;
+/// Peers' messages that may wait in the sync's mailbox; then their streams are not read.
+pub const SYNC_CREDITS: usize = 8;
+/// Submissions that may wait in the intake's mailbox; above it sessions are answered `overloaded`.
+pub const INTAKE_SUBMISSIONS_MAX: usize = 4_096;
+/// Work that waits for the thread of the consensus log or of the store; then the storage actor waits.
+pub const STORAGE_QUEUE_MAX: usize = 8_192;
+/// Blocks that the store's thread takes into one batch.
+pub const STORE_BATCH_BLOCKS_MAX: usize = 64;
+/// How long a part of the core waits for another at its start; then its start fails.
+pub const CORE_START_WAIT_MS: u64 = 120_000;
+/// Workers that check signatures.
+pub const VERIFIER_WORKERS: usize = 2;
