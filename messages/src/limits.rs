@@ -51,12 +51,12 @@ pub const BLOCK_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Idempotency keys that the ledger remembers: about 340 bytes each, so 1.4 GB; at the default retention of 24 hours 46
 /// operations a second without end, or a rush of hours. Beyond it operations are refused as `ledger_full`.
 pub const LEDGER_KEYS_MAX: usize = 4_000_000;
-/// Bytes of all tickets, where each counts [`LEDGER_TICKET_BYTES`] and its data, metadata and dispute reason: four
+/// Bytes of all tickets, where each counts [`LEDGER_TICKET_BYTES`] and its data, metadata and dispute reason: two
 /// million bare tickets. An operation that would go beyond is refused as `ledger_full`; scans that add no data still
 /// work.
 pub const LEDGER_TICKETS_BYTES_MAX: u64 = 2 * 1024 * 1024 * 1024;
-/// What a ticket counts in memory without its texts.
-pub const LEDGER_TICKET_BYTES: u64 = 512;
+/// What a ticket counts in memory without its texts: measured, with two scans and two facts.
+pub const LEDGER_TICKET_BYTES: u64 = 1_024;
 
 // ---- wire -----------------------------------------------------------------------------------------------------------
 
@@ -321,6 +321,8 @@ pub const NETWORK_FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 
 // ---- actors of the core and links -----------------------------------------------------------------------------------
 
+// ---- actors ---------------------------------------------------------------------------------------------------------
+
 /// Mailbox of an actor inside `core` and `links`. The node's own messages are bounded by the protocol far below it; a
 /// full one is a broken invariant, and its sender fails.
 pub const CORE_MAILBOX_MAX: usize = 16_384;
@@ -340,3 +342,24 @@ pub const STORE_BATCH_BLOCKS_MAX: usize = 64;
 pub const CORE_START_WAIT_MS: u64 = 120_000;
 /// Workers that check signatures.
 pub const VERIFIER_WORKERS: usize = 2;
+
+// ---- derived store (architecture.md section 5) ----------------------------------------------------------------------
+
+/// Bytes that may be written to RocksDB and be in memory only; then they are flushed in the background. What a crash
+/// takes away, at most about twice this, is applied again from the consensus log within seconds.
+pub const STORE_MEMORY_BYTES: usize = 64 * 1024 * 1024;
+/// Blocks that may be applied and be in memory only; then they are flushed in the background. It lets a node with little
+/// work drop old segments of its consensus log; each flush leaves a dozen files, so not often.
+pub const STORE_MEMORY_BLOCKS: u64 = 4_096;
+/// RocksDB's cache for what is read. Beyond it, what was not used for long is dropped.
+pub const STORE_CACHE_BYTES: usize = 64 * 1024 * 1024;
+/// Files that RocksDB holds open. Beyond it they are closed and opened again on demand.
+pub const STORE_OPEN_FILES_MAX: i32 = 512;
+/// A record in the store: a block with 256 bundle digests and all certificates has about 30 kB. A larger one is damage.
+pub const STORE_RECORD_BYTES_MAX: usize = 1024 * 1024;
+/// Items in one page of a list (api.md section 2). More are not given, whatever is asked for.
+pub const STORE_PAGE_ITEMS_MAX: usize = 1_000;
+/// Bytes of stored items after which a page ends: a page of the largest tickets would have 25 MB.
+pub const STORE_PAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// A cursor: base64 of the longest key and its check. A longer one is refused.
+pub const STORE_CURSOR_BYTES_MAX: usize = 512;

@@ -251,7 +251,7 @@ fn a_full_table_refuses_new_keys_answers_old_ones_and_recovers() {
 
 #[test]
 fn what_a_full_ledger_refused_may_be_tried_again_with_the_same_key() {
-    let bounds = Bounds { tickets_bytes_max: 2 * 512, ..Bounds::default() };
+    let bounds = Bounds { tickets_bytes_max: 2 * 1_024, ..Bounds::default() };
     let mut chain = chain_of(bounds);
     let third = operation("third", NOW, issue("C"));
     let effects = chain.block(NOW, vec![(0, vec![third.clone(), third])]);

@@ -93,7 +93,7 @@ fn bounds() -> impl Strategy<Value = Bounds> {
         2 => Just(Bounds::default()),
         1 => (1..12usize, 1..6u64).prop_map(|(keys_max, tickets)| Bounds {
             keys_max,
-            tickets_bytes_max: tickets * 512 + 60,
+            tickets_bytes_max: tickets * 1_024 + 60,
         }),
     ]
 }

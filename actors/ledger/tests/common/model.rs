@@ -114,7 +114,7 @@ impl World {
 
     fn bytes(&self) -> u64 {
         let size = |ticket: &Ticket| {
-            let mut bytes = 512;
+            let mut bytes = 1_024;
             bytes += ticket.data.as_deref().unwrap_or("").len();
             bytes += ticket.dispute_reason.as_deref().unwrap_or("").len();
             bytes += ticket.metadata.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
