@@ -16,3 +16,5 @@ pub mod state_machine;
 pub mod storage;
 pub mod sync;
 pub mod verifier;
+pub mod links;
+pub mod network;

@@ -124,6 +124,13 @@ impl NetworkHandle {
         self.command(ManagerCommand::Report(peer, offence)).await
     }
 
+    /// As [`NetworkHandle::report`] for a validator, without waiting: a report that finds no place is lost.
+    pub fn report_validator(&self, validator: ValidatorIndex, offence: Offence) {
+        if let Some(outbox) = self.directory.validator(validator) {
+            let _full = self.commands.try_send(ManagerCommand::Report(outbox.peer(), offence));
+        }
+    }
+
     /// Closes a peer's connections. A validator is dialed again at once.
     ///
     /// # Errors

@@ -8,15 +8,6 @@ pub mod disk;
 pub(crate) mod files;
 pub mod identity;
 pub mod lock;
-
-mod actor;
-mod log_thread;
-mod message;
-mod segments;
-mod store_thread;
-
-pub use actor::{Storage, StorageArguments, StoreSlot};
-pub use message::{Loaded, ROLE, Replayed, StorageMessage};
 pub mod store;
 
 mod actor;

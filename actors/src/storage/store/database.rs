@@ -88,7 +88,7 @@ impl Database {
     pub(super) fn view(&self) -> Result<View<'_>, StoreError> {
         let snapshot = self.db.snapshot();
         let value = snapshot
-            .get_pinned_cf_opt(self.handle(Column::Meta), meta::APPLIED, read_options())
+            .get_cf_opt(self.handle(Column::Meta), meta::APPLIED, read_options())
             .map_err(|error| StoreError::rocksdb("reading the last applied block", &error))?
             .ok_or_else(|| StoreError::damaged("it does not say which block was applied last"))?;
         let applied = Applied::from_value(&value)?;

@@ -66,7 +66,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use dtvn_messages::{Height, Layout, Signed, StableCheckpoint, ViewChange, view_change::NewView};
+use dtvn_messages::{Height, Layout, StableCheckpoint};
 use rocksdb::WriteBatch;
 use rocksdb::checkpoint::Checkpoint;
 use tokio::sync::watch;

@@ -51,7 +51,7 @@ impl TileBuilder {
         let log = &view.applied().log;
         let size = log.size();
         let mut growing = Vec::new();
-        let mut tiles = Tiles::new(view);
+        let tiles = Tiles::new(view);
         for level in (0u8..).take_while(|level| level_size(size, *level) > 0) {
             let hashes = level_size(size, level);
             growing.push(tiles.read(level, hashes / TILE_WIDTH as u64)?);
@@ -302,5 +302,52 @@ impl View<'_> {
         }
         hashes.truncate(width);
         Ok(Some(hashes))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Enough for a full tile of level 1, and a growing one of level 2.
+    const LEAVES: u64 = 66_000;
+
+    #[test]
+    fn tiles_hold_the_roots_of_the_perfect_subtrees() {
+        let leaves: Vec<Digest> = (0..LEAVES).map(|number| leaf_hash(&number.to_be_bytes())).collect();
+        let root = |leaves: &[Digest]| {
+            let mut frontier = Frontier::new();
+            leaves.iter().for_each(|leaf| frontier.append(*leaf));
+            frontier.root()
+        };
+        let (mut builder, mut frontier, mut completed) = (TileBuilder::default(), Frontier::new(), Vec::new());
+        for (size, leaf) in (1u64..).zip(&leaves) {
+            builder.append(*leaf, &mut completed);
+            frontier.append(*leaf);
+            if size % 97 == 0 || size % 256 < 2 {
+                assert_eq!(builder.peaks(), frontier.peaks(), "of {size} leaves");
+            }
+        }
+        let full: Vec<(u8, u64)> = completed.iter().map(|tile| (tile.level, tile.index)).collect();
+        assert_eq!(full.iter().filter(|(level, _)| *level == 0).count(), 257);
+        assert!(completed.iter().all(|tile| tile.hashes.len() == TILE_WIDTH));
+        assert!(full.contains(&(1, 0)) && full.len() == 258);
+        for tile in completed.iter().chain(&builder.growing_tiles().collect::<Vec<_>>()) {
+            let width = 256usize.pow(u32::from(tile.level));
+            let first = usize::try_from(tile.index).unwrap() * TILE_WIDTH;
+            for (position, hash) in tile.hashes.iter().enumerate().step_by(51) {
+                let from = (first + position) * width;
+                assert_eq!(*hash, root(&leaves[from..from + width]), "{position} in {}/{}", tile.level, tile.index);
+            }
+        }
+        let growing: Vec<(u8, u64, usize)> =
+            builder.growing_tiles().map(|tile| (tile.level, tile.index, tile.hashes.len())).collect();
+        assert_eq!(growing, [(1, 1, 1), (2, 0, 1)]);
+    }
+
+    #[test]
+    fn trees_are_split_at_the_largest_power_of_two_below() {
+        let splits = [(2, 1), (3, 2), (4, 2), (5, 4), (255, 128), (256, 128), (257, 256), (u64::MAX, 1 << 63)];
+        assert!(splits.into_iter().all(|(size, at)| split(size) == at));
     }
 }
