@@ -225,3 +225,56 @@ pub const STORE_BATCH_BLOCKS_MAX: usize = 64;
 pub const CORE_START_WAIT_MS: u64 = 120_000;
 /// Workers that check signatures.
 pub const VERIFIER_WORKERS: usize = 2;
+
+// ---- replica --------------------------------------------------------------------------------------------------------
+
+/// Votes and proposals of one sender that wait for their view or for the block below. Beyond it the one for the farthest
+/// future is dropped; it is sent again on the next status.
+pub const REPLICA_EARLY_PER_SENDER_MAX: usize = 64;
+/// VIEW-CHANGEs of one sender that are kept. Beyond it one goes that no waiting NEW-VIEW names, the lowest view first;
+/// what a NEW-VIEW names is fetched by digest.
+pub const REPLICA_VIEW_CHANGES_PER_SENDER_MAX: usize = 4;
+/// Checkpoint votes of one sender that are kept. Beyond it the one for the farthest future is dropped.
+pub const REPLICA_CHECKPOINT_VOTES_PER_SENDER_MAX: usize = 8;
+/// How far execution runs ahead of the committed height. What is above waits for commits.
+pub const REPLICA_EXECUTE_AHEAD_MAX: u64 = 256;
+/// Proved blocks that wait for their bundles and their execution. More are not taken, and are asked for again later.
+pub const REPLICA_CERTIFIED_BLOCKS_MAX: usize = 2 * SYNC_BLOCKS_MAX;
+/// A replica that is less than a pipeline behind for less than this is about to catch up by itself; then it asks for
+/// sync.
+pub const REPLICA_BEHIND_GRACE_MS: u64 = 100;
+/// Sync is asked for again after this time if nothing came.
+pub const REPLICA_SYNC_AGAIN_MS: u64 = 500;
+/// One peer's status, or its fetches, are answered at most this often. What comes in between gets no answer.
+pub const REPLICA_ANSWER_INTERVAL_MS: u64 = 15;
+/// Replicas tell each other where they stand at this interval when nothing is pending.
+pub const REPLICA_STATUS_IDLE_MS: u64 = 1_000;
+/// The shortest interval of that while something is pending; else a quarter of the view timeout.
+pub const REPLICA_STATUS_PENDING_MS_MIN: u64 = 20;
+/// Heights for which one answer to a status carries proposals and votes. The next answer carries the next.
+pub const REPLICA_STATUS_HEIGHTS_MAX: usize = 64;
+/// Bundle lists of blocks that are asked for at once, and that one answer carries. The next status asks for the rest.
+pub const REPLICA_FETCH_BLOCKS_MAX: usize = 64;
+
+// ---- the client's patience (api.md section 2) -----------------------------------------------------------------------
+
+/// After what time in all a client's request gives up: above a node's own wait for an outcome (20 s). Then the outcome
+/// is unknown, or the nodes unreachable.
+pub const CLIENT_DEADLINE: Duration = Duration::from_secs(30);
+/// After what time without any answer a client asks another node, with the same key: longer than a change of leader
+/// takes, short enough that a node that hangs is not felt as an outage.
+pub const CLIENT_ATTEMPT_TIMEOUT: Duration = Duration::from_secs(6);
+/// How long a connection may take to be made. Then the next node is asked.
+pub const CLIENT_CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// After what time without use a client closes a connection: before the server does (5 s), so that no request meets a
+/// connection that is being closed.
+pub const CLIENT_IDLE_TIMEOUT: Duration = Duration::from_secs(4);
+/// How long a node that failed is left alone at first, and how long a request waits after its first round over all
+/// nodes. Doubles up to [`CLIENT_BACKOFF_MAX`].
+pub const CLIENT_BACKOFF_MIN: Duration = Duration::from_millis(50);
+/// The longest such wait, unless a node's Retry-After asks for more.
+pub const CLIENT_BACKOFF_MAX: Duration = Duration::from_secs(2);
+/// Bytes of one answer that a client reads: 1,000 of the largest tickets. A longer one is an error.
+pub const CLIENT_ANSWER_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// Requests that a load run may have under way: each has a connection. A larger plan is refused.
+pub const LOAD_WORKERS_MAX: usize = 4_096;
