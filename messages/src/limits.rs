@@ -363,6 +363,9 @@ pub const STORE_PAGE_ITEMS_MAX: usize = 1_000;
 pub const STORE_PAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// A cursor: base64 of the longest key and its check. A longer one is refused.
 pub const STORE_CURSOR_BYTES_MAX: usize = 512;
+
+// ---- replica --------------------------------------------------------------------------------------------------------
+
 /// Votes and proposals of one sender that wait for their view or for the block below. Beyond it the one for the farthest
 /// future is dropped; it is sent again on the next status.
 pub const REPLICA_EARLY_PER_SENDER_MAX: usize = 64;
@@ -390,6 +393,9 @@ pub const REPLICA_STATUS_PENDING_MS_MIN: u64 = 20;
 pub const REPLICA_STATUS_HEIGHTS_MAX: usize = 64;
 /// Bundle lists of blocks that are asked for at once, and that one answer carries. The next status asks for the rest.
 pub const REPLICA_FETCH_BLOCKS_MAX: usize = 64;
+
+// ---- the client's patience (api.md section 2) -----------------------------------------------------------------------
+
 /// After what time in all a client's request gives up: above a node's own wait for an outcome (20 s). Then the outcome
 /// is unknown, or the nodes unreachable.
 pub const CLIENT_DEADLINE: Duration = Duration::from_secs(30);
@@ -417,3 +423,4 @@ pub const NODE_READY_TIMEOUT: Duration = Duration::from_secs(120);
 pub const NODE_STOP_TIMEOUT: Duration = Duration::from_secs(15);
 /// Bytes of a node's log that a message about its failure shows.
 pub const NODE_LOG_TAIL_BYTES: u64 = 4_096;
+

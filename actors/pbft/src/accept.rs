@@ -1,110 +1,52 @@
-//! Proposals: checked, held, executed, and answered with PREPARE (consensus.md sections 2 and 3).
+//! Fresh proposals: checked, held, and put into their slot (consensus.md sections 2 and 3).
 //!
-//! Deviations (D): a proposal names bundles that travelled before it, so a vote also says "I hold the data"; its header
-//! names the root of the transparency log after it, so a replica executes before it votes and refuses a block with
-//! another result; and a replica accepts height `h` only after `h - 1`.
+//! Deviations (D): a proposal names bundles that travelled before it, so a vote also says "I hold the data"; and a
+//! replica accepts height `h` only after `h - 1`.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use dtvn_messages::{Block, Digest, Height, Now, Signature, Timestamp, ValidatorIndex, View, VoteKind, limits};
+use dtvn_messages::block::bundles_root;
+use dtvn_messages::{Block, Digest, Header, Height, Signature, Timestamp, ValidatorIndex, View, VoteKind, limits};
 
-use crate::bundles::{BundleMeta, follow};
-use crate::chain::Link;
-use crate::effect::{Cause, Effect, Message, Record, Say, Timer};
-use crate::replica::{Proposal, Replica};
+use crate::effect::{Cause, Effect, Message, Timer};
+use crate::replica::{Proposal, Refusal, Replica};
 
-/// How many messages of one sender wait for their turn.
-const EARLY_PER_SENDER_MAX: usize = 64;
-/// How far execution runs ahead of the committed height; what is above waits for commits.
-const EXECUTE_AHEAD_MAX: u64 = 256;
+/// What a fresh block builds on.
+struct Below {
+    digest: Digest,
+    timestamp: Timestamp,
+    /// How many empty blocks end there.
+    empty_run: u64,
+}
 
 impl Replica {
-    /// Keeps a message that is too early: for a later view, or for this one before it is active. Says whether it did.
-    /// Above the bound the message for the farthest future is dropped; what is lost is sent again (section 7).
-    pub(crate) fn buffer_early(&mut self, from: ValidatorIndex, message: &Message) -> bool {
-        let view = match message {
-            Message::PrePrepare { view, .. } => *view,
-            Message::Vote(vote) if vote.body.epoch == self.config.epoch => vote.body.view,
-            _ => return false,
-        };
-        let is_early = view > self.view || (view == self.view && !self.active);
-        if is_early {
-            self.keep_early(from, message.clone());
-        }
-        is_early
-    }
-
-    pub(crate) fn keep_early(&mut self, from: ValidatorIndex, message: Message) {
-        let waiting = self.early.entry(from).or_default();
-        waiting.push(message);
-        if waiting.len() > EARLY_PER_SENDER_MAX {
-            let farthest = (0..waiting.len()).max_by_key(|position| waiting.get(*position).map(place_of));
-            if let Some(farthest) = farthest {
-                waiting.remove(farthest);
-            }
-        }
-    }
-
-    /// Looks again at what came too early. Says whether anything was taken.
-    pub(crate) fn replay_early(&mut self, now: Now, effects: &mut Vec<Effect>) -> bool {
-        if !self.active || self.early.is_empty() {
-            return false;
-        }
-        let mut progress = false;
-        for (from, waiting) in std::mem::take(&mut self.early) {
-            for message in waiting {
-                let (view, height) = place_of(&message);
-                if view < self.view || (view == self.view && height <= self.chain.committed()) {
-                    continue;
-                }
-                let is_next = view == self.view && self.proposal_is_next(height);
-                match message {
-                    Message::PrePrepare { view, block, digest, signature } if is_next => {
-                        progress = true;
-                        self.on_pre_prepare(now, from, view, block, digest, signature, effects);
-                    }
-                    Message::Vote(vote) if view == self.view => {
-                        progress = true;
-                        self.on_vote(from, &vote, effects);
-                    }
-                    message => self.keep_early(from, message),
-                }
-            }
-        }
-        progress
-    }
-
-    /// Whether the block below this height is there to build on.
-    fn proposal_is_next(&self, height: Height) -> bool {
-        let below = height.previous();
-        below <= self.chain.committed().max(self.selection.end)
-            || self.slots.get(&below).and_then(|slot| slot.proposal.as_ref()).is_some_and(|below| !below.refused)
-    }
-
-    #[expect(clippy::too_many_arguments, reason = "the parts of one message")]
+    #[expect(clippy::too_many_arguments, reason = "the parts of one message, and when it came")]
     pub(crate) fn on_pre_prepare(
         &mut self,
-        now: Now,
         from: ValidatorIndex,
         view: View,
         block: Arc<Block>,
         digest: Digest,
         signature: Signature,
+        arrived: Timestamp,
         effects: &mut Vec<Effect>,
     ) {
         let height = block.header.height;
-        if view < self.view || block.header.epoch != self.config.epoch || height <= self.chain.committed() {
+        if view != self.view || !self.active || block.header.epoch != self.config.epoch {
             return;
         }
         if from != self.leader() {
             effects.push(Effect::Blame { peer: from, why: "it proposed a block without being the leader" });
             return;
         }
-        if height > self.stable_height().plus(self.config.parameters.log_window) {
+        if height <= self.chain.committed() || height > self.window_end() {
             return;
         }
-        self.count(from, VoteKind::Prepare, height, digest, signature);
+        if !self.count(from, VoteKind::Prepare, height, digest, signature) {
+            effects.push(Effect::Blame { peer: from, why: "it voted for two blocks in one view and height" });
+        }
+        // Selected blocks are not proposed again: what the leader sends for them is its PREPARE.
         if height <= self.selection.end {
             return;
         }
@@ -114,80 +56,142 @@ impl Replica {
             }
             return;
         }
-        if !self.proposal_is_next(height) {
-            self.keep_early(from, Message::PrePrepare { view, block, digest, signature });
+        if !self.can_build(height) {
+            self.keep_early(from, arrived, Message::PrePrepare { view, block, digest, signature });
             return;
         }
-        self.accept(now, from, block, digest, effects);
+        self.accept(from, block, digest, arrived, effects);
+    }
+
+    /// Whether the block below this height is there to build on: committed, selected, or accepted in this very view. A
+    /// replica below the base of its view first syncs to it.
+    pub(crate) fn can_build(&self, height: Height) -> bool {
+        let below = height.previous();
+        let committed = self.chain.committed();
+        committed >= self.selection.base
+            && (below <= committed.max(self.selection.end)
+                || self.slots.get(&below).and_then(|slot| slot.proposal.as_ref()).is_some_and(Proposal::is_accepted))
     }
 
     /// Puts a fresh proposal into its slot, whose predecessor is there.
-    fn accept(&mut self, now: Now, from: ValidatorIndex, block: Arc<Block>, digest: Digest, effects: &mut Vec<Effect>) {
-        let drift_us = self.config.parameters.max_clock_drift_ms * 1_000;
+    fn accept(
+        &mut self,
+        from: ValidatorIndex,
+        block: Arc<Block>,
+        digest: Digest,
+        arrived: Timestamp,
+        effects: &mut Vec<Effect>,
+    ) {
+        let height = block.header.height;
+        let drift_us = self.drift_us();
         let timestamp = block.header.timestamp;
-        if timestamp.plus_micros(drift_us) < now.wall {
-            effects.push(Effect::Blame { peer: from, why: "its block's time is too far behind" });
+        // What a quorum prepared was in time for a quorum.
+        let is_prepared = self.has_quorum(VoteKind::Prepare, height, &digest);
+        if timestamp.plus_micros(drift_us) < arrived && !is_prepared {
             return;
         }
         let fault = self.fault_of(&block);
-        let held = fault.is_none() && timestamp > now.wall.plus_micros(drift_us);
-        let refused = fault.is_some();
-        let height = block.header.height;
-        if !refused {
+        let is_held = fault.is_none() && !is_prepared && timestamp > self.now.wall.plus_micros(drift_us);
+        let refused = fault.map(|_| Refusal::Malformed);
+        if refused.is_none() {
             self.remember_block(&block, digest);
         }
+        self.accepted += 1;
         let slot = self.slots.entry(height).or_default();
-        slot.proposal = Some(Proposal { block, digest, logged: None, refused, held });
+        slot.proposal = Some(Proposal { block, digest, logged: None, refused, is_held });
         if let Some(why) = fault {
             effects.push(Effect::Blame { peer: from, why });
             self.pace.ask(Cause::BadProposal);
-        } else if held {
-            let wait_us = timestamp.0.saturating_sub(now.wall.0.saturating_add(drift_us));
-            self.set_timer(Timer::Hold, now, wait_us, effects);
+        } else if is_held {
+            self.set_hold_timer(effects);
         } else {
             self.want_bundles_of(height, effects);
         }
     }
 
+    fn drift_us(&self) -> u64 {
+        self.config.parameters.max_clock_drift_ms * 1_000
+    }
+
     /// What is wrong with a fresh proposal that no honest leader would make so.
     fn fault_of(&self, block: &Block) -> Option<&'static str> {
         let header = &block.header;
-        let Some((parent, parent_time, parent_empty_run)) = self.below(header.height) else {
+        let Some(below) = self.below(header.height) else {
             return Some("its block builds on nothing that is known");
         };
-        let parameters = &self.config.parameters;
-        let empty_run = if block.bundles.is_empty() { parent_empty_run + 1 } else { 0 };
+        let empty_run = if block.bundles.is_empty() { below.empty_run + 1 } else { 0 };
         let faults = [
-            (header.parent != parent, "its block does not build on the block below"),
+            (header.parent != below.digest, "its block does not build on the block below"),
             (header.rules_version != self.config.rules_version, "its block is made under other rules"),
             (header.proposer != self.leader(), "its block names another proposer"),
             (header.proposed_in_view != self.view, "its block names another view"),
             (header.height > self.last_height_of_view(), "its block is above the last height of its view"),
-            (header.timestamp <= parent_time, "its block's time does not increase"),
+            (header.timestamp <= below.timestamp, "its block's time does not increase"),
             (block.bundles.len() > limits::BLOCK_BUNDLES_MAX, "its block has too many bundles"),
             (!block.is_consistent(), "its block has other bundles than its header says"),
-            (empty_run > parameters.checkpoint_interval, "its block is one empty block too many"),
+            (empty_run > self.config.parameters.checkpoint_interval, "its block is one empty block too many"),
             (has_repetition(&block.bundles), "its block names a bundle twice"),
         ];
         faults.into_iter().find(|(is_fault, _)| *is_fault).map(|(_, why)| why)
     }
 
-    /// Digest, time and run of empty blocks of the block below a height, as accepted in this view, selected or committed.
-    fn below(&self, height: Height) -> Option<(Digest, Timestamp, u64)> {
+    /// The block below a height, as accepted in this view, selected or committed.
+    fn below(&self, height: Height) -> Option<Below> {
         let below = height.previous();
         if below == self.chain.committed() {
             let tip = self.chain.tip();
-            return Some((tip.digest, tip.timestamp, tip.empty_run));
+            return Some(Below { digest: tip.digest, timestamp: tip.timestamp, empty_run: tip.empty_run });
         }
-        if let Some(selected) = self.selection.blocks.get(&below) {
-            return Some((selected.digest, selected.header.timestamp, 0));
-        }
-        let proposal = self.slots.get(&below)?.proposal.as_ref().filter(|proposal| !proposal.refused)?;
-        let empty_run = match proposal.block.bundles.is_empty() {
-            true => self.below(below).map_or(1, |(.., run)| run + 1),
+        let (header, digest): (&Header, Digest) = match self.selection.blocks.get(&below) {
+            Some(selected) => (&selected.header, selected.digest),
+            None => {
+                let proposal = self.slots.get(&below)?.proposal.as_ref().filter(|proposal| proposal.is_accepted())?;
+                (&proposal.block.header, proposal.digest)
+            }
+        };
+        let empty_run = match header.bundles_root == bundles_root(&[]) {
+            true => self.below(below).map_or(0, |lower| lower.empty_run) + 1,
             false => 0,
         };
-        Some((proposal.digest, proposal.block.header.timestamp, empty_run))
+        Some(Below { digest, timestamp: header.timestamp, empty_run })
+    }
+
+    /// Takes back the hold on a block that a quorum prepared: no clock is asked about it any more.
+    pub(crate) fn release_prepared(&mut self, height: Height, effects: &mut Vec<Effect>) {
+        let held = self.slots.get(&height).and_then(|slot| slot.proposal.as_ref()).filter(|proposal| proposal.is_held);
+        if held.is_some_and(|held| self.has_quorum(VoteKind::Prepare, height, &held.digest)) {
+            self.release(height, effects);
+        }
+    }
+
+    fn release(&mut self, height: Height, effects: &mut Vec<Effect>) {
+        if let Some(proposal) = self.slots.get_mut(&height).and_then(|slot| slot.proposal.as_mut()) {
+            proposal.is_held = false;
+        }
+        self.want_bundles_of(height, effects);
+    }
+
+    /// The clock may have reached the time of proposals that are held.
+    pub(crate) fn release_held(&mut self, effects: &mut Vec<Effect>) {
+        let limit = self.now.wall.plus_micros(self.drift_us());
+        let is_due = |proposal: &Proposal| proposal.is_held && proposal.block.header.timestamp <= limit;
+        let due: Vec<Height> = (self.slots.iter())
+            .filter(|(_, slot)| slot.proposal.as_ref().is_some_and(is_due))
+            .map(|(height, _)| *height)
+            .collect();
+        for height in due {
+            self.release(height, effects);
+        }
+        self.set_hold_timer(effects);
+    }
+
+    /// Sets the timer for the first of the proposals that are held.
+    fn set_hold_timer(&mut self, effects: &mut Vec<Effect>) {
+        let limit = self.now.wall.plus_micros(self.drift_us());
+        let held = self.slots.values().filter_map(|slot| slot.proposal.as_ref()).filter(|proposal| proposal.is_held);
+        if let Some(first) = held.map(|proposal| proposal.block.header.timestamp).min() {
+            self.set_timer(Timer::Hold, first.0.saturating_sub(limit.0), effects);
+        }
     }
 
     /// Asks for the bundles of the block at a height that are not here: from the leader first, for a selected block from
@@ -216,205 +220,22 @@ impl Replica {
         effects.push(Effect::Want { digests, holders });
     }
 
-    /// Hands the next block to execution, if there is one and its bundles are here. First undoes what was executed and
-    /// is no longer wanted.
-    pub(crate) fn execute_next(&mut self, effects: &mut Vec<Effect>) -> bool {
-        let mut height = self.chain.committed().next();
-        while height <= self.chain.top() {
-            let wanted = self.wanted_at(height).map(|(_, digest)| digest);
-            let have = self.chain.digest_at(height);
-            if wanted.is_some() && wanted != have {
-                self.roll_back_to(height.previous(), effects);
-                break;
-            }
-            height = height.next();
+    /// Asks again for the bundles of all blocks that are to be executed: after a move, which takes back what was wanted,
+    /// after a restart, and now and then because the pool may have had no room.
+    pub(crate) fn want_again(&self, effects: &mut Vec<Effect>) {
+        let holders: Vec<ValidatorIndex> = self.proved_by.iter().copied().collect();
+        for certified in self.certified.values().take(limits::REPLICA_STATUS_HEIGHTS_MAX) {
+            self.want(&certified.block.bundles, holders.clone(), effects);
         }
-        let height = self.chain.top().next();
-        if height.above(self.chain.committed()) > EXECUTE_AHEAD_MAX {
-            return false;
+        let open = self.slots.range(self.chain.committed().next()..);
+        let open = open.filter(|(_, slot)| slot.proposal.as_ref().is_some_and(Proposal::may_execute));
+        for (height, _) in open.take(limits::REPLICA_STATUS_HEIGHTS_MAX) {
+            self.want_bundles_of(*height, effects);
         }
-        let Some((block, digest)) = self.wanted_at(height) else { return false };
-        let Some(parent) = self.chain.parent_for(height) else { return false };
-        let is_certified = self.certified.contains_key(&height);
-        if parent.digest != block.header.parent {
-            return is_certified && self.undo_conflict(height, &block, effects);
-        }
-        let metas: Option<Vec<BundleMeta>> =
-            block.bundles.iter().map(|digest| self.bundles.get(digest).copied()).collect();
-        let Some(metas) = metas else { return false };
-        let mut positions = parent.positions;
-        if !is_certified && let Some(why) = bundle_fault(&metas, &mut positions.clone()) {
-            return self.refuse(height, why, effects);
-        }
-        assert!(
-            follow(&mut positions, metas.iter()),
-            "a certified block orders bundles as their origins numbered them"
-        );
-        let id = self.chain.next_execution();
-        let empty_run = if block.bundles.is_empty() { parent.empty_run + 1 } else { 0 };
-        effects.push(Effect::Execute { id, height, timestamp: block.header.timestamp, bundles: block.bundles.clone() });
-        let (timestamp, bundles) = (block.header.timestamp, block.bundles.clone());
-        let known = Some((Arc::clone(&block), digest));
-        self.chain.push(Link { height, id, block: known, timestamp, bundles, positions, empty_run, log: None });
-        if !is_certified {
-            self.log_proposal(height, effects);
-        }
-        true
-    }
-
-    /// A certified block does not build on what is below it here: that was speculation, or this replica has diverged.
-    fn undo_conflict(&mut self, height: Height, block: &Block, effects: &mut Vec<Effect>) -> bool {
-        if height.previous() == self.chain.committed() {
-            return self.diverge(height, block.header.log_root, effects);
-        }
-        self.roll_back_to(height.previous().previous(), effects);
-        false
-    }
-
-    /// The block that belongs at a height, if it is known and may be executed: proved by others, or accepted here.
-    fn wanted_at(&self, height: Height) -> Option<(Arc<Block>, Digest)> {
-        if let Some(certified) = self.certified.get(&height) {
-            return Some((Arc::clone(&certified.block), certified.digest));
-        }
-        let proposal = self.slots.get(&height)?.proposal.as_ref()?;
-        (!proposal.refused && !proposal.held).then(|| (Arc::clone(&proposal.block), proposal.digest))
-    }
-
-    /// Writes the accepted proposal to the log, at the same time as it is executed: the vote waits for both.
-    fn log_proposal(&mut self, height: Height, effects: &mut Vec<Effect>) {
-        let ticket = self.tickets + 1;
-        let view = self.view;
-        let voting = self.may_vote();
-        let Some(proposal) = self.slots.get_mut(&height).and_then(|slot| slot.proposal.as_mut()) else { return };
-        if proposal.logged.is_none() && voting {
-            proposal.logged = Some(ticket);
-            let record = Record::Proposal { view, block: Arc::clone(&proposal.block) };
-            effects.push(Effect::Persist { ticket, record });
-            self.tickets = ticket;
-        }
-    }
-
-    /// Undoes executions above a height.
-    pub(crate) fn roll_back_to(&mut self, height: Height, effects: &mut Vec<Effect>) {
-        if self.chain.truncate_above(height) {
-            effects.push(Effect::RollBack { to: height });
-        }
-    }
-
-    fn refuse(&mut self, height: Height, why: &'static str, effects: &mut Vec<Effect>) -> bool {
-        let leader = self.leader();
-        if let Some(proposal) = self.slots.get_mut(&height).and_then(|slot| slot.proposal.as_mut()) {
-            proposal.refused = true;
-            effects.push(Effect::Blame { peer: leader, why });
-            self.pace.ask(Cause::BadProposal);
-        }
-        true
-    }
-
-    pub(crate) fn on_executed(&mut self, id: u64, log_size: u64, log_root: Digest, effects: &mut Vec<Effect>) {
-        let Some(link) = self.chain.executing(id) else { return };
-        link.log = Some((log_size, log_root));
-        let height = link.height;
-        let Some((block, digest)) = link.block.clone() else {
-            return self.finish_proposal(height, log_size, log_root, effects);
-        };
-        if (block.header.log_size, block.header.log_root) == (log_size, log_root) {
-            return;
-        }
-        let is_certified = self.certified.get(&height).is_some_and(|certified| certified.digest == digest);
-        if is_certified {
-            self.diverge(height, block.header.log_root, effects);
-            return;
-        }
-        self.roll_back_to(height.previous(), effects);
-        self.refuse(height, "its block has another log root than its execution", effects);
-        self.check_divergence(height, effects);
-    }
-
-    /// A quorum prepared a block whose result this replica does not get: then it is this replica that is wrong.
-    pub(crate) fn check_divergence(&mut self, height: Height, effects: &mut Vec<Effect>) {
-        let Some(slot) = self.slots.get(&height) else { return };
-        let Some(proposal) = slot.proposal.as_ref().filter(|proposal| proposal.refused) else { return };
-        let signers = slot.prepares.iter().filter(|(_, (digest, _))| *digest == proposal.digest);
-        let power = self.config.set.power_of(signers.map(|(signer, _)| *signer));
-        if power >= self.config.set.quorum() {
-            let certified = proposal.block.header.log_root;
-            self.diverge(height, certified, effects);
-        }
-    }
-
-    pub(crate) fn diverge(&mut self, height: Height, certified: Digest, effects: &mut Vec<Effect>) -> bool {
-        if !self.diverged {
-            self.diverged = true;
-            let own = self.chain.link(height).and_then(|link| link.log).map_or(Digest::ZERO, |(_, root)| root);
-            effects.push(Effect::Diverged { height, certified, own });
-        }
-        false
-    }
-
-    /// Sends PREPARE for what was executed with the result that its header names, and COMMIT for what is prepared.
-    pub(crate) fn vote_on_executed(&mut self, effects: &mut Vec<Effect>) -> bool {
-        if !self.active || self.adopting.is_some() {
-            return false;
-        }
-        let heights: Vec<Height> = self.slots.keys().copied().collect();
-        let mut progress = false;
-        for height in heights {
-            progress |= self.say_prepare(height, effects);
-            progress |= self.become_prepared(height, effects);
-            progress |= self.say_commit(height, effects);
-        }
-        progress
-    }
-
-    /// Whether the block in the slot at a height was executed with the right result, or is committed.
-    pub(crate) fn is_settled(&self, height: Height, digest: &Digest) -> bool {
-        self.chain.is_executed(height, digest) || self.committed_digest(height).as_ref() == Some(digest)
-    }
-
-    fn say_prepare(&mut self, height: Height, effects: &mut Vec<Effect>) -> bool {
-        let Some(slot) = self.slots.get(&height) else { return false };
-        let Some(proposal) = slot.proposal.as_ref() else { return false };
-        if slot.prepare_said || !self.may_vote() || !self.is_settled(height, &proposal.digest) {
-            return false;
-        }
-        let digest = proposal.digest;
-        if proposal.logged.is_none() {
-            // A selected block that this replica committed in an earlier view.
-            self.log_proposal(height, effects);
-        }
-        let Some(slot) = self.slots.get_mut(&height) else { return false };
-        let after = slot.proposal.as_ref().and_then(|proposal| proposal.logged).unwrap_or(0);
-        slot.prepare_said = true;
-        let vote = self.vote(VoteKind::Prepare, height, digest);
-        effects.push(Effect::Say { after, say: Say::Vote(vote) });
-        true
-    }
-}
-
-/// The view and height that a message is about.
-fn place_of(message: &Message) -> (View, Height) {
-    match message {
-        Message::PrePrepare { view, block, .. } => (*view, block.header.height),
-        Message::Vote(vote) => (vote.body.view, vote.body.height),
-        _ => (View(0), Height(0)),
     }
 }
 
 fn has_repetition(digests: &[Digest]) -> bool {
-    let mut seen = BTreeMap::new();
-    digests.iter().any(|digest| seen.insert(digest, ()).is_some())
-}
-
-/// What is wrong with the bundles of a block.
-fn bundle_fault(metas: &[BundleMeta], positions: &mut crate::bundles::Positions) -> Option<&'static str> {
-    if !follow(positions, metas.iter()) {
-        return Some("its block orders bundles against their numbers");
-    }
-    let operations: usize = metas.iter().map(|meta| meta.operations).sum();
-    let bytes: usize = metas.iter().map(|meta| meta.bytes).sum();
-    if metas.len() > 1 && (operations > limits::BLOCK_OPERATIONS_MAX || bytes > limits::BLOCK_BYTES_MAX) {
-        return Some("its block has too many operations or bytes");
-    }
-    None
+    let distinct: BTreeSet<&Digest> = digests.iter().collect();
+    distinct.len() < digests.len()
 }

@@ -1,7 +1,8 @@
 //! Bundles that are here and not yet committed, and which of them may be ordered next (consensus.md section 2).
 //!
 //! An origin's bundles are ordered by (start, number) without gaps, so the replicated state needs to remember one
-//! position per origin to keep an old bundle from being ordered again (D).
+//! position per origin to keep an old bundle from being ordered again (D). A bundle whose forerunner is missing cannot be
+//! ordered by any leader: it is no work, or one origin that leaves a gap could end every view.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -37,27 +38,43 @@ pub fn follow<'a>(positions: &mut Positions, bundles: impl Iterator<Item = &'a B
     true
 }
 
+/// The bundles of one origin, by position, then arrival.
+type Queue = BTreeSet<(BundlePosition, u64, Digest)>;
+
+/// How much of what is pending fits into a block.
+#[derive(Debug, Clone, Copy)]
+pub struct Room {
+    /// Bundles.
+    pub bundles: usize,
+    /// Operations of all of them; the first bundle is taken however large.
+    pub operations: usize,
+    /// Bytes of all of them; the first bundle is taken however large.
+    pub bytes: usize,
+}
+
 #[derive(Debug, Clone)]
 struct Pending {
     meta: BundleMeta,
     arrival: u64,
     arrived_us: u64,
-    relayed_us: Option<u64>,
+    is_relayed: bool,
 }
 
 /// The bundles that are here and not committed.
 #[derive(Debug, Default)]
 pub struct Bundles {
     held: BTreeMap<Digest, Pending>,
-    by_origin: BTreeMap<ValidatorIndex, BTreeSet<(BundlePosition, u64, Digest)>>,
+    by_origin: BTreeMap<ValidatorIndex, Queue>,
     by_arrival: BTreeMap<u64, Digest>,
     unrelayed: BTreeSet<u64>,
+    /// Those that were relayed and can be ordered, by arrival, with the time since when both are so.
+    work: BTreeMap<u64, (Digest, u64)>,
     arrivals: u64,
 }
 
 impl Bundles {
-    /// Takes a bundle; one that is here already changes nothing.
-    pub fn insert(&mut self, meta: BundleMeta, now_us: u64) {
+    /// Takes a bundle; one that is here already changes nothing. `last` is the last ordered one of its origin.
+    pub fn insert(&mut self, meta: BundleMeta, last: Option<BundlePosition>, now_us: u64) {
         if self.held.contains_key(&meta.digest) {
             return;
         }
@@ -65,8 +82,14 @@ impl Bundles {
         self.arrivals += 1;
         self.by_arrival.insert(arrival, meta.digest);
         self.unrelayed.insert(arrival);
-        self.by_origin.entry(meta.origin).or_default().insert((meta.position, arrival, meta.digest));
-        self.held.insert(meta.digest, Pending { meta, arrival, arrived_us: now_us, relayed_us: None });
+        let queue = self.by_origin.entry(meta.origin).or_default();
+        let is_last = queue.last().is_none_or(|(position, ..)| *position < meta.position);
+        queue.insert((meta.position, arrival, meta.digest));
+        self.held.insert(meta.digest, Pending { meta, arrival, arrived_us: now_us, is_relayed: false });
+        // It may fill a gap before others; behind them it changes nothing, as it was not relayed yet.
+        if !is_last {
+            self.update_work(meta.origin, last, now_us);
+        }
     }
 
     /// What is known of a bundle.
@@ -83,6 +106,7 @@ impl Bundles {
         if let Some(pending) = self.held.remove(digest) {
             self.by_arrival.remove(&pending.arrival);
             self.unrelayed.remove(&pending.arrival);
+            self.work.remove(&pending.arrival);
             if let Some(queue) = self.by_origin.get_mut(&pending.meta.origin) {
                 queue.remove(&(pending.meta.position, pending.arrival, *digest));
             }
@@ -91,7 +115,12 @@ impl Bundles {
 
     /// A block's bundles are committed, and `positions` are the last of each origin. Removes them and all that can never
     /// be ordered any more, which are returned with their origin.
-    pub fn committed(&mut self, digests: &[Digest], positions: &Positions) -> BTreeMap<ValidatorIndex, Vec<Digest>> {
+    pub fn committed(
+        &mut self,
+        digests: &[Digest],
+        positions: &Positions,
+        now_us: u64,
+    ) -> BTreeMap<ValidatorIndex, Vec<Digest>> {
         let origins: BTreeSet<ValidatorIndex> =
             digests.iter().filter_map(|digest| self.get(digest).map(|meta| meta.origin)).collect();
         for digest in digests {
@@ -109,20 +138,14 @@ impl Bundles {
             if !stale.is_empty() {
                 superseded.insert(origin, stale);
             }
+            self.update_work(origin, Some(*last), now_us);
         }
         superseded
     }
 
-    /// The bundles that may be ordered next after `positions`, first come, first served, within the limits: the first
-    /// one always, however large. `skip` is left out for this turn, and with it what follows it from its origin.
-    pub fn choose(
-        &self,
-        positions: &Positions,
-        count_max: usize,
-        operations_max: usize,
-        bytes_max: usize,
-        skip: Option<&Digest>,
-    ) -> Vec<BundleMeta> {
+    /// The bundles that may be ordered next after `positions`, first come, first served. `skip` is left out for this
+    /// turn, and with it what follows it from its origin.
+    pub fn choose(&self, positions: &Positions, room: Room, skip: Option<&Digest>) -> Vec<BundleMeta> {
         let mut positions = positions.clone();
         let mut heads = BTreeMap::new();
         for origin in self.by_origin.keys() {
@@ -132,12 +155,12 @@ impl Bundles {
         while let Some((_, meta)) = heads.pop_first() {
             operations += meta.operations;
             bytes += meta.bytes;
-            if !chosen.is_empty() && (operations > operations_max || bytes > bytes_max) {
+            if !chosen.is_empty() && (operations > room.operations || bytes > room.bytes) {
                 break;
             }
             positions.insert(meta.origin, meta.position);
             chosen.push(meta);
-            if chosen.len() >= count_max {
+            if chosen.len() >= room.bundles {
                 break;
             }
             self.push_head(&mut heads, &positions, meta.origin, skip);
@@ -154,9 +177,8 @@ impl Bundles {
         skip: Option<&Digest>,
     ) {
         let last = positions.get(&origin).copied();
-        let after = last.map_or(BundlePosition { start: 0, number: 0 }, |last| last);
+        let lowest = (last.unwrap_or(BundlePosition { start: 0, number: 0 }), 0, Digest::ZERO);
         let Some(queue) = self.by_origin.get(&origin) else { return };
-        let lowest = (after, 0, Digest::ZERO);
         let found = queue.range(lowest..).find(|(position, _, _)| position.follows(last));
         if let Some((_, arrival, digest)) = found
             && skip != Some(digest)
@@ -166,9 +188,11 @@ impl Bundles {
         }
     }
 
-    /// Marks as relayed all that arrived at or before `until_us`, and returns them.
-    pub fn relay(&mut self, until_us: u64, now_us: u64) -> Vec<Digest> {
+    /// Marks as relayed all that arrived at or before `until_us`, and returns them. `positions` are the last ordered
+    /// bundles.
+    pub fn relay(&mut self, until_us: u64, positions: &Positions, now_us: u64) -> Vec<Digest> {
         let mut relayed = Vec::new();
+        let mut origins = BTreeSet::new();
         while let Some(arrival) = self.unrelayed.first().copied() {
             let Some(pending) = self.by_arrival.get(&arrival).and_then(|digest| self.held.get_mut(digest)) else {
                 self.unrelayed.remove(&arrival);
@@ -177,9 +201,13 @@ impl Bundles {
             if pending.arrived_us > until_us {
                 break;
             }
-            pending.relayed_us = Some(now_us);
+            pending.is_relayed = true;
             relayed.push(pending.meta.digest);
+            origins.insert(pending.meta.origin);
             self.unrelayed.remove(&arrival);
+        }
+        for origin in origins {
+            self.update_work(origin, positions.get(&origin).copied(), now_us);
         }
         relayed
     }
@@ -190,10 +218,30 @@ impl Bundles {
         self.by_arrival.get(arrival).and_then(|digest| self.held.get(digest)).map(|pending| pending.arrived_us)
     }
 
-    /// The oldest bundle that was relayed, and when that was. Bundles are relayed in the order of their arrival.
-    pub fn oldest_relayed(&self) -> Option<(Digest, u64)> {
-        let digest = self.by_arrival.values().next()?;
-        let relayed_us = self.held.get(digest)?.relayed_us?;
-        Some((*digest, relayed_us))
+    /// The oldest bundle that everyone can know and that can be ordered, and since when that is so.
+    pub fn oldest_work(&self) -> Option<(Digest, u64)> {
+        self.work.values().next().copied()
+    }
+
+    /// Finds out anew which bundles of an origin are work, after its last ordered one.
+    fn update_work(&mut self, origin: ValidatorIndex, last: Option<BundlePosition>, now_us: u64) {
+        let Some(queue) = self.by_origin.get(&origin) else { return };
+        // The run of numbers that can be ordered one after the other: its start, and the number that it lacks next.
+        let mut run = last.map_or((0, 0), |last| (last.start, last.number.saturating_add(1)));
+        for (position, arrival, digest) in queue {
+            if position.start != run.0 {
+                run = (position.start, 0);
+            }
+            let can_be_ordered = last.is_none_or(|last| *position > last) && position.number <= run.1;
+            if can_be_ordered && position.number == run.1 {
+                run.1 = run.1.saturating_add(1);
+            }
+            let is_relayed = self.held.get(digest).is_some_and(|pending| pending.is_relayed);
+            if can_be_ordered && is_relayed {
+                self.work.entry(*arrival).or_insert((*digest, now_us));
+            } else {
+                self.work.remove(arrival);
+            }
+        }
     }
 }

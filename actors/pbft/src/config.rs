@@ -16,6 +16,8 @@ pub struct Config {
     pub epoch: Epoch,
     /// The height on which the epoch begins: its first block is one above.
     pub epoch_base: Height,
+    /// The digest of the block there; for the first epoch the hash of the genesis.
+    pub epoch_base_digest: Digest,
     /// The validators of the epoch.
     pub set: Arc<ValidatorSet>,
     /// Which of them this replica is; none is an observer, which signs nothing.
@@ -36,6 +38,7 @@ impl Config {
             genesis_hash: genesis.hash(),
             epoch: Epoch(0),
             epoch_base: Height(0),
+            epoch_base_digest: genesis.hash(),
             me: key.and_then(|key| set.index_of_key(key)),
             set,
             parameters: genesis.parameters().clone(),

@@ -198,6 +198,7 @@ pub enum Record {
 
 /// What is signed and then broadcast.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "there are few at a time, and each is moved once")]
 pub enum Say {
     /// A PREPARE or COMMIT.
     Vote(Vote),
@@ -311,6 +312,7 @@ impl Cause {
 
 /// What comes out.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "a step makes few, and each is moved once")]
 pub enum Effect {
     /// Append to the consensus log. Tickets ascend by one with each `Persist` and each `Say` that persists.
     Persist {

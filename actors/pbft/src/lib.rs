@@ -7,12 +7,15 @@
 //!
 //! | module | what it does | section |
 //! |---|---|---|
-//! | `accept` | proposals: checks, holding, execution, PREPARE | 2, 3 |
-//! | `vote` | counting votes, prepared, COMMIT, committed | 3 |
+//! | `early` | messages that have to wait | 3 |
+//! | `accept` | fresh proposals: checks, holding | 2, 3 |
+//! | `execute` | speculation, refusal, divergence | 2, 5 |
+//! | `vote` | PREPARE, prepared, COMMIT | 3, 4 |
+//! | `commit` | committing | 3 |
 //! | `propose` | the leader's blocks | 3 |
 //! | `checkpoint` | checkpoints and what they collect | 5 |
-//! | `wish` | timers, wishes, moving to a view | 6 |
-//! | `view_change` | VIEW-CHANGE, NEW-VIEW and the selection | 6 |
+//! | `wish`, `pace` | timers, wishes, moving to a view | 6 |
+//! | `view_change`, `selection`, `install` | VIEW-CHANGE, NEW-VIEW, and taking over what they prove | 6 |
 //! | `status` | the only retransmission | 7 |
 //! | `certified` | adopting what others proved | 3, 7 |
 //! | `recover` | start and restart: the same replay | 4, 11 |
@@ -23,8 +26,13 @@ mod bundles;
 mod certified;
 mod chain;
 mod checkpoint;
+mod commit;
 mod config;
+mod early;
 mod effect;
+mod execute;
+mod install;
+mod pace;
 mod propose;
 mod recover;
 mod replica;

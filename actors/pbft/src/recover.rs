@@ -1,16 +1,16 @@
 //! Start and restart (consensus.md sections 4 and 11): the derived state gives the base, then every record of the log goes
 //! through [`Input::Replay`](crate::Input::Replay), in order, then [`Input::Start`](crate::Input::Start). What was promised
 //! before the crash is known again: which block was accepted in which view, what is prepared, which view this replica
-//! moved to, and whether that view is active.
+//! moved to, and whether that view is active. A replay has no effects.
 
 use std::sync::Arc;
 
-use dtvn_messages::{CommittedProof, Digest, Genesis, Height, Now, StableCheckpoint, Timestamp};
+use dtvn_messages::{Block, CommittedProof, Digest, Genesis, Height, StableCheckpoint, Timestamp, View};
 
 use crate::bundles::Positions;
 use crate::chain::Tip;
 use crate::effect::{CertifiedBlock, Effect, Record};
-use crate::replica::{Proposal, Replica};
+use crate::replica::{Kept, Proposal, Replica};
 
 /// Where the derived state stands at start.
 #[derive(Debug, Clone)]
@@ -61,6 +61,14 @@ impl Base {
     }
 }
 
+/// A proposal of the log: accepted in this view, so nothing else may be voted for there.
+#[derive(Debug)]
+pub(crate) struct Promised {
+    view: View,
+    block: Arc<Block>,
+    pub digest: Digest,
+}
+
 impl Replica {
     pub(crate) fn on_replay(&mut self, record: Record) {
         assert!(!self.started, "records are replayed before the start");
@@ -69,21 +77,23 @@ impl Replica {
                 let digest = block.header.digest(&self.config.chain);
                 let height = block.header.height;
                 self.remember_block(&block, digest);
-                if view == self.view && height > self.chain.committed() {
-                    let slot = self.slots.entry(height).or_default();
-                    slot.proposal = Some(Proposal { block, digest, logged: Some(0), refused: false, held: false });
+                // The records of its view may have been written again behind it: which view is current shows at the end.
+                if self.promised.get(&height).is_none_or(|promised| promised.view <= view) {
+                    self.promised.insert(height, Promised { view, block, digest });
                 }
             }
-            Record::Prepared(prepared) => {
-                let kept = self.prepared.get(&prepared.height());
-                if kept.is_none_or(|kept| kept.view() < prepared.view()) {
-                    self.prepared.insert(prepared.height(), prepared);
+            Record::Prepared(certificate) => {
+                let kept = self.prepared.get(&certificate.height()).map(|kept| kept.certificate.view());
+                if kept.is_none_or(|kept| kept < certificate.view()) {
+                    self.prepared.insert(certificate.height(), Kept { certificate, ticket: 0 });
                 }
             }
             Record::ViewChange(view_change) => {
                 let view = view_change.signed.body.view;
-                if view > self.view || (view == self.view && !self.active) {
+                if view > self.view {
                     self.enter_view(view);
+                }
+                if view == self.view {
                     self.own_view_change = Some(Arc::clone(&view_change));
                     self.on_view_change(view_change);
                 }
@@ -98,51 +108,69 @@ impl Replica {
                         self.on_view_change(Arc::clone(view_change));
                     }
                     self.new_view = Some((new_view, view_changes));
-                    self.install_selection(&mut Vec::new());
                     self.active = true;
                 }
             }
-            Record::Checkpoint(vote) => self.count_checkpoint(vote, &mut Vec::new()),
+            Record::Checkpoint(vote) => self.keep_checkpoint(vote),
             Record::Committed { block, certificate } => {
                 let digest = block.header.digest(&self.config.chain);
-                let height = block.header.height;
-                if height > self.chain.committed() {
-                    self.certified.insert(height, CertifiedBlock { block, digest, certificate });
-                }
+                self.take_certified(CertifiedBlock { block, digest, certificate });
             }
-            Record::Stable(stable) => {
-                if stable.height() > self.stable_height() && stable.height() <= self.chain.committed() {
-                    self.stable = Some(stable);
-                }
-            }
+            Record::Stable(stable) => self.replay_stable(stable),
         }
     }
 
-    /// All records are replayed: executes what the log holds, votes again as before, and tells everyone.
-    pub(crate) fn on_start(&mut self, now: Now, effects: &mut Vec<Effect>) {
-        self.started = true;
-        // A committed block without a certificate at or above it in the log is not final for this replica: it asks.
-        let last =
-            self.certified.iter().rev().find(|(_, block)| block.certificate.is_some()).map(|(height, _)| *height);
-        let floor = last.unwrap_or(self.chain.committed());
-        self.certified = self.certified.range(..=floor).map(|(height, block)| (*height, block.clone())).collect();
-        let stable = self.stable_height();
-        self.prepared = self.prepared.split_off(&stable.next());
-        self.resume_prepared();
-        self.note_own_wish();
-        self.say_status(now, effects);
+    /// One above the derived state is reached again when its blocks are.
+    fn replay_stable(&mut self, stable: Arc<StableCheckpoint>) {
+        if stable.epoch() != self.config.epoch || stable.height() <= self.stable_height() {
+            return;
+        }
+        if stable.height() <= self.chain.committed() {
+            self.stable = Some(stable);
+        } else if self.stable_ahead.as_ref().is_none_or(|ahead| ahead.height() < stable.height()) {
+            self.stable_ahead = Some(stable);
+        }
     }
 
-    /// What was prepared in the current view before the restart is prepared again, and COMMIT may be said again.
-    fn resume_prepared(&mut self) {
-        let view = self.view;
-        for (height, prepared) in &self.prepared {
-            if prepared.view() == view
-                && let Some(slot) = self.slots.get_mut(height)
-                && slot.proposal.as_ref().is_some_and(|proposal| proposal.digest == prepared.digest())
-            {
-                slot.prepared = Some(0);
+    /// All records are replayed: takes up what was promised, executes what the log holds, votes again as before, and
+    /// tells everyone.
+    pub(crate) fn on_start(&mut self, effects: &mut Vec<Effect>) {
+        self.started = true;
+        // A committed block without a certificate at or above it in the log is not final for this replica: it asks.
+        self.trim_certified();
+        let above = self.stable_height().next();
+        self.prepared = self.prepared.split_off(&above);
+        self.checkpoint_votes = self.checkpoint_votes.split_off(&above);
+        if self.active {
+            self.install_selection(effects);
+        }
+        self.resume_promises();
+        self.note_own_wish();
+        let tip = self.chain.tip();
+        let (height, digest) = (tip.height, tip.digest);
+        self.checkpoint_if_due(height, digest, effects);
+        self.try_stable(height, effects);
+        self.want_again(effects);
+        self.say_status(effects);
+    }
+
+    /// What was accepted in the current view before the restart is accepted, and what was prepared is prepared: PREPARE
+    /// and COMMIT are said again, and nothing else can be.
+    fn resume_promises(&mut self) {
+        let (view, committed) = (self.view, self.chain.committed());
+        for (height, promised) in std::mem::take(&mut self.promised) {
+            if promised.view != view || height <= committed || !self.active {
+                continue;
             }
+            let Promised { block, digest, .. } = promised;
+            let is_prepared = self
+                .prepared
+                .get(&height)
+                .is_some_and(|kept| kept.certificate.view() == view && kept.certificate.digest() == digest);
+            let slot = self.slots.entry(height).or_default();
+            slot.proposal = Some(Proposal { block, digest, logged: Some(0), refused: None, is_held: false });
+            slot.prepared = is_prepared.then_some(0);
+            self.accepted += 1;
         }
     }
 }

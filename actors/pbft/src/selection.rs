@@ -2,13 +2,15 @@
 //! alone.
 //!
 //! Deviation (D): the selection stops at the first height whose prepared block does not build on the block selected
-//! below it. Such a block cannot have been committed: a replica sends COMMIT for a height only when the height below is
-//! prepared in the same view or committed, so among any quorum of VIEW-CHANGEs there is an honest one that shows
+//! below it. Such a block cannot have been committed: a replica sends COMMIT for a height only when every height below
+//! is prepared in the same view or committed, so among any quorum of VIEW-CHANGEs there is an honest one that shows
 //! prepared certificates for every ancestor of a committed block.
 
 use std::collections::BTreeMap;
 
-use dtvn_messages::{CommittedProof, Digest, Header, Height, StableCheckpoint, ValidatorIndex, ViewChange};
+use dtvn_messages::{
+    CommittedProof, Digest, Header, Height, PreparedCertificate, StableCheckpoint, ValidatorIndex, ViewChange,
+};
 
 /// A block that a new view takes over.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,19 +74,27 @@ pub fn select(view_changes: &[&ViewChange], floor: (Height, Digest)) -> Selectio
         proof: proof.filter(|proof| proof.height() == base).cloned(),
         stable: stable.cloned(),
     };
+    let prepared = highest_views(view_changes, base);
     let mut below = base_digest;
-    loop {
-        let height = selection.end.next();
-        let best = view_changes
-            .iter()
-            .flat_map(|view_change| &view_change.prepared)
-            .filter(|prepared| prepared.height() == height)
-            .max_by_key(|prepared| (prepared.view(), prepared.digest()));
-        let Some(best) = best.filter(|best| best.header.parent == below) else { break };
+    while let Some(best) = prepared.get(&selection.end.next()).filter(|best| best.header.parent == below) {
+        let (height, holders) = (best.height(), best.certificate.signatures.signers().collect());
         below = best.digest();
-        let holders = best.certificate.signatures.signers().collect();
         selection.blocks.insert(height, Selected { header: best.header.clone(), digest: below, holders });
         selection.end = height;
     }
     selection
+}
+
+/// For each height above `base` the prepared certificate of the highest view.
+fn highest_views<'a>(view_changes: &[&'a ViewChange], base: Height) -> BTreeMap<Height, &'a PreparedCertificate> {
+    let mut highest: BTreeMap<Height, &PreparedCertificate> = BTreeMap::new();
+    let shown = view_changes.iter().flat_map(|view_change| &view_change.prepared);
+    for prepared in shown.filter(|prepared| prepared.height() > base) {
+        let rank = |prepared: &PreparedCertificate| (prepared.view(), prepared.digest());
+        let best = highest.entry(prepared.height()).or_insert(prepared);
+        if rank(prepared) > rank(best) {
+            *best = prepared;
+        }
+    }
+    highest
 }

@@ -8,7 +8,8 @@ use crate::effect::Timer;
 struct State {
     generation: u64,
     deadline_us: Option<u64>,
-    rearmed: bool,
+    /// It was late, and is armed once more.
+    again: bool,
 }
 
 /// What a fired timer means.
@@ -32,9 +33,22 @@ impl Timers {
     /// Sets a timer anew, and returns its generation.
     pub fn set(&mut self, timer: Timer, now_us: u64, after_us: u64) -> u64 {
         let state = self.states.entry(timer).or_default();
-        state.generation += 1;
-        state.deadline_us = Some(now_us.saturating_add(after_us));
+        *state = State {
+            generation: state.generation + 1,
+            deadline_us: Some(now_us.saturating_add(after_us)),
+            again: false,
+        };
         state.generation
+    }
+
+    /// Sets a timer once more because it fired late. A second late one counts as due, so that a slow clock cannot put it
+    /// off for ever.
+    pub fn set_again(&mut self, timer: Timer, now_us: u64, after_us: u64) -> u64 {
+        let generation = self.set(timer, now_us, after_us);
+        if let Some(state) = self.states.get_mut(&timer) {
+            state.again = true;
+        }
+        generation
     }
 
     /// Cancels a timer.
@@ -54,19 +68,13 @@ impl Timers {
         self.states.get(&timer).and_then(|state| state.deadline_us)
     }
 
-    /// Takes the news that a timer fired. `late_us` is how far behind its time counts as late; a late timer is reported
-    /// as such only once in a row, so that a slow clock cannot put it off for ever.
+    /// Takes the news that a timer fired. `late_us` is how far behind its time counts as late.
     pub fn fire(&mut self, timer: Timer, generation: u64, now_us: u64, late_us: u64) -> Fired {
         let Some(state) = self.states.get_mut(&timer) else { return Fired::Stale };
         let Some(deadline_us) = state.deadline_us.filter(|_| state.generation == generation) else {
             return Fired::Stale;
         };
         state.deadline_us = None;
-        if now_us > deadline_us.saturating_add(late_us) && !state.rearmed {
-            state.rearmed = true;
-            return Fired::Late;
-        }
-        state.rearmed = false;
-        Fired::Due
+        if now_us > deadline_us.saturating_add(late_us) && !state.again { Fired::Late } else { Fired::Due }
     }
 }

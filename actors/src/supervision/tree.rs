@@ -229,7 +229,7 @@ impl NodeTree {
     }
 
     /// Restarts an actor or a subtree in good order, and by the strategy those that depend on it; returns when they
-    /// are up again. Does not count against the intensity.
+    /// are up again. Does not count against the intensity. An actor must not wait for its own restart.
     ///
     /// # Errors
     /// It is unknown or temporary, or its supervisor is stopping (perhaps because the restart failed too often).

@@ -4,23 +4,9 @@ use std::sync::Arc;
 
 use dtvn_messages::wire::PeerMessage;
 use dtvn_messages::{Bundle, BundlePosition, Digest, ValidatorIndex};
+use dtvn_pbft::BundleMeta;
 
 use super::shelf::Refusal;
-
-/// What the replica needs to know of a bundle.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct BundleMeta {
-    /// Its digest.
-    pub digest: Digest,
-    /// Who made it.
-    pub origin: ValidatorIndex,
-    /// Its place among those of its origin.
-    pub position: BundlePosition,
-    /// How many operations it has.
-    pub operations: usize,
-    /// How long it is.
-    pub bytes: usize,
-}
 
 /// What follows from an input.
 #[derive(Debug, Clone, PartialEq, Eq)]

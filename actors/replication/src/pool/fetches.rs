@@ -12,11 +12,19 @@ use super::settings::PoolLimits;
 #[derive(Debug)]
 struct Search {
     kind: Kind,
-    /// Whom to ask, in turn.
+    /// Whom to ask, in turn; those before `next` were asked in this round.
     holders: Vec<ValidatorIndex>,
     next: usize,
     asked: Option<ValidatorIndex>,
-    deadline_us: u64,
+    wakes: Wake,
+}
+
+/// When a search goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wake {
+    At(u64),
+    /// As soon as a holder may be asked: its place in the queue.
+    Turn(u64),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,11 +37,17 @@ enum Kind {
     Doubted { first: ValidatorIndex },
 }
 
+/// How many at the head of the queue are looked at when somebody becomes free: it bounds the work of a step.
+const WAITING_HEAD: usize = 64;
+
 /// The bundles that are looked for.
 #[derive(Debug)]
 pub(super) struct Fetches {
     searches: BTreeMap<Digest, Search>,
     deadlines: BTreeSet<(u64, Digest)>,
+    /// Wanted, but everybody was busy or away; first come, first served.
+    waiting: BTreeMap<u64, Digest>,
+    turns: u64,
     wanted: usize,
     outstanding: BTreeMap<ValidatorIndex, usize>,
     announced: BTreeMap<ValidatorIndex, usize>,
@@ -48,6 +62,8 @@ impl Fetches {
         Self {
             searches: BTreeMap::new(),
             deadlines: BTreeSet::new(),
+            waiting: BTreeMap::new(),
+            turns: 0,
             wanted: 0,
             outstanding: BTreeMap::new(),
             announced: BTreeMap::new(),
@@ -93,19 +109,18 @@ impl Fetches {
         }
         let before = self.searches.get(&digest);
         let asked = before.and_then(|search| search.asked);
-        let deadline_us = match before {
-            Some(search) if asked.is_some() => search.deadline_us,
-            _ => now_us + grace_ms * 1_000,
+        let wakes = match before {
+            Some(search) if asked.is_some() => search.wakes,
+            _ => Wake::At(now_us + grace_ms * 1_000),
         };
-        let known = before.map_or(&[][..], |search| &search.holders);
-        let holders = self.ring(holders, known);
+        let holders = self.ring(holders, before.map_or(&[], |search| &search.holders));
         if let Some(search) = self.searches.remove(&digest) {
-            self.deadlines.remove(&(search.deadline_us, digest));
+            self.unschedule(digest, search.wakes);
             self.discount(search.kind);
         }
         self.wanted += 1;
-        self.deadlines.insert((deadline_us, digest));
-        self.searches.insert(digest, Search { kind: Kind::Wanted, holders, next: 0, asked, deadline_us });
+        self.searches.insert(digest, Search { kind: Kind::Wanted, holders, next: 0, asked, wakes });
+        self.schedule(digest, wakes);
         true
     }
 
@@ -127,6 +142,13 @@ impl Fetches {
         }
     }
 
+    /// The replica needs none of what it wanted.
+    pub(super) fn want_nothing(&mut self) {
+        let wanted = self.searches.iter().filter(|(_, search)| search.kind == Kind::Wanted);
+        let wanted: Vec<Digest> = wanted.map(|(digest, _)| *digest).collect();
+        wanted.iter().for_each(|digest| self.forget(digest));
+    }
+
     /// A peer announced a bundle that is not here.
     pub(super) fn announced(
         &mut self,
@@ -142,7 +164,7 @@ impl Fetches {
                 && first != from
             {
                 search.kind = Kind::Announced { first };
-                self.set_deadline(digest, now_us + limits.announce_grace_ms * 1_000);
+                self.schedule(digest, Wake::At(now_us + limits.announce_grace_ms * 1_000));
             }
             return;
         }
@@ -156,46 +178,76 @@ impl Fetches {
         } else {
             (Kind::Announced { first: from }, limits.announce_grace_ms)
         };
-        let deadline_us = now_us + after_ms * 1_000;
-        self.deadlines.insert((deadline_us, digest));
-        self.searches.insert(digest, Search { kind, holders: vec![from], next: 0, asked: None, deadline_us });
+        let wakes = Wake::At(now_us + after_ms * 1_000);
+        self.searches.insert(digest, Search { kind, holders: vec![from], next: 0, asked: None, wakes });
+        self.schedule(digest, wakes);
     }
 
     /// A bundle that is looked for arrived and is being verified until `deadline_us`.
     pub(super) fn arrived(&mut self, digest: &Digest, deadline_us: u64) {
         self.release(digest);
-        if self.searches.contains_key(digest) {
-            self.set_deadline(*digest, deadline_us);
-        }
+        self.schedule(*digest, Wake::At(deadline_us));
     }
 
-    /// What arrived was no good, or there was no room for it: asks elsewhere, at once or after a while.
-    pub(super) fn again(&mut self, now_us: u64, digest: Digest, at_once: bool, limits: &PoolLimits) {
+    /// What arrived was forged: its sender is not asked for it again, and the next holder is asked at once.
+    pub(super) fn forged(&mut self, now_us: u64, digest: Digest, from: ValidatorIndex, limits: &PoolLimits) {
         self.release(&digest);
-        if at_once {
-            self.ask(now_us, digest, limits);
-        } else if self.searches.contains_key(&digest) {
-            self.set_deadline(digest, now_us + limits.fetch_timeout_ms * 1_000);
+        let Some(search) = self.searches.get_mut(&digest) else { return };
+        if let Some(place) = search.holders.iter().position(|holder| *holder == from) {
+            search.holders.remove(place);
+            search.next -= usize::from(place < search.next);
         }
+        if search.holders.is_empty() && search.kind == Kind::Wanted {
+            search.holders.clone_from(&self.peers);
+            return self.later(now_us, digest, limits);
+        }
+        self.ask(now_us, digest, limits);
+    }
+
+    /// There was no room for what arrived: asks again after a while.
+    pub(super) fn later(&mut self, now_us: u64, digest: Digest, limits: &PoolLimits) {
+        self.release(&digest);
+        self.schedule(digest, Wake::At(now_us + limits.fetch_timeout_ms * 1_000));
     }
 
     /// A bundle is here, or needs no search any more.
     pub(super) fn forget(&mut self, digest: &Digest) {
         self.release(digest);
         if let Some(search) = self.searches.remove(digest) {
-            self.deadlines.remove(&(search.deadline_us, *digest));
+            self.unschedule(*digest, search.wakes);
             self.discount(search.kind);
         }
     }
 
-    /// Asks the next holder of everything whose time is over.
+    /// Asks the next holder of everything whose time is over, after those who wait for their turn.
     pub(super) fn expire(&mut self, now_us: u64, limits: &PoolLimits) {
         let due: Vec<Digest> =
             self.deadlines.iter().take_while(|(at_us, _)| *at_us <= now_us).map(|(_, digest)| *digest).collect();
+        due.iter().for_each(|digest| self.release(digest));
+        self.serve_waiting(now_us, limits);
         for digest in due {
-            self.release(&digest);
             self.ask(now_us, digest, limits);
         }
+    }
+
+    /// Asks for what is wanted and had to wait, as far as somebody may be asked. Only looks at those at the head of the
+    /// queue: whoever they wait for answers, or is given up within the timeout.
+    pub(super) fn serve_waiting(&mut self, now_us: u64, limits: &PoolLimits) {
+        if self.waiting.is_empty() {
+            return;
+        }
+        let head: Vec<Digest> = self.waiting.values().take(WAITING_HEAD).copied().collect();
+        for digest in head {
+            if !self.peers.iter().any(|peer| self.is_free(*peer, limits)) {
+                return;
+            }
+            self.ask(now_us, digest, limits);
+        }
+    }
+
+    fn is_free(&self, peer: ValidatorIndex, limits: &PoolLimits) -> bool {
+        let outstanding = self.outstanding.get(&peer).copied().unwrap_or(0);
+        outstanding < limits.fetches_per_peer_max && !self.unreachable.contains(&peer)
     }
 
     /// A peer is gone: what it was asked for is asked of others at once.
@@ -223,52 +275,71 @@ impl Fetches {
         std::mem::take(&mut self.asks)
     }
 
-    /// Asks the next holder, or sets a time to try again, or gives up.
+    /// Asks the next holder of this round that may be asked. If they are all busy, waits for one of them: whoever was
+    /// asked in this round is not asked again before the others were, or searches could block each other for ever. What
+    /// was only announced has one round.
     fn ask(&mut self, now_us: u64, digest: Digest, limits: &PoolLimits) {
-        let Some(search) = self.searches.get_mut(&digest) else { return };
-        let (outstanding, unreachable) = (&self.outstanding, &self.unreachable);
-        let reachable = |peer: &ValidatorIndex| !unreachable.contains(peer);
-        let free = |peer: &ValidatorIndex| {
-            outstanding.get(peer).copied().unwrap_or(0) < limits.fetches_per_peer_max && reachable(peer)
+        let Some(search) = self.searches.get(&digest) else { return };
+        let (kind, asked) = (search.kind, search.next);
+        let reachable = |peer: &ValidatorIndex| !self.unreachable.contains(peer);
+        let is_round_over = !search.holders[asked..].iter().any(reachable);
+        let begin = match kind {
+            Kind::Wanted if is_round_over => 0,
+            Kind::Announced { .. } if is_round_over => return self.forget(&digest),
+            Kind::Doubted { .. } => return self.forget(&digest),
+            _ => asked,
         };
-        let chosen = match search.kind {
-            Kind::Doubted { .. } => None,
-            Kind::Wanted => {
-                let ring = search.holders.len();
-                let turn =
-                    (0..ring).map(|step| (search.next + step) % ring).find(|place| free(&search.holders[*place]));
-                turn.inspect(|place| search.next = (place + 1) % ring)
-            }
-            Kind::Announced { .. } => {
-                let turn = (search.next..search.holders.len()).find(|place| free(&search.holders[*place]));
-                turn.inspect(|place| search.next = place + 1)
-            }
-        };
-        match chosen.map(|place| search.holders[place]) {
-            Some(peer) => {
-                search.asked = Some(peer);
-                *self.outstanding.entry(peer).or_default() += 1;
-                self.asks.entry(peer).or_default().push(digest);
-            }
-            None => {
-                let later = match search.kind {
-                    Kind::Wanted => true,
-                    Kind::Announced { .. } => search.holders[search.next..].iter().any(reachable),
-                    Kind::Doubted { .. } => false,
-                };
-                if !later {
-                    return self.forget(&digest);
-                }
-            }
+        let free = (begin..search.holders.len()).find(|place| self.is_free(search.holders[*place], limits));
+        let timeout = Wake::At(now_us + limits.fetch_timeout_ms * 1_000);
+        match (free, kind) {
+            (Some(place), _) => self.ask_holder(digest, begin, place, timeout),
+            (None, Kind::Wanted) => self.wait_for_turn(digest),
+            (None, _) => self.schedule(digest, timeout),
         }
-        self.set_deadline(digest, now_us + limits.fetch_timeout_ms * 1_000);
     }
 
-    fn set_deadline(&mut self, digest: Digest, deadline_us: u64) {
-        if let Some(search) = self.searches.get_mut(&digest) {
-            self.deadlines.remove(&(search.deadline_us, digest));
-            search.deadline_us = deadline_us;
-            self.deadlines.insert((deadline_us, digest));
+    /// Asks the holder at `place`, which moves to the end of those asked in this round.
+    fn ask_holder(&mut self, digest: Digest, begin: usize, place: usize, timeout: Wake) {
+        let Some(search) = self.searches.get_mut(&digest) else { return };
+        search.holders[begin..=place].rotate_right(1);
+        let peer = search.holders[begin];
+        search.next = begin + 1;
+        search.asked = Some(peer);
+        *self.outstanding.entry(peer).or_default() += 1;
+        self.asks.entry(peer).or_default().push(digest);
+        self.schedule(digest, timeout);
+    }
+
+    fn wait_for_turn(&mut self, digest: Digest) {
+        let has_turn = self.searches.get(&digest).is_some_and(|search| matches!(search.wakes, Wake::Turn(_)));
+        if !has_turn {
+            self.turns += 1;
+            self.schedule(digest, Wake::Turn(self.turns));
+        }
+    }
+
+    fn schedule(&mut self, digest: Digest, wakes: Wake) {
+        let Some(search) = self.searches.get_mut(&digest) else { return };
+        let before = std::mem::replace(&mut search.wakes, wakes);
+        self.unschedule(digest, before);
+        match wakes {
+            Wake::At(deadline_us) => {
+                self.deadlines.insert((deadline_us, digest));
+            }
+            Wake::Turn(turn) => {
+                self.waiting.insert(turn, digest);
+            }
+        }
+    }
+
+    fn unschedule(&mut self, digest: Digest, wakes: Wake) {
+        match wakes {
+            Wake::At(deadline_us) => {
+                self.deadlines.remove(&(deadline_us, digest));
+            }
+            Wake::Turn(turn) => {
+                self.waiting.remove(&turn);
+            }
         }
     }
 

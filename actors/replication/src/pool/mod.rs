@@ -18,6 +18,8 @@ mod serving;
 mod settings;
 mod shelf;
 mod spread;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
@@ -26,7 +28,9 @@ use dtvn_messages::{
     Bundle, BundlePosition, ChainId, Digest, Epoch, Height, Now, ValidatorIndex, ValidatorSet, limits,
 };
 
-pub use effects::{BlameReason, BundleMeta, Effect, PoolUsage};
+pub use dtvn_pbft::BundleMeta;
+
+pub use effects::{BlameReason, Effect, PoolUsage};
 pub use settings::{PoolLimits, PoolSettings};
 pub use shelf::Refusal;
 
@@ -83,6 +87,8 @@ pub enum Input {
         /// Their digests.
         digests: Vec<Digest>,
     },
+    /// The replica needs none of what it wanted: its view is over.
+    WantNothing,
     /// These bundles have been pending for half a view timeout: show them to everyone, and to the leader first.
     Relay {
         /// Their digests.
@@ -206,6 +212,7 @@ impl Pool {
             Input::Announce { from, digests } => self.on_announce(now_us, from, digests),
             Input::Want { digests, holders } => self.on_want(now_us, digests, &holders, effects),
             Input::Unwant { digests } => digests.iter().for_each(|digest| self.fetches.unwant(digest)),
+            Input::WantNothing => self.fetches.want_nothing(),
             Input::Relay { digests, leader } => self.on_relay(now_us, &digests, leader, effects),
             Input::Ordered { height, digests } => self.on_ordered(height, &digests, effects),
             Input::Positions(positions) => {
@@ -221,7 +228,7 @@ impl Pool {
             Input::Epoch { epoch, validators, own } => self.on_epoch(epoch, validators, own, effects),
             Input::Timer { generation } => self.on_timer(now_us, generation),
         }
-        self.send_asks(effects);
+        self.send_asks(now_us, effects);
         self.tell_if_full(effects);
         self.set_timer(now_us, effects);
     }
@@ -409,7 +416,8 @@ impl Pool {
         self.limits.share_bytes(self.validators.len())
     }
 
-    fn send_asks(&mut self, effects: &mut Vec<Effect>) {
+    fn send_asks(&mut self, now_us: u64, effects: &mut Vec<Effect>) {
+        self.fetches.serve_waiting(now_us, &self.limits);
         for (to, digests) in self.fetches.take_asks() {
             for part in digests.chunks(limits::FETCH_DIGESTS_MAX) {
                 effects.push(Effect::Send { to, message: PeerMessage::FetchBundles(part.to_vec()) });

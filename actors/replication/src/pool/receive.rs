@@ -96,7 +96,7 @@ impl Pool {
             self.fetches.arrived(&bundle.digest, deadline_us);
             effects.push(Effect::Verify { from, bundle });
         } else {
-            self.fetches.again(now_us, bundle.digest, false, &self.limits);
+            self.fetches.later(now_us, bundle.digest, &self.limits);
             effects.push(Effect::Refused { from, refusal: Refusal::TooManyUnverified });
         }
     }
@@ -112,7 +112,7 @@ impl Pool {
         self.inspection.finish(&bundle, from);
         if !ok {
             effects.push(Effect::Blame { peer: from, why: BlameReason::BadSignature });
-            return self.fetches.again(now_us, bundle.digest, true, &self.limits);
+            return self.fetches.forged(now_us, bundle.digest, from, &self.limits);
         }
         if bundle.body.epoch != self.epoch {
             return effects.push(Effect::Refused { from, refusal: Refusal::OtherEpoch });
@@ -128,7 +128,7 @@ impl Pool {
             }
             Err(refusal) => {
                 if refusal == Refusal::ReserveFull {
-                    self.fetches.again(now_us, bundle.digest, false, &self.limits);
+                    self.fetches.later(now_us, bundle.digest, &self.limits);
                 } else {
                     self.fetches.forget(&bundle.digest);
                 }

@@ -213,6 +213,12 @@ impl Machine {
 
     fn finish_step(&mut self) -> Vec<Effect> {
         self.advance();
+        // Who hears an answer finds everything done that it is about. The sort keeps the order of all others.
+        self.effects.sort_by_key(|effect| match effect {
+            Effect::Answer { .. } => 1,
+            Effect::End(_) => 2,
+            _ => 0,
+        });
         std::mem::take(&mut self.effects)
     }
 

@@ -60,6 +60,20 @@ async fn a_start_that_panics_or_takes_too_long_is_a_failed_start() {
     assert!(error.to_string().ends_with("`slow` could not start: no luck"), "{error}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_that_blocks_its_thread_is_not_waited_for_for_ever() {
+    let journal = Journal::new();
+    let (mut stuck, opened) = (Plan::new("stuck", &journal), gate());
+    stuck.start_block = Some(opened.clone());
+    let child = stuck.spec().start_timeout(Duration::from_millis(20)).end_timeout(Duration::from_millis(20));
+    let root = SupervisorSpec::new("root", Strategy::OneForOne).child(child);
+    // Started from a task that no worker thread runs, so that the blocked thread holds none of the tree's own tasks.
+    let error = soon("start", NodeTree::start(root)).await.unwrap_err();
+    assert!(error.to_string().ends_with(&format!("`stuck` {}", EndCause::Stuck)), "{error}");
+    opened.add_permits(1);
+    journal.until("gone stuck").await;
+}
+
 fn start_panic() -> crate::supervision::ActorError {
     panic!("no luck")
 }

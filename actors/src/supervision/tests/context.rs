@@ -145,10 +145,8 @@ async fn a_successor_waits_for_a_lifeline() {
     let first = address.incarnation();
     address.try_send(Order::Fail).unwrap();
     soon("over", over.cancelled()).await;
-    for _ in 0..100 {
-        tokio::task::yield_now().await;
-        assert_eq!(address.incarnation(), first, "a thread of the former incarnation still has the database");
-    }
+    let too_early = tokio::time::timeout(Duration::from_millis(300), stage.await_successor_of(&address, first)).await;
+    assert!(too_early.is_err(), "a thread of the former incarnation still has the database");
     kept.lock().unwrap().take();
     stage.await_successor_of(&address, first).await;
     stage.shutdown().await;
@@ -164,5 +162,33 @@ async fn a_failed_send_escalates_with_a_question_mark() {
     stage.await_successor_of(&address, first).await;
     let reason = stage.tree.snapshot().find("actor").unwrap().last_restart_reason.clone();
     assert_eq!(reason.as_deref(), Some("failed: the receiver is down"));
+    stage.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thread_that_fails_or_panics_fails_its_actor() {
+    let journal = Journal::new();
+    let (stage, address) = stage(&journal).await;
+    let reason = |stage: &Stage| stage.tree.snapshot().find("actor").unwrap().last_restart_reason.clone().unwrap();
+    let first = address.incarnation();
+    run(&address, |context| {
+        let alarm = context.alarm();
+        std::thread::spawn(move || alarm.ring("the disk is gone"));
+    })
+    .await;
+    stage.await_successor_of(&address, first).await;
+    assert_eq!(reason(&stage), "failed: the disk is gone");
+    let second = address.incarnation();
+    run(&address, |context| {
+        let alarm = context.alarm();
+        let work = move || {
+            let _alarm = alarm;
+            panic!("told to panic in a thread");
+        };
+        std::thread::Builder::new().name("disk".to_owned()).spawn(work).unwrap();
+    })
+    .await;
+    stage.await_successor_of(&address, second).await;
+    assert_eq!(reason(&stage), "failed: its thread `disk` panicked");
     stage.shutdown().await;
 }

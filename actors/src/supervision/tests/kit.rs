@@ -100,6 +100,8 @@ pub(crate) struct Plan {
     pub(crate) failing_starts: Arc<AtomicUsize>,
     /// A start takes a permit first.
     pub(crate) start_gate: Option<Arc<Semaphore>>,
+    /// A start blocks its thread until this gate has a permit.
+    pub(crate) start_block: Option<Arc<Semaphore>>,
     /// A stop takes a permit first.
     pub(crate) stop_gate: Option<Arc<Semaphore>>,
 }
@@ -107,7 +109,7 @@ pub(crate) struct Plan {
 impl Plan {
     pub(crate) fn new(name: &'static str, journal: &Journal) -> Self {
         let failing_starts = Arc::new(AtomicUsize::new(0));
-        Self { name, journal: journal.clone(), failing_starts, start_gate: None, stop_gate: None }
+        Self { name, journal: journal.clone(), failing_starts, start_gate: None, start_block: None, stop_gate: None }
     }
 
     pub(crate) fn role(&self) -> Role<Say> {
@@ -132,6 +134,9 @@ impl Probe {
         let probe = Self { plan, handled: 0 };
         if let Some(gate) = &probe.plan.start_gate {
             gate.acquire().await?.forget();
+        }
+        if let Some(gate) = &probe.plan.start_block {
+            block_thread(gate);
         }
         let fails = &probe.plan.failing_starts;
         if fails.fetch_update(Ordering::AcqRel, Ordering::Acquire, |left| left.checked_sub(1)).is_ok() {
@@ -159,10 +164,7 @@ impl Behaviour for Probe {
             }
             Say::BlockThread(gate) => {
                 self.plan.journal.note(format!("busy {}", self.plan.name));
-                let began = std::time::Instant::now();
-                while gate.try_acquire().is_err() && began.elapsed() < PATIENCE {
-                    std::thread::yield_now();
-                }
+                block_thread(&gate);
             }
             Say::Linger(journal) => {
                 let farewell = Farewell(journal, "task gone");
@@ -192,6 +194,13 @@ impl Behaviour for Probe {
 impl Drop for Probe {
     fn drop(&mut self) {
         self.plan.journal.note(format!("gone {}", self.plan.name));
+    }
+}
+
+fn block_thread(gate: &Semaphore) {
+    let began = std::time::Instant::now();
+    while gate.try_acquire().is_err() && began.elapsed() < PATIENCE {
+        std::thread::yield_now();
     }
 }
 

@@ -11,7 +11,7 @@ mod strategies;
 
 use super::{ChildKey, CommandError, Effect, Input, Machine, Outcome, StartNumber};
 use crate::supervision::{EndCause, Intensity, Restart, Strategy};
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 pub(super) const WINDOW: Duration = Duration::from_secs(5);
@@ -25,6 +25,7 @@ pub(super) struct Rig {
     pub(super) answers: Vec<(u64, Result<(), CommandError>)>,
     pub(super) outcome: Option<Outcome>,
     names: Vec<(String, ChildKey, StartNumber)>,
+    reactions: VecDeque<Input>,
 }
 
 impl Rig {
@@ -45,6 +46,7 @@ impl Rig {
             answers: Vec::new(),
             outcome: None,
             names,
+            reactions: VecDeque::new(),
         }
     }
 
@@ -66,6 +68,15 @@ impl Rig {
     pub(super) fn input(&mut self, input: Input) {
         let effects = self.machine.step(input, self.now);
         self.obey(effects);
+    }
+
+    /// Does what is asked for, and then what follows from it.
+    fn obey(&mut self, effects: Vec<Effect>) {
+        self.carry_out(effects);
+        while let Some(reaction) = self.reactions.pop_front() {
+            let effects = self.machine.step(reaction, self.now);
+            self.carry_out(effects);
+        }
     }
 
     /// The child dies by itself.
@@ -115,7 +126,7 @@ impl Rig {
         std::mem::take(&mut self.log)
     }
 
-    fn obey(&mut self, effects: Vec<Effect>) {
+    fn carry_out(&mut self, effects: Vec<Effect>) {
         for effect in effects {
             assert!(self.outcome.is_none(), "an effect after the end: {effect:?}");
             match effect {
@@ -149,14 +160,14 @@ impl Rig {
         self.note("start", child);
         self.names.iter_mut().find(|(_, key, _)| *key == child).unwrap().2 = start;
         if !self.held.contains(&self.name(child)) {
-            self.input(Input::Started { child, start });
+            self.reactions.push_back(Input::Started { child, start });
         }
     }
 
     fn on_stop(&mut self, child: ChildKey, start: StartNumber) {
         self.note("stop", child);
         if !self.held.contains(&self.name(child)) {
-            self.input(Input::Ended { child, start, cause: EndCause::Asked });
+            self.reactions.push_back(Input::Ended { child, start, cause: EndCause::Asked });
         }
     }
 }

@@ -78,6 +78,9 @@ fn a_dynamic_child_that_cannot_start_is_not_added_and_counts_nothing() {
     let why = "could not start: refused".to_owned();
     assert_eq!(rig.answers, [(1, Err(CommandError::StartFailed(why)))]);
     assert_eq!(rig.machine.failures.len(), 0);
+    rig.held.clear();
+    rig.add("p", Restart::Permanent, 2);
+    assert_eq!(rig.answers[1], (2, Ok(())), "the name is free again");
 }
 
 #[test]
