@@ -18,3 +18,8 @@ pub mod sync;
 pub mod verifier;
 pub mod links;
 pub mod network;
+
+/// The addresses of peers, as libp2p writes them.
+pub mod network_address {
+    pub use libp2p::Multiaddr;
+}

@@ -2,3 +2,5 @@
 #![warn(missing_docs)]
 
 pub mod config;
+pub mod http;
+pub mod validator;
