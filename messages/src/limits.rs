@@ -278,3 +278,13 @@ pub const CLIENT_BACKOFF_MAX: Duration = Duration::from_secs(2);
 pub const CLIENT_ANSWER_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// Requests that a load run may have under way: each has a connection. A larger plan is refused.
 pub const LOAD_WORKERS_MAX: usize = 4_096;
+
+// ---- node processes that we start (devnet, bench, tests) ------------------------------------------------------------
+
+/// How long a node process may take until its API answers: it may recover a full log first. Then it is killed, and the
+/// cluster is not started.
+pub const NODE_READY_TIMEOUT: Duration = Duration::from_secs(120);
+/// How long a node process may take to end when asked. Then it is killed.
+pub const NODE_STOP_TIMEOUT: Duration = Duration::from_secs(15);
+/// Bytes of a node's log that a message about its failure shows.
+pub const NODE_LOG_TAIL_BYTES: u64 = 4_096;
