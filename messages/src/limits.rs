@@ -143,6 +143,9 @@ pub const POOL_WANTS_MAX: usize = 64 * BLOCK_BUNDLES_MAX;
 pub const POOL_WANT_GRACE_MS: u64 = 10;
 /// Bundles asked for and not yet answered by one peer. Beyond it the next holder is asked, or this one later.
 pub const POOL_FETCHES_PER_PEER_MAX: usize = 1_024;
+/// Of the bundles that wait until somebody may be asked, so many are looked at in one step: it bounds the step. The others
+/// wait behind them, at most [`POOL_FETCH_TIMEOUT_MS`] for each round.
+pub const POOL_WAITING_SERVED_MAX: usize = 64;
 /// After this time the next holder is asked for a bundle: a quarter of the default view timeout.
 pub const POOL_FETCH_TIMEOUT_MS: u64 = 250;
 /// Announced bundles, first heard of from one peer, that are looked for. What it announces beyond is ignored.
@@ -181,6 +184,8 @@ pub const INTAKE_REQUEST_OPERATIONS_MAX: usize = 1_000;
 pub const INTAKE_OPERATIONS_MAX: usize = 32_768;
 /// Bytes of the operations that are queued: eight bundles. More are `overloaded`.
 pub const INTAKE_QUEUED_BYTES_MAX: usize = 8 * BUNDLE_BYTES_MAX;
+/// Entries in the lanes of the queue whose operations no longer wait, beyond twice those that do. Then they are swept out.
+pub const INTAKE_DEAD_ENTRIES_MAX: usize = 1_024;
 /// Requests that wait for the outcome of one operation. More are `in_progress`.
 pub const INTAKE_WAITERS_PER_OPERATION_MAX: usize = 64;
 /// Places in all requests that wait. Beyond it a new operation is `overloaded`, and one that would join a wait is
