@@ -6,4 +6,5 @@
 pub mod board;
 pub mod directory;
 pub mod mailbox;
+pub mod storage;
 pub mod supervision;
