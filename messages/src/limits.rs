@@ -293,3 +293,7 @@ pub const NODE_READY_TIMEOUT: Duration = Duration::from_secs(120);
 pub const NODE_STOP_TIMEOUT: Duration = Duration::from_secs(15);
 /// Bytes of a node's log that a message about its failure shows.
 pub const NODE_LOG_TAIL_BYTES: u64 = 4_096;
+/// How long a new network may take until all its nodes are healthy. Then whoever waits goes on and says so.
+pub const NODE_HEALTH_TIMEOUT: Duration = Duration::from_secs(30);
+/// How often a node's health is looked at while somebody waits for it.
+pub const HEALTH_LOOK_INTERVAL: Duration = Duration::from_millis(50);

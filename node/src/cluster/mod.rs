@@ -4,9 +4,9 @@
 //! one JSON line on its stdout, never by waiting; and when it is dropped, or its process dies in whatever way, its nodes
 //! end too (they watch the pipe at their stdin), unless they are detached.
 
-mod detached;
 mod ports;
 mod process;
+mod roster;
 #[cfg(test)]
 mod tests;
 mod usage;
@@ -21,8 +21,8 @@ use thiserror::Error;
 
 use crate::config::keys::peer_id;
 
-pub use detached::{Detached, DetachedNode};
 pub use process::{NodeCommand, NodeProcess, StartingNode};
+pub use roster::{Roster, RosterNode};
 pub use usage::Usage;
 
 /// Why a cluster, or a node of it, does not run.
@@ -256,14 +256,17 @@ impl Cluster {
         Ok(())
     }
 
-    /// Waits until a node ends by itself: its number, and how it ended. May be given up and called again.
-    ///
-    /// # Panics
-    /// If the cluster has no node.
-    pub async fn any_end(&mut self) -> (usize, String) {
-        let ends = self.nodes.iter_mut().map(|node| Box::pin(node.ended()));
-        let (status, number, _) = select_all(ends).await;
-        (number, status)
+    /// Waits until one of the nodes that run ends: its number, and how it ended. None if none runs. May be given up and
+    /// called again.
+    pub async fn next_end(&mut self) -> Option<(usize, String)> {
+        let running = self.nodes.iter_mut().enumerate().filter(|(_, node)| node.pid().is_some());
+        let ends: Vec<_> =
+            running.map(|(number, node)| Box::pin(async move { (number, node.ended().await) })).collect();
+        if ends.is_empty() {
+            return None;
+        }
+        let (end, ..) = select_all(ends).await;
+        Some(end)
     }
 
     /// Ends all nodes in order, the last one first. The names of those that had to be killed or failed at the end.
@@ -277,25 +280,25 @@ impl Cluster {
         unwilling
     }
 
-    /// Leaves the nodes running, and says how to find them again.
+    /// Which processes these are, for a file.
+    #[must_use]
+    pub fn roster(&self) -> Roster {
+        let node = |node: &NodeProcess| RosterNode {
+            name: node.ready().node.to_string(),
+            pid: node.ready().pid,
+            started_at: usage::started_at(node.ready().pid).unwrap_or(0),
+            api: node.ready().api.clone(),
+            admin: node.ready().admin.clone(),
+        };
+        Roster { nodes: self.nodes.iter().map(node).collect() }
+    }
+
+    /// Leaves the nodes running.
     ///
     /// # Panics
     /// If the cluster was not started detached: its nodes watch our end.
-    #[must_use]
-    pub fn detach(self) -> Detached {
+    pub fn detach(self) {
         assert!(self.detached, "nodes that watch our end cannot be left running");
-        let mut detached = Detached { nodes: Vec::new() };
-        for node in self.nodes {
-            let pid = node.ready().pid;
-            detached.nodes.push(DetachedNode {
-                name: node.ready().node.to_string(),
-                pid,
-                started_at: usage::started_at(pid).unwrap_or(0),
-                api: node.ready().api.clone(),
-                admin: node.ready().admin.clone(),
-            });
-            node.release();
-        }
-        detached
+        self.nodes.into_iter().for_each(NodeProcess::release);
     }
 }

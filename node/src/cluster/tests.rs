@@ -143,7 +143,12 @@ async fn nodes_of_a_cluster_know_each_other_and_come_back_at_their_ports() {
     assert_eq!(peers[0], expected);
 
     cluster.kill(2).await;
-    assert_eq!(cluster.any_end().await, (2, "signal 9".to_owned()));
+    rustix::process::kill_process(
+        rustix::process::Pid::from_raw(cluster.nodes()[3].pid().unwrap().try_into().unwrap()).unwrap(),
+        rustix::process::Signal::TERM,
+    )
+    .unwrap();
+    assert_eq!(cluster.next_end().await, Some((3, "exit code 0".to_owned())), "what we killed ourselves is no news");
     cluster.restart(2).await.unwrap();
     let again = cluster.nodes()[2].ready().clone();
     assert_eq!((again.api, again.admin, again.p2p), (ready.api, ready.admin, ready.p2p));
@@ -174,16 +179,17 @@ async fn detached_nodes_live_on_and_are_found_again() {
     let data_dir = folder.path().join("data");
     let config = ClusterConfig { detached: true, ..ClusterConfig::new(stand_in(), 2, data_dir.clone()) };
     let cluster = Cluster::start(&config).await.unwrap();
-    cluster.detach().save(&data_dir).unwrap();
-    let detached = Detached::load(&data_dir).unwrap().unwrap();
-    assert!(detached.nodes.iter().all(DetachedNode::is_running));
-    let reused = DetachedNode { started_at: 1, ..detached.nodes[0].clone() };
+    cluster.roster().save(&data_dir).unwrap();
+    cluster.detach();
+    let roster = Roster::load(&data_dir).unwrap().unwrap();
+    assert!(roster.nodes.iter().all(RosterNode::is_running));
+    let reused = RosterNode { started_at: 1, ..roster.nodes[0].clone() };
     assert!(!reused.is_running(), "another process with the same id is not it");
-    assert!(detached.stop(&data_dir).await.unwrap().is_empty());
-    for node in &detached.nodes {
+    assert!(roster.stop(&data_dir).await.unwrap().is_empty());
+    for node in &roster.nodes {
         assert!(gone(node.pid).await);
     }
-    assert_eq!(Detached::load(&data_dir).unwrap(), None);
+    assert_eq!(Roster::load(&data_dir).unwrap(), None);
 }
 
 #[test]

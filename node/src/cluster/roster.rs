@@ -1,4 +1,4 @@
-//! Nodes that live on when the command that started them ends: `dtvn devnet --detach`, `status` and `stop`.
+//! The file that remembers which nodes run: for `dtvn devnet status` and `stop`, also after `--detach`.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,16 +10,16 @@ use serde::{Deserialize, Serialize};
 
 use super::{ClusterError, usage};
 
-/// Nodes that were left running, as a file remembers them.
+/// Nodes that were started, as a file remembers them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Detached {
+pub struct Roster {
     /// The nodes, by number.
-    pub nodes: Vec<DetachedNode>,
+    pub nodes: Vec<RosterNode>,
 }
 
-/// A node that was left running.
+/// A node that was started.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DetachedNode {
+pub struct RosterNode {
     /// Its name.
     pub name: String,
     /// Its process.
@@ -32,7 +32,7 @@ pub struct DetachedNode {
     pub admin: String,
 }
 
-impl Detached {
+impl Roster {
     /// The file that remembers them.
     #[must_use]
     pub fn file(data_dir: &Path) -> PathBuf {
@@ -47,7 +47,7 @@ impl Detached {
         let path = Self::file(data_dir);
         match std::fs::read_to_string(&path) {
             Ok(text) => match serde_json::from_str(&text) {
-                Ok(detached) => Ok(Some(detached)),
+                Ok(roster) => Ok(Some(roster)),
                 Err(error) => Err(ClusterError::Io { path, error: error.into() }),
             },
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
@@ -84,7 +84,7 @@ impl Detached {
     }
 }
 
-impl DetachedNode {
+impl RosterNode {
     /// Whether that very process still runs.
     #[must_use]
     pub fn is_running(&self) -> bool {

@@ -1,0 +1,80 @@
+//! The command line as users write it.
+
+use std::ffi::OsString;
+
+use super::*;
+
+fn parse(line: &str) -> Result<Line, clap::Error> {
+    let words = line.split_whitespace().map(OsString::from);
+    let words = argv::normalise(words, &Line::command());
+    Line::command().try_get_matches_from(words).and_then(|found| Line::from_arg_matches(&found))
+}
+
+#[test]
+fn the_definition_is_sound() {
+    Line::command().debug_assert();
+}
+
+#[test]
+fn the_commands_of_the_readme_are_understood() {
+    for line in [
+        "dtvn devnet",
+        "dtvn devnet -n 7 --fresh --detach --data-dir ./x",
+        "dtvn devnet -nodes 4 -base-port 0 -- --log-level debug",
+        "dtvn devnet stop",
+        "dtvn devnet status --data-dir ./x --json",
+        "dtvn ticket seed",
+        "dtvn ticket issue T-1 --meta seat=A1 --valid-until 2026-01-01T18:00:00Z",
+        "dtvn ticket validate TICKET-001 --gate north --nodes http://a:1,http://b:2",
+        "dtvn --json ticket get TICKET-001 --event gala",
+        "dtvn ticket dispute TICKET-001 --reason photo",
+        "dtvn ticket list --state validated --limit 0",
+        "dtvn ticket history TICKET-001",
+        "dtvn watch --once --json",
+        "dtvn explain TICKET-001",
+        "dtvn checksum --nodes http://127.0.0.1:8081 --wait 5s",
+        "dtvn actors",
+        "dtvn actors --live",
+        "dtvn actors restart root/core --admin http://127.0.0.1:9082",
+        "dtvn actors crash replica",
+        "dtvn load --preset heavy",
+        "dtvn load --requests 50 --concurrency 5 --nodes localhost:8081",
+        "dtvn bench --scenario closed,leader-kill --time 5s --json",
+        "dtvn keys generate --out a.key --name node0",
+        "dtvn keys show --development node0",
+        "dtvn genesis check genesis.json",
+        "dtvn genesis show --development 4",
+        "dtvn testnet -n 4 --out ./net --hosts 10.0.0.1,10.0.0.2,10.0.0.3,10.0.0.4",
+        "dtvn config check -id node1 -api-port 8082 -primary",
+        "dtvn completions bash",
+    ] {
+        let parsed = parse(line);
+        let refused = parsed.err().map(|error| error.to_string());
+        assert_eq!(refused, None, "{line}");
+    }
+}
+
+#[test]
+fn what_makes_no_sense_is_refused() {
+    for line in [
+        "dtvn",
+        "dtvn devnet -n 0",
+        "dtvn devnet -n 1000",
+        "dtvn ticket validate",
+        "dtvn ticket validate a/b",
+        "dtvn ticket validate T --key short",
+        "dtvn ticket list --state gone",
+        "dtvn load --preset quick --requests 5",
+        "dtvn load --batch-json",
+        "dtvn keys show",
+        "dtvn completions cobol",
+    ] {
+        assert!(parse(line).is_err(), "{line}");
+    }
+}
+
+#[test]
+fn exit_codes_of_usage_errors_are_two() {
+    let Err(error) = parse("dtvn ticket validate") else { panic!("a ticket is needed") };
+    assert_eq!(error.exit_code(), i32::from(Exit::Usage.code()));
+}
