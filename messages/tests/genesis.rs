@@ -164,16 +164,9 @@ fn a_view_change_that_could_exceed_a_frame_is_refused() {
     assert!(error.to_string().contains("lower log_window"), "{error}");
 }
 
-/// The bound that the genesis check assumes is above the largest VIEW-CHANGE that a window allows.
-#[test]
-fn the_largest_view_change_fits_the_frame_that_the_check_assumes() {
-    let signers: Vec<u16> = (0..60).collect();
-    let window = 3_900;
-    let mut genesis = file();
-    genesis.validators = signers.iter().map(|position| validator(*position)).collect();
-    genesis.consensus.log_window = window;
-    assert!(Genesis::new(genesis).is_ok());
-    let signatures = signers.iter().map(|signer| (ValidatorIndex(*signer), Signature([7; 64]))).collect();
+/// The largest VIEW-CHANGE of a window: everything as large as it can be.
+fn largest_view_change(validators: u16, window: usize) -> Signed<ViewChange> {
+    let signatures = (0..validators).map(|signer| (ValidatorIndex(signer), Signature([7; 64]))).collect();
     let signatures = certificate::Signatures(signatures);
     let certificate = |kind| {
         let header = header_at(u64::MAX);
@@ -184,19 +177,34 @@ fn the_largest_view_change_fits_the_frame_that_the_check_assumes() {
     let prepared = PreparedCertificate { header, certificate: prepare };
     let (header, commit) = certificate(VoteKind::Commit);
     let digest = Digest([1; 32]);
-    let checkpoint =
-        Checkpoint { epoch: Epoch(2), height: header.height, block: digest, state_root: digest, next_set: digest };
+    let (epoch, height) = (Epoch(2), header.height);
+    let checkpoint = Checkpoint { epoch, height, block: digest, state_root: digest, next_set: digest };
     let body = ViewChange {
-        epoch: Epoch(2),
+        epoch,
         view: View(u64::MAX),
-        stable: Some(StableCheckpoint { header: header.clone(), checkpoint, signatures }),
+        stable: Some(StableCheckpoint { header: header.clone(), checkpoint, signatures: signatures.clone() }),
         committed: Some(CommittedProof { header, certificate: commit }),
-        prepared: vec![prepared; usize::try_from(window).unwrap()],
+        prepared: vec![prepared; window],
     };
-    let signed = Signed { body, signer: ValidatorIndex(0), signature: Signature([1; 64]) };
-    let frame = wire::encode(&wire::PeerMessage::ViewChange(signed.into())).unwrap();
-    let bound = (window + 2) * (142 + 57 + 4 + 66 * 60) + 1_024;
-    assert!(frame.len() as u64 <= bound, "{} bytes, the check assumes at most {bound}", frame.len());
+    Signed { body, signer: ValidatorIndex(0), signature: Signature([1; 64]) }
+}
+
+#[test]
+fn the_largest_view_change_fits_what_the_check_assumes() {
+    let network = |window| {
+        let mut file = file();
+        file.validators = (0..60).map(validator).collect();
+        file.consensus.log_window = window;
+        Genesis::new(file)
+    };
+    let Err(GenesisError::ViewChangeTooLarge { bytes, .. }) = network(4_096) else {
+        panic!("60 validators and a window of 4,096 are too much");
+    };
+    let envelope = 16;
+    let needed = (largest_view_change(60, 4_096).to_bytes().len() + envelope) as u64;
+    assert!(needed <= bytes && bytes < needed + 2_000, "{needed} bytes are needed, the check assumes {bytes}");
+    assert!(network(3_900).is_ok());
+    let frame = wire::encode(&wire::PeerMessage::ViewChange(largest_view_change(60, 3_900).into())).unwrap();
     assert!(wire::decode(&frame, wire::Class::Consensus).is_ok());
 }
 

@@ -177,25 +177,27 @@ fn too_long_frames_are_refused_before_they_are_looked_at() {
 }
 
 #[test]
-fn the_largest_frames_come_through() {
-    for (class, message) in [
-        (Class::Bundles, PeerMessage::Bundle(Arc::new(vec![7; limits::BUNDLE_BYTES_MAX]))),
-        (
-            Class::Sync,
-            PeerMessage::SyncBlocks(vec![CommittedBlock {
-                block: Arc::new(Block {
-                    header: header_at(1),
-                    bundles: vec![Digest([1; 32]); limits::BLOCK_BUNDLES_MAX],
-                }),
-                certificate: None,
-                bundles: (0..7).map(|_| Arc::new(vec![7; limits::BUNDLE_BYTES_MAX])).collect(),
-            }]),
-        ),
-    ] {
-        let frame = encode(&message).unwrap();
-        assert!(frame.len() > class.frame_bytes_max() / 2);
-        assert_eq!(decode(&frame, class), Ok(message));
+fn frames_exactly_at_their_limit_come_through() {
+    let bundle = |length: usize| PeerMessage::Bundle(Arc::new(vec![7; length]));
+    let blocks = |length: usize| {
+        let header = header_at(1);
+        let block = Arc::new(Block { header, bundles: vec![Digest([1; 32]); limits::BLOCK_BUNDLES_MAX] });
+        PeerMessage::SyncBlocks(vec![CommittedBlock {
+            block,
+            certificate: None,
+            bundles: vec![Arc::new(vec![7; length])],
+        }])
+    };
+    for (class, message) in [(Class::Bundles, &bundle as &dyn Fn(usize) -> PeerMessage), (Class::Sync, &blocks)] {
+        let limit = class.frame_bytes_max();
+        let overhead = encode(&message(1 << 20)).unwrap().len() - (1 << 20);
+        let largest = message(limit - overhead);
+        let frame = encode(&largest).unwrap();
+        assert_eq!(frame.len(), limit);
+        assert_eq!(decode(&frame, class), Ok(largest));
+        assert!(encode(&message(limit - overhead + 1)).is_err());
     }
+    assert!(limits::BUNDLE_BYTES_MAX < Class::Bundles.frame_bytes_max());
 }
 
 #[test]
