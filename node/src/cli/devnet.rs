@@ -9,6 +9,7 @@ use dtvn_client::{Client, ClientConfig};
 use dtvn_messages::limits;
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::demo;
 use super::exit::Exit;
 use super::output::{Output, table};
 use crate::cluster::{BasePorts, Cluster, ClusterConfig, Roster};
@@ -61,6 +62,9 @@ struct StartArguments {
     /// [default: 8081, 9081 and 4001]
     #[arg(long, value_name = "PORT")]
     base_port: Option<u16>,
+    /// Show a ticket's way through the network once it runs
+    #[arg(long)]
+    demo: bool,
     /// Validating an unknown ticket issues it first
     #[arg(long)]
     auto_issue: bool,
@@ -101,6 +105,10 @@ async fn start(arguments: StartArguments, output: Output) -> anyhow::Result<Exit
     cluster.roster().save(data_dir)?;
     show(&cluster, data_dir, output);
     await_health(&cluster, output).await;
+    if arguments.demo {
+        let client = Client::new(&ClientConfig { api_key: api_key(), ..ClientConfig::new(cluster.urls()) })?;
+        demo::run(&client, output).await?;
+    }
     if arguments.detach {
         cluster.detach();
         output.note("it goes on in the background: `dtvn devnet stop` ends it");
@@ -153,6 +161,11 @@ fn cluster_config(arguments: &StartArguments) -> anyhow::Result<ClusterConfig> {
         config.variables.push(("DTVN_AUTO_ISSUE".to_owned(), "true".to_owned()));
     }
     Ok(config)
+}
+
+/// The key that the nodes inherit from our environment.
+fn api_key() -> Option<String> {
+    std::env::var("DTVN_API_KEY").ok().filter(|key| !key.is_empty())
 }
 
 /// Removes what nodes left: only what has their names, whatever else is in the directory.

@@ -8,6 +8,7 @@ mod argv;
 mod bench;
 mod checksum;
 mod config;
+mod demo;
 mod devnet;
 mod exit;
 mod explain;

@@ -2,6 +2,8 @@
 
 use std::ffi::OsString;
 
+use clap::Args as _;
+
 use super::*;
 
 fn parse(line: &str) -> Result<Line, clap::Error> {
@@ -77,4 +79,52 @@ fn what_makes_no_sense_is_refused() {
 fn exit_codes_of_usage_errors_are_two() {
     let Err(error) = parse("dtvn ticket validate") else { panic!("a ticket is needed") };
     assert_eq!(error.exit_code(), i32::from(Exit::Usage.code()));
+}
+
+/// Every command line of the README, from its blocks and its tables.
+fn readme_lines(text: &str) -> Vec<String> {
+    let starts = ["dtvn ", "bin/validator "];
+    let is_command = |line: &&str| starts.iter().any(|start| line.starts_with(start));
+    // Odd pieces stand between backquotes; a command may be broken over two lines of text.
+    let quoted = text.split('`').skip(1).step_by(2).map(|piece| piece.split_whitespace().collect::<Vec<_>>().join(" "));
+    let mut lines: Vec<String> = quoted.filter(|line| is_command(&line.as_str())).collect();
+    lines.extend(text.lines().map(str::trim).filter(is_command).map(str::to_owned));
+    lines
+}
+
+#[test]
+fn the_readme_shows_commands_that_exist() {
+    let readme = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md"));
+    let lines = readme_lines(readme);
+    assert!(lines.len() > 30, "{lines:?}");
+    for line in lines {
+        let words = line.replace("...", "http://127.0.0.1:8081");
+        let words = words.split_whitespace().map(OsString::from);
+        let command =
+            Line::command().subcommand(validator::ValidatorArguments::augment_args(clap::Command::new("validator")));
+        let parsed = command.clone().try_get_matches_from(argv::normalise(words, &command));
+        // A command that is only named lacks its arguments.
+        let named_only = |error: &clap::Error| {
+            let kinds = [
+                clap::error::ErrorKind::MissingRequiredArgument,
+                clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand,
+            ];
+            kinds.contains(&error.kind()) && line.split_whitespace().count() <= 3
+        };
+        if let Err(error) = parsed {
+            assert!(named_only(&error), "{line}: {error}");
+        }
+    }
+}
+
+#[test]
+fn the_readme_lists_all_settings() {
+    let readme = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md"));
+    for setting in crate::config::SETTINGS {
+        let code = |text: &str| if text.is_empty() { String::new() } else { format!("`{text}`") };
+        let flag = setting.flag.map_or(String::new(), |flag| format!("`-{flag}`"));
+        let variable = setting.variable.map_or(String::new(), code);
+        let row = format!("| `{}` | {flag} | {variable} | {} | {} |", setting.key, code(setting.default), setting.help);
+        assert!(readme.lines().any(|line| line == row), "the README lacks the row:\n{row}");
+    }
 }

@@ -269,7 +269,8 @@ pub(super) fn outcome_table(outcomes: &[OutcomeRecord]) -> String {
     table(["height", "index", "agreed time", "operation", "outcome", "taken in by", "key"], rows)
 }
 
-fn accepted_words(accepted: &Accepted) -> String {
+/// What took effect, in words.
+pub(super) fn accepted_words(accepted: &Accepted) -> String {
     let Accepted { ticket, height, agreed_time, .. } = accepted;
     format!(
         "{} is {} (version {}): height {height}, {agreed_time}, taken in by {}",
