@@ -6,6 +6,7 @@
 pub mod board;
 pub mod directory;
 pub mod mailbox;
+pub mod storage;
 pub mod supervision;
 pub mod gossip;
 pub mod instruments;

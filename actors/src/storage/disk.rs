@@ -4,6 +4,10 @@
 //! never retried as if it could still succeed." After one, Linux calls the pages clean that it could not write: they
 //! are read as if they had been kept, until they are not. So a file that is opened is first synced, and then what the
 //! system holds of it in memory is dropped: a log that is opened reads what the disk holds.
+//!
+//! A sync is cheapest where the file's blocks have been written before, as the file system then has nothing to remember
+//! in its journal (here 85 instead of 140 us for 4 KiB, 95 instead of 170 for 64 KiB). So in a file that is made here
+//! and only appended to, zeros are written ahead, and are synced together with the data before them.
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
@@ -17,7 +21,10 @@ use rustix::io::Errno;
 
 use super::files::{self, FILE_MODE};
 
-static ZEROS: [u8; 256 * 1024] = [0; 256 * 1024];
+static ZEROS: [u8; AHEAD_BYTES as usize] = [0; AHEAD_BYTES as usize];
+
+/// How far zeros are written ahead: it makes one commit in many slower by some 100 us.
+const AHEAD_BYTES: u64 = 1024 * 1024;
 
 /// A directory of real files.
 #[derive(Debug)]
@@ -33,6 +40,19 @@ struct OpenFile {
     file: File,
     /// Written and not synced. It must stay open: a failure to write it later is reported to this handle.
     is_dirty: bool,
+    /// Only for a file that was made here, and only appended to.
+    ahead: Option<Ahead>,
+}
+
+/// How far a file is known to hold nothing but zeros.
+#[derive(Debug)]
+struct Ahead {
+    /// Where the data ends.
+    written: u64,
+    /// Where the zeros end that were written.
+    zeroed: u64,
+    /// Where the file ends.
+    length: u64,
 }
 
 impl FileDisk {
@@ -71,7 +91,7 @@ impl FileDisk {
                     Ok(file)
                 });
                 let file = opened.map_err(|error| disk_error(operation, name, error))?;
-                self.keep(name, file, false);
+                self.keep(OpenFile { name: name.to_owned(), file, is_dirty: false, ahead: None });
             }
         }
         let missing = || DiskError::NotFound { name: name.to_owned() };
@@ -79,8 +99,8 @@ impl FileDisk {
     }
 
     /// Keeps a file open, and closes the one not used for longest that can be closed.
-    fn keep(&mut self, name: &str, file: File, is_dirty: bool) {
-        self.open.push(OpenFile { name: name.to_owned(), file, is_dirty });
+    fn keep(&mut self, file: OpenFile) {
+        self.open.push(file);
         if self.open.len() > limits::LOG_OPEN_FILES_MAX
             && let Some(idle) = self.open.iter().position(|file| !file.is_dirty)
         {
@@ -120,14 +140,15 @@ impl Disk for FileDisk {
             Ok(file)
         });
         let file = file.map_err(|error| disk_error("create", name, error))?;
-        self.keep(name, file, true);
+        let ahead = Some(Ahead { written: 0, zeroed: 0, length });
+        self.keep(OpenFile { name: name.to_owned(), file, is_dirty: true, ahead });
         Ok(())
     }
 
     fn write_at(&mut self, name: &str, offset: u64, bytes: &[u8]) -> Result<(), DiskError> {
         let file = self.file("write", name)?;
         file.is_dirty = true;
-        file.file.write_all_at(bytes, offset).map_err(|error| disk_error("write", name, error))
+        file.write(offset, bytes).map_err(|error| disk_error("write", name, error))
     }
 
     fn sync(&mut self, name: &str) -> Result<(), DiskError> {
@@ -145,6 +166,26 @@ impl Disk for FileDisk {
     fn remove(&mut self, name: &str) -> Result<(), DiskError> {
         self.open.retain(|file| file.name != name);
         std::fs::remove_file(self.path(name)).map_err(|error| disk_error("remove", name, error))
+    }
+}
+
+impl OpenFile {
+    fn write(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.file.write_all_at(bytes, offset)?;
+        let end = offset + bytes.len() as u64;
+        match &mut self.ahead {
+            Some(ahead) if offset < ahead.written => self.ahead = None,
+            Some(ahead) => {
+                ahead.written = end;
+                if end > ahead.zeroed {
+                    let zeros = AHEAD_BYTES.min(ahead.length.saturating_sub(end));
+                    self.file.write_all_at(&ZEROS[..zeros as usize], end)?;
+                    ahead.zeroed = end + zeros;
+                }
+            }
+            None => (),
+        }
+        Ok(())
     }
 }
 

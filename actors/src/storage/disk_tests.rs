@@ -132,3 +132,38 @@ fn failures_keep_their_kind() {
     let message = FileDisk::open(&path).unwrap_err().to_string();
     assert!(message.contains(&path.display().to_string()), "{message}");
 }
+
+#[test]
+fn zeros_written_ahead_never_touch_data() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut on_files = disk(&directory);
+    let mut in_memory = MemoryDisk::new();
+    let length = 3 * AHEAD_BYTES;
+    let large = vec![5; AHEAD_BYTES as usize + 1];
+    // Appended, with gaps, over the limit of the zeros, then again in the middle.
+    let writes: [(u64, &[u8]); 7] = [
+        (0, b"one"),
+        (512, b"two"),
+        (9_000, &large),
+        (2 * AHEAD_BYTES, b"three"),
+        (length - 4, b"last"),
+        (600, b"x"),
+        (0, b"y"),
+    ];
+    for disk in [&mut on_files as &mut dyn Disk, &mut in_memory] {
+        disk.create("a", length).unwrap();
+        for (offset, bytes) in writes {
+            disk.write_at("a", offset, bytes).unwrap();
+        }
+    }
+    let path = directory.path().join("log/a");
+    assert_eq!(std::fs::read(&path).unwrap(), in_memory.contents("a"));
+    // What another process wrote is unknown, and nothing is written ahead into it.
+    drop(on_files);
+    let mut again = disk(&directory);
+    for disk in [&mut again as &mut dyn Disk, &mut in_memory] {
+        disk.write_at("a", 100, b"z").unwrap();
+        disk.write_at("a", 1_000, b"zz").unwrap();
+    }
+    assert_eq!(std::fs::read(&path).unwrap(), in_memory.contents("a"));
+}

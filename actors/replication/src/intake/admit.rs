@@ -6,7 +6,7 @@ use dtvn_ledger::KeyScope;
 use dtvn_messages::{Now, Operation, Reason};
 
 use super::Intake;
-use super::flights::{Flight, FlightId, Place, Waiter, measure};
+use super::flights::{Flight, FlightId, Name, Place, Waiter, measure};
 use super::messages::{Answer, Effect, RequestId};
 
 /// What becomes of an operation that comes in.
@@ -68,13 +68,13 @@ impl Intake {
         let lifetime_ms = self.limits.operation_lifetime_ms.min(self.key_retention_ms);
         operation.valid_until = now.wall.plus_micros(lifetime_ms * 1_000);
         let (payload, bytes) = measure(&operation);
-        let name = (operation.key.clone(), payload);
+        let name = Name::new(&operation.key, payload);
         let no_waiter_left = self.requests.places() + open >= self.limits.waiters_max;
         if let Some(id) = self.flights.find(&name) {
             return self.join(id, waiter, no_waiter_left);
         }
         let scope = KeyScope::of(&operation);
-        if self.flights.is_key_under_way(&operation.key, &scope) {
+        if self.flights.is_key_under_way(&name, &scope) {
             return in_progress("an operation with this key and another content is under way");
         }
         if let Some(reason) = self.gate.refusal(self.origin) {

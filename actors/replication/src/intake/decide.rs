@@ -8,7 +8,7 @@ use dtvn_messages::{Bundle, BundleBody, BundlePosition, Operation};
 
 use super::Intake;
 use super::bundles::tag;
-use super::flights::{BundleTag, Flight, FlightId, Place, measure};
+use super::flights::{BundleTag, Flight, FlightId, Name, Place, measure};
 use super::messages::{Answer, Effect};
 
 /// The bytes of a bundle beside its operations: signature 64, epoch 8, origin 2, start 8, number 8, count 4.
@@ -80,7 +80,7 @@ impl Intake {
             OperationResult::Recorded(outcome) | OperationResult::Repeated(outcome)
                 if self.flights.len() > 0 && outcome.verdict.refusal().is_none_or(|reason| reason.is_remembered()) =>
             {
-                self.flights.find(&(outcome.key.clone(), outcome.payload))
+                self.flights.find(&Name::new(&outcome.key, outcome.payload))
             }
             _ => None,
         }
@@ -133,7 +133,7 @@ impl Intake {
     /// Queues an operation of a bundle that this intake does not know any more, unless it is under way elsewhere.
     fn offer_again(&mut self, from: BundleTag, operation: &Operation) -> Option<FlightId> {
         let (payload, bytes) = measure(operation);
-        let name = (operation.key.clone(), payload);
+        let name = Name::new(&operation.key, payload);
         if let Some(id) = self.flights.find(&name) {
             return Some(id).filter(|id| self.requeue(*id, from, operation));
         }
@@ -151,7 +151,7 @@ impl Intake {
         let mut flights = Vec::with_capacity(bundle.body.operations.len());
         for operation in &bundle.body.operations {
             let (payload, bytes) = measure(operation);
-            let name = (operation.key.clone(), payload);
+            let name = Name::new(&operation.key, payload);
             let under_way = self.flights.find(&name);
             flights.push(under_way.unwrap_or_else(|| {
                 let (scope, place) = (KeyScope::of(operation), Place::Bundled(place));

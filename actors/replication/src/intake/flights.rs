@@ -1,6 +1,7 @@
 //! Operations that are under way: queued for a bundle or in one, each with those who wait for its outcome.
 
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use dtvn_ledger::KeyScope;
 use dtvn_messages::{BundlePosition, Digest, Epoch, IdempotencyKey, Layout, Operation, Writer, sha256};
@@ -34,8 +35,27 @@ pub(super) struct Waiter {
     pub(super) index: usize,
 }
 
-/// What names an operation: two with the same key and payload are one.
-pub(super) type Name = (IdempotencyKey, Digest);
+/// What names an operation: two with the same key and payload are one. The hash of the key comes first, so that names
+/// are mostly compared as numbers, and those of one key are neighbours.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Name {
+    key_hash: u64,
+    payload: Digest,
+    key: IdempotencyKey,
+}
+
+impl Name {
+    pub(super) fn new(key: &IdempotencyKey, payload: Digest) -> Self {
+        let mut hasher = DefaultHasher::new();
+        key.hash(&mut hasher);
+        Self { key_hash: hasher.finish(), payload, key: key.clone() }
+    }
+
+    /// The least or greatest name of a key with this hash.
+    fn with_payload(&self, payload: Digest) -> Self {
+        Self { payload, ..self.clone() }
+    }
+}
 
 #[derive(Debug)]
 pub(super) struct Flight {
@@ -76,7 +96,7 @@ impl Flights {
         let id = FlightId(self.next);
         self.next += 1;
         let before = self.names.insert(flight.name.clone(), id);
-        assert!(before.is_none(), "an operation is under way twice: {:?}", flight.name.0);
+        assert!(before.is_none(), "an operation is under way twice: {:?}", flight.name.key);
         self.flights.insert(id, flight);
         id
     }
@@ -100,8 +120,9 @@ impl Flights {
     }
 
     /// Whether the key is under way in the same scope with another payload.
-    pub(super) fn is_key_under_way(&self, key: &IdempotencyKey, scope: &KeyScope) -> bool {
-        let range = (key.clone(), Digest([0; 32]))..=(key.clone(), Digest([0xff; 32]));
-        self.names.range(range).any(|(_, id)| self.get(*id).is_some_and(|flight| flight.scope == *scope))
+    pub(super) fn is_key_under_way(&self, name: &Name, scope: &KeyScope) -> bool {
+        let range = name.with_payload(Digest([0; 32]))..=name.with_payload(Digest([0xff; 32]));
+        let neighbours = self.names.range(range).filter(|(other, _)| other.key == name.key);
+        neighbours.filter_map(|(_, id)| self.get(*id)).any(|flight| flight.scope == *scope)
     }
 }

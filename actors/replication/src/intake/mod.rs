@@ -27,6 +27,8 @@ mod flights;
 mod messages;
 mod queue;
 mod requests;
+#[cfg(test)]
+mod tests;
 
 use dtvn_messages::{BundlePosition, Epoch, Now, Reason, ValidatorIndex, limits};
 
