@@ -5,20 +5,19 @@
 
 pub mod board;
 pub mod directory;
-pub mod mailbox;
-pub mod storage;
-pub mod supervision;
 pub mod gossip;
 pub mod instruments;
 pub mod intake;
+pub mod links;
+pub mod mailbox;
+pub mod network;
 pub mod replica;
 pub mod shared;
 pub mod state_machine;
 pub mod storage;
+pub mod supervision;
 pub mod sync;
 pub mod verifier;
-pub mod links;
-pub mod network;
 
 /// The addresses of peers, as libp2p writes them.
 pub mod network_address {

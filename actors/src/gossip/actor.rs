@@ -58,7 +58,9 @@ impl Gossip {
             timer: None,
             storage: context.address_of(&storage::ROLE),
             intake: context.address_of(&intake::ROLE),
-            verifiers: (0..limits::VERIFIER_WORKERS).map(|worker| context.address_of(&verifier::role(worker))).collect(),
+            verifiers: (0..limits::VERIFIER_WORKERS)
+                .map(|worker| context.address_of(&verifier::role(worker)))
+                .collect(),
             replica: replica.clone(),
             shared,
         };

@@ -93,13 +93,10 @@ impl Intake {
             let mut syncing = None;
             let _ = myself.try_send(IntakeMessage::Quorum(*quorum.borrow_and_update()));
             loop {
-                let now = {
-                    let shown = consensus.borrow_and_update();
-                    let behind = shown.replica.is_none_or(|replica| {
-                        replica.proved.above(replica.committed) > SYNCING_BLOCKS || !replica.voting
-                    });
-                    behind
-                };
+                let now = consensus
+                    .borrow_and_update()
+                    .replica
+                    .is_none_or(|replica| replica.proved.above(replica.committed) > SYNCING_BLOCKS || !replica.voting);
                 if syncing != Some(now) {
                     syncing = Some(now);
                     let _ = myself.try_send(IntakeMessage::Syncing(now));

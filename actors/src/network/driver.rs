@@ -155,15 +155,7 @@ impl Driver {
         metrics: Arc<NetworkMetrics>,
     ) -> Self {
         let listeners = listeners.into_iter().map(|listener| (listener, Vec::new())).collect();
-        Self {
-            swarm,
-            commands,
-            notices,
-            waiting: VecDeque::new(),
-            bootstraps: HashMap::new(),
-            listeners,
-            metrics,
-        }
+        Self { swarm, commands, notices, waiting: VecDeque::new(), bootstraps: HashMap::new(), listeners, metrics }
     }
 
     /// Runs until `Shutdown`, or until nobody commands or listens any more.

@@ -131,10 +131,9 @@ mod tests {
         events.push(suspect(peer, true));
         events.push(suspect(peer, false));
         let drained = drain(&mut events);
-        assert_eq!(drained[limits::NETWORK_EVENTS_MAX..], [
-            disconnected(filler),
-            connected(peer),
-            suspect(peer, false)
-        ]);
+        assert_eq!(
+            drained[limits::NETWORK_EVENTS_MAX..],
+            [disconnected(filler), connected(peer), suspect(peer, false)]
+        );
     }
 }

@@ -41,9 +41,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 pub use class::{Class, ClassSet, PerClass, QueueBounds};
-pub use config::{
-    ConnectedPeer, NetworkConfig, NetworkEvent, PeerInfo, TrafficTotals, ValidatorEntry, Validators,
-};
+pub use config::{ConnectedPeer, NetworkConfig, NetworkEvent, PeerInfo, TrafficTotals, ValidatorEntry, Validators};
 pub use handle::{Broadcast, NetworkEnded, NetworkHandle, SetValidatorsError};
 pub use handshake::{Difference, Refusal};
 pub use inbox::{FairInbox, FairReceiver, FrameSink, FrameSinks, InboundFrame, OfferError, fair_inbox};

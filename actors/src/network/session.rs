@@ -27,6 +27,7 @@ use super::score::Offence;
 
 /// What the tasks of links tell the peer manager.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "few are under way, and each is moved once")]
 pub enum LinkNotice {
     /// Handshakes were exchanged on a stream and agree.
     Greeted {

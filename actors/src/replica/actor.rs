@@ -201,11 +201,7 @@ fn deliver<M: Mail>(to: &Address<M>, message: M) -> Result<(), ActorError> {
 impl Behaviour for Replica {
     type Message = ReplicaMessage;
 
-    async fn handle(
-        &mut self,
-        context: &Context<ReplicaMessage>,
-        message: ReplicaMessage,
-    ) -> Result<(), ActorError> {
+    async fn handle(&mut self, context: &Context<ReplicaMessage>, message: ReplicaMessage) -> Result<(), ActorError> {
         let input = match message {
             ReplicaMessage::Message { from, message, credit } => {
                 drop(credit);

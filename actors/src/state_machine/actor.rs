@@ -62,7 +62,12 @@ impl StateMachine {
         Ok(Self { ledger, set, base, storage, intake, arguments })
     }
 
-    fn execute(&mut self, height: Height, timestamp: dtvn_messages::Timestamp, bundles: &[Arc<Bundle>]) -> (u64, Digest) {
+    fn execute(
+        &mut self,
+        height: Height,
+        timestamp: dtvn_messages::Timestamp,
+        bundles: &[Arc<Bundle>],
+    ) -> (u64, Digest) {
         let executed = self.ledger.execute(&BlockInput { height, timestamp, bundles, set: &self.set });
         (executed.log_size, executed.log_root)
     }
@@ -137,9 +142,10 @@ fn base_of(loaded: &Loaded, shared: &Shared) -> Base {
             base.positions.insert(index, last.position);
         }
     }
-    base.proof = stored.certificate.as_ref().map(|certificate| {
-        Arc::new(CommittedProof { header: header.clone(), certificate: certificate.clone() })
-    });
+    base.proof = stored
+        .certificate
+        .as_ref()
+        .map(|certificate| Arc::new(CommittedProof { header: header.clone(), certificate: certificate.clone() }));
     base.stable = loaded.stable.clone().map(Arc::new);
     base
 }

@@ -112,7 +112,7 @@ fn open(arguments: &StorageArguments) -> Result<OpenedAll, ActorError> {
     std::fs::create_dir_all(&store_directory)?;
     files::sync_directory(&arguments.directory)?;
     let chain = genesis.chain_id().clone();
-    let log_identity = LogIdentity::new(chain.as_str(), identity.name.as_str(), &genesis.hash().0);
+    let log_identity = LogIdentity::new(&chain, &identity.name, &genesis.hash());
     let is_first = !arguments.used_before;
     let missing = if is_first || !had_log { IfMissing::Create } else { IfMissing::Refuse };
     let store_identity = StoreIdentity::new(genesis, identity.name.clone(), identity.public_key);
@@ -155,11 +155,7 @@ fn create_log(directory: &Path, identity: LogIdentity) -> Result<OpenedLog, LogE
 impl Behaviour for Storage {
     type Message = StorageMessage;
 
-    async fn handle(
-        &mut self,
-        _context: &Context<StorageMessage>,
-        message: StorageMessage,
-    ) -> Result<(), ActorError> {
+    async fn handle(&mut self, _context: &Context<StorageMessage>, message: StorageMessage) -> Result<(), ActorError> {
         match message {
             StorageMessage::Append(record) => give(&self.log, LogWork::Append(record)).await,
             StorageMessage::Records { records, flush, replica } => {

@@ -178,7 +178,7 @@ impl LogThread {
     }
 
     fn collect(&mut self, covered: Height) -> Result<(), LogError> {
-        for position in self.segments.to_carry(covered) {
+        for position in self.segments.take_uncarried(covered) {
             let (kind, payload) = self.log()?.read(position)?;
             if let Ok(record) = LogRecord::decode(kind, &payload, &self.chain) {
                 self.append(&record.encode())?;

@@ -68,7 +68,7 @@ impl Segments {
     }
 
     /// The bundles that are to be written again before the segments up to this height may go.
-    pub fn to_carry(&mut self, covered: Height) -> Vec<RecordPosition> {
+    pub fn take_uncarried(&mut self, covered: Height) -> Vec<RecordPosition> {
         let Some(last) = self.last_covered(covered) else { return Vec::new() };
         let mut carried = Vec::new();
         for held in self.bundles.values_mut() {
@@ -123,7 +123,7 @@ mod tests {
         segments.note(at(1, 1), &Need::Bundle(BUNDLE));
         segments.note(at(2, 2), &height(20, &[BUNDLE]));
         segments.note(at(3, 3), &height(30, &[]));
-        assert!(segments.to_carry(Height(19)).is_empty());
+        assert!(segments.take_uncarried(Height(19)).is_empty());
         assert_eq!(segments.keep_from(Height(19)), Some(RecordNumber(1)));
         assert_eq!(segments.keep_from(Height(20)), Some(RecordNumber(3)));
     }
@@ -133,7 +133,7 @@ mod tests {
         let mut segments = Segments::default();
         segments.note(at(1, 1), &Need::Bundle(BUNDLE));
         segments.note(at(2, 2), &height(20, &[]));
-        assert_eq!(segments.to_carry(Height(10)), [at(1, 1)]);
+        assert_eq!(segments.take_uncarried(Height(10)), [at(1, 1)]);
         segments.note(at(3, 2), &Need::Bundle(BUNDLE));
         assert_eq!(segments.keep_from(Height(10)), Some(RecordNumber(2)));
         segments.note(at(4, 3), &height(40, &[BUNDLE]));

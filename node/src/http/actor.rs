@@ -80,8 +80,9 @@ impl HttpActor {
     pub async fn start(context: Context<HttpMessage>, arguments: HttpArguments) -> Result<Self, ActorError> {
         let HttpArguments { services, server, address, bound } = arguments;
         let wanted = bound.read().unwrap_or_else(PoisonError::into_inner).unwrap_or(address);
-        let listener = TcpListener::bind(wanted)
-            .map_err(|error| ActorError::new(format!("cannot listen on {wanted}: {error}; is another node running?")))?;
+        let listener = TcpListener::bind(wanted).map_err(|error| {
+            ActorError::new(format!("cannot listen on {wanted}: {error}; is another node running?"))
+        })?;
         let actual = listener.local_addr()?;
         *bound.write().unwrap_or_else(PoisonError::into_inner) = Some(actual);
         let running = match server {

@@ -202,7 +202,7 @@ pub(super) async fn storage(services: web::Data<Services>) -> Result<HttpRespons
     let ticket_states = counts.by_state().into_iter().map(|(state, count)| (state.to_owned(), count)).collect();
     let db_stats = BTreeMap::from([
         ("disk_bytes".to_owned(), stats.disk_bytes()),
-        ("memory_bytes".to_owned(), stats.memory_bytes() as u64),
+        ("memory_bytes".to_owned(), stats.memory_bytes()),
         ("files".to_owned(), stats.files() as u64),
     ]);
     Ok(HttpResponse::Ok().insert_header(("DTVN-Height", height.to_string())).json(StorageEntries {
@@ -324,9 +324,10 @@ pub(super) async fn logs(
     let (height, blocks, next) = newest_first(&services, query.into_inner()).await?;
     let entry = |stored: &StoredBlock| {
         let header = &stored.block.header;
-        let signers = stored.certificate.as_ref().map(|certificate| {
-            certificate.signatures.signers().map(|signer| services.name_of(signer)).collect()
-        });
+        let signers = stored
+            .certificate
+            .as_ref()
+            .map(|certificate| certificate.signatures.signers().map(|signer| services.name_of(signer)).collect());
         ConsensusLogEntry {
             height: header.height,
             epoch: header.epoch,

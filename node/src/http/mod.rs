@@ -70,9 +70,7 @@ impl Services {
                 Err(_) => return Err(Refusal::new(Reason::Overloaded, "the store is behind")),
             }
         }
-        let read = tokio::task::spawn_blocking(move || {
-            store.read(|view| Ok((view.applied().height, read(view)?)))
-        });
+        let read = tokio::task::spawn_blocking(move || store.read(|view| Ok((view.applied().height, read(view)?))));
         match read.await {
             Ok(Ok(read)) => Ok(read),
             Ok(Err(error)) => Err(problem::of_store(&error)),

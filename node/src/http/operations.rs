@@ -95,11 +95,7 @@ async fn run(services: &Services, request: &HttpRequest, operation: OperationReq
 }
 
 /// 202: the operation is on its way; where to ask.
-async fn accept_later(
-    services: &Services,
-    operation: Operation,
-    key: IdempotencyKey,
-) -> Result<HttpResponse, Refusal> {
+async fn accept_later(services: &Services, operation: Operation, key: IdempotencyKey) -> Result<HttpResponse, Refusal> {
     // A wait of nothing: what is refused at once is said at once, everything else is on its way.
     let answers = submit(&services.intake, vec![operation], Duration::ZERO).await;
     if let Some(Answered { answer: Answer::Refused { reason, detail }, .. }) = answers.first() {
@@ -282,8 +278,7 @@ pub(super) async fn status(
     let key = IdempotencyKey::new(&path).map_err(|fault| Refusal::malformed(fault.to_string()))?;
     let event = query.into_inner().event.unwrap_or_else(EventId::default_event);
     let wanted = key.clone();
-    let (height, outcome) =
-        services.read(move |view| view.outcome_of_key(&KeyScope::Event(event), &wanted)).await?;
+    let (height, outcome) = services.read(move |view| view.outcome_of_key(&KeyScope::Event(event), &wanted)).await?;
     let Some(outcome) = outcome else {
         let detail = "no operation with this key is decided; it may be on its way, or its time is over";
         return Err(Refusal::new(Reason::NotFound, detail));

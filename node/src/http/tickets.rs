@@ -56,10 +56,7 @@ pub(super) async fn get(
     Ok(HttpResponse::Ok().insert_header(("DTVN-Height", height.to_string())).json(Ticket::from(&ticket)))
 }
 
-pub(super) async fn list(
-    services: web::Data<Services>,
-    query: web::Query<ListQuery>,
-) -> Result<HttpResponse, Refusal> {
+pub(super) async fn list(services: web::Data<Services>, query: web::Query<ListQuery>) -> Result<HttpResponse, Refusal> {
     let ListQuery { event, state, after, limit } = query.into_inner();
     let limit = limit_of(limit)?;
     let filter = TicketFilter { event, state };
@@ -79,8 +76,7 @@ pub(super) async fn history(
     let event = event.unwrap_or_else(EventId::default_event);
     let limit = limit_of(limit)?;
     let (name, wanted) = (event.clone(), id.clone());
-    let (height, page) =
-        services.read(move |view| view.history(&name, &wanted, after.as_deref(), limit)).await?;
+    let (height, page) = services.read(move |view| view.history(&name, &wanted, after.as_deref(), limit)).await?;
     let history = page.items.iter().map(OutcomeRecord::from).collect();
     let answer = History { ticket_id: id, event, history, next: page.next };
     Ok(HttpResponse::Ok().insert_header(("DTVN-Height", height.to_string())).json(answer))

@@ -9,18 +9,14 @@ use dtvn_actors::directory::Directory;
 use dtvn_actors::gossip::{self, Gossip, GossipArguments};
 use dtvn_actors::instruments::Instruments;
 use dtvn_actors::intake::{self, Intake, IntakeArguments};
-use dtvn_actors::links::{
-    NETWORK, NetworkActor, NetworkArguments, PEER_MANAGER, PeerManager, PeerManagerArguments,
-};
+use dtvn_actors::links::{NETWORK, NetworkActor, NetworkArguments, PEER_MANAGER, PeerManager, PeerManagerArguments};
 use dtvn_actors::network::{NetworkConfig, ValidatorEntry, Validators, keypair_from_seed};
 use dtvn_actors::network_address::Multiaddr;
 use dtvn_actors::replica::{self, Replica, ReplicaArguments};
 use dtvn_actors::shared::{Shared, wall};
 use dtvn_actors::state_machine::{self, StateMachine, StateMachineArguments};
 use dtvn_actors::storage::{self, Storage, StorageArguments, StoreSlot};
-use dtvn_actors::supervision::{
-    ChildSpec, NodeTree, RootEnd, ShutdownError, Strategy, SupervisorSpec, TreeOptions,
-};
+use dtvn_actors::supervision::{ChildSpec, NodeTree, RootEnd, ShutdownError, Strategy, SupervisorSpec, TreeOptions};
 use dtvn_actors::sync::{self, Sync, SyncArguments};
 use dtvn_actors::verifier::{self, Inbound, Worker, WorkerArguments};
 use dtvn_client::api::Ready;
@@ -63,11 +59,7 @@ impl Node {
     ///
     /// # Errors
     /// If an actor cannot start: the message names it and says why.
-    pub async fn start(
-        config: Arc<ValidatorConfig>,
-        identity: &Identity,
-        used_before: bool,
-    ) -> anyhow::Result<Self> {
+    pub async fn start(config: Arc<ValidatorConfig>, identity: &Identity, used_before: bool) -> anyhow::Result<Self> {
         let genesis = Arc::new(identity.genesis.clone());
         let board = Board::new(BoardIdentity {
             name: identity.name.clone(),
@@ -157,10 +149,7 @@ impl Node {
 fn network_config(config: &ValidatorConfig, identity: &Identity, genesis: &Genesis) -> anyhow::Result<NetworkConfig> {
     let (address, port) = (config.p2p.addr, config.p2p.port);
     let family = if address.is_ipv4() { "ip4" } else { "ip6" };
-    let listen = [
-        format!("/{family}/{address}/tcp/{port}"),
-        format!("/{family}/{address}/udp/{port}/quic-v1"),
-    ];
+    let listen = [format!("/{family}/{address}/tcp/{port}"), format!("/{family}/{address}/udp/{port}/quic-v1")];
     let parse = |text: &String| {
         text.parse::<Multiaddr>().map_err(|error| anyhow::anyhow!("{text} is no multiaddress: {error}"))
     };
@@ -213,7 +202,8 @@ fn core(parts: &Parts) -> SupervisorSpec {
     let replica = ReplicaArguments { shared: parts.shared.clone(), instruments: parts.instruments.clone() };
     let sync = SyncArguments { shared: parts.shared.clone(), store: parts.store.clone() };
     let start = Duration::from_millis(limits::CORE_START_WAIT_MS);
-    let resident = |spec: ChildSpec| spec.mailbox(limits::CORE_MAILBOX_MAX).start_timeout(start).stop_timeout(CORE_STOP);
+    let resident =
+        |spec: ChildSpec| spec.mailbox(limits::CORE_MAILBOX_MAX).start_timeout(start).stop_timeout(CORE_STOP);
     SupervisorSpec::new("core", Strategy::RestForOne)
         .child(resident(ChildSpec::worker(storage::ROLE, move |context| Storage::start(context, storage.clone()))))
         .child(resident(ChildSpec::worker(state_machine::ROLE, move |context| {

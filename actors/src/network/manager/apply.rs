@@ -3,11 +3,11 @@
 use libp2p::{PeerId, Stream};
 
 use super::Manager;
+use crate::network::class::{Class, ClassSet};
 use crate::network::config::{ConnectedPeer, NetworkEvent};
 use crate::network::driver::SwarmCommand;
 use crate::network::handshake::{Hello, Refusal};
 use crate::network::peer::{Effect, Effects, Established};
-use crate::network::class::{Class, ClassSet};
 use crate::network::session::{self, SessionContext};
 
 impl Manager {

@@ -66,9 +66,8 @@ impl Manager {
     /// What somebody is to this node, by the validator set in force.
     pub(super) fn role_of(&self, id: &PeerId) -> Role {
         let entries = &self.config.validators.entries;
-        let entry_of = |id: &PeerId| {
-            entries.iter().find(|entry| keys::peer_id(&entry.public_key).is_ok_and(|other| other == *id))
-        };
+        let entry_of =
+            |id: &PeerId| entries.iter().find(|entry| keys::peer_id(&entry.public_key).is_ok_and(|other| other == *id));
         let validator = entry_of(id).map(|entry| (entry.index, entry.name.clone()));
         let willing = if validator.is_some() && entry_of(&self.local).is_some() {
             ClassSet::VALIDATORS

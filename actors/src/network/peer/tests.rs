@@ -88,7 +88,11 @@ impl Story {
     fn up(&mut self, connection: ConnectionId) {
         self.connected(connection);
         for class in [Class::Sync, Class::Consensus, Class::Bundles] {
-            if self.peer.opener { self.opened(connection, class) } else { self.accepted(connection, class) };
+            if self.peer.opener {
+                self.opened(connection, class)
+            } else {
+                self.accepted(connection, class)
+            };
             self.greeted(connection, class, ClassSet::VALIDATORS);
         }
         assert!(self.peer.is_up());

@@ -12,6 +12,9 @@ use super::options::{StoreOptions, read_options, write_options};
 use super::records::{Applied, StoreIdentity};
 use super::schema::{self, Column, meta};
 
+/// A key and its value.
+pub(super) type KeyValue = (Vec<u8>, Vec<u8>);
+
 /// An open database. It is closed when the last holder lets go.
 pub(super) struct Database {
     db: DB,
@@ -198,12 +201,7 @@ impl View<'_> {
     }
 
     /// The first key of a range in that order, with its value.
-    pub(super) fn first(
-        &self,
-        column: Column,
-        range: Range,
-        order: Order,
-    ) -> Result<Option<(Vec<u8>, Vec<u8>)>, StoreError> {
+    pub(super) fn first(&self, column: Column, range: Range, order: Order) -> Result<Option<KeyValue>, StoreError> {
         let mut found = None;
         self.scan(column, range, order, |key, value| {
             found = Some((key.to_vec(), value.to_vec()));

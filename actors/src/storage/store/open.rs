@@ -53,7 +53,9 @@ impl Store {
         let created = seal.is_none();
         let path = database_path(directory);
         match (&seal, if_missing) {
-            (Some(_), _) if !path.is_dir() => return Err(StoreError::damaged("its files are gone, only the seal is left")),
+            (Some(_), _) if !path.is_dir() => {
+                return Err(StoreError::damaged("its files are gone, only the seal is left"));
+            }
             (Some(_), _) => {}
             (None, IfMissing::Create) => fs::create_dir_all(&path)
                 .and_then(|()| sync_directory(directory))

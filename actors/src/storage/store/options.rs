@@ -6,7 +6,9 @@
 //! of write-ahead logs are set all the same: should a log ever be found there, it must not be passed over in silence.
 
 use dtvn_messages::limits;
-use rocksdb::{BlockBasedOptions, Cache, DBCompressionType, DBRecoveryMode, LogLevel, Options, ReadOptions, WriteOptions};
+use rocksdb::{
+    BlockBasedOptions, Cache, DBCompressionType, DBRecoveryMode, LogLevel, Options, ReadOptions, WriteOptions,
+};
 
 use super::schema::{Column, Use};
 

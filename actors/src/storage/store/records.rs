@@ -236,7 +236,10 @@ impl StoredBlock {
     pub(super) fn from_value(height: Height, value: &[u8]) -> Result<Self, StoreError> {
         let stored: Self = decode("a block", value)?;
         if stored.height() != height {
-            return Err(StoreError::damaged(format!("the block at {height} says that it is block {}", stored.height())));
+            return Err(StoreError::damaged(format!(
+                "the block at {height} says that it is block {}",
+                stored.height()
+            )));
         }
         Ok(stored)
     }

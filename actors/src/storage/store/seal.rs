@@ -64,7 +64,8 @@ impl Seal {
         if reader.text("the seal's tag", TAG.len())? != TAG {
             return Err(DecodeError::Invalid("it does not begin like a seal"));
         }
-        let seal = Self { schema: reader.u32()?, identity: Layout::read(&mut reader)?, durable: Layout::read(&mut reader)? };
+        let seal =
+            Self { schema: reader.u32()?, identity: Layout::read(&mut reader)?, durable: Layout::read(&mut reader)? };
         let hashed = &bytes[..bytes.len() - reader.remaining()];
         if sha256(&[hashed]).0 != reader.array()? {
             return Err(DecodeError::Invalid("its hash does not match"));

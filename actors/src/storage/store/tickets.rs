@@ -49,13 +49,19 @@ impl View<'_> {
     ///
     /// # Errors
     /// [`StoreError::BadCursor`] if the cursor is not of this list, or if what is stored is damaged.
-    pub fn tickets(&self, filter: &TicketFilter, after: Option<&str>, limit: usize) -> Result<Page<Ticket>, StoreError> {
+    pub fn tickets(
+        &self,
+        filter: &TicketFilter,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Page<Ticket>, StoreError> {
         self.page(filter.list(), after, limit, |key, value| match filter.state {
             None => Ok((read_ticket(key, value)?, value.len())),
             Some(state) => {
                 let key = key.get(1..).unwrap_or_default();
                 let value = self.get(Column::Tickets, key)?;
-                let value = value.ok_or_else(|| StoreError::damaged("the index by state names a ticket that is gone"))?;
+                let value =
+                    value.ok_or_else(|| StoreError::damaged("the index by state names a ticket that is gone"))?;
                 let ticket = read_ticket(key, &value)?;
                 if ticket.state != state {
                     return Err(StoreError::damaged("the index by state names a ticket that is in another state"));

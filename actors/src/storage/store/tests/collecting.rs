@@ -1,8 +1,8 @@
 //! Forgetting old blocks, and copies for backups.
 
 use super::*;
-use dtvn_messages::checkpoint::Checkpoint as CheckpointBody;
 use dtvn_messages::certificate::Signatures;
+use dtvn_messages::checkpoint::Checkpoint as CheckpointBody;
 use dtvn_messages::view_change::NewView;
 use dtvn_messages::{Digest, Epoch, KeyPair, Signed, ValidatorIndex, View as ViewNumber, ViewChange};
 
@@ -50,9 +50,8 @@ fn what_is_collected_is_gone_and_the_rest_is_not() {
     }
     let new_views = [new_view_at(&chain, 2, 1), new_view_at(&chain, 9, 2), new_view_at(&chain, 11, 3)];
     new_views.iter().for_each(|new_view| store.put_new_view(new_view).unwrap());
-    let new_view = |store: &Store, view: u64| {
-        store.reader().read(|read| read.new_view(Epoch(0), ViewNumber(view))).unwrap()
-    };
+    let new_view =
+        |store: &Store, view: u64| store.reader().read(|read| read.new_view(Epoch(0), ViewNumber(view))).unwrap();
     assert_eq!(new_view(&store, 1).as_ref(), Some(&new_views[0]));
     assert_eq!(store.collect(Height(10)).unwrap(), Height(10));
     assert_eq!(store.collect(Height(7)).unwrap(), Height(10), "nothing comes back");

@@ -93,7 +93,9 @@ fn a_flush_with_nothing_new_writes_nothing() {
             .unwrap()
             .chain(fs::read_dir(directory.path()).unwrap())
             .map(|entry| entry.unwrap())
-            .map(|entry| (entry.file_name(), entry.metadata().unwrap().len(), entry.metadata().unwrap().modified().unwrap()))
+            .map(|entry| {
+                (entry.file_name(), entry.metadata().unwrap().len(), entry.metadata().unwrap().modified().unwrap())
+            })
             .collect();
         files.sort();
         files
@@ -127,7 +129,8 @@ fn whatever_moment_a_process_is_killed_at_height_and_effects_go_together() {
             .unwrap();
         let mut durable = Height(0);
         for line in BufReader::new(writer.stdout.take().unwrap()).lines() {
-            let Some(height) = line.unwrap().strip_prefix("durable ").map(|height| Height(height.parse().unwrap())) else {
+            let Some(height) = line.unwrap().strip_prefix("durable ").map(|height| Height(height.parse().unwrap()))
+            else {
                 continue;
             };
             durable = height;

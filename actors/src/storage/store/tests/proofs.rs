@@ -78,9 +78,8 @@ fn every_outcome_is_proven_in_every_log_that_holds_it() {
                 assert_eq!(view.log_root(size as u64)?, Some(root));
                 for (index, leaf) in leaves[..size].iter().enumerate() {
                     let path = view.inclusion_path(index as u64, size as u64)?.unwrap();
-                    let proves = |leaf: &Digest| {
-                        merkle::verify_inclusion(leaf, index as u64, size as u64, &path, &root)
-                    };
+                    let proves =
+                        |leaf: &Digest| merkle::verify_inclusion(leaf, index as u64, size as u64, &path, &root);
                     assert!(proves(leaf), "{index} of {size}");
                     assert!(!proves(&Digest::ZERO));
                 }

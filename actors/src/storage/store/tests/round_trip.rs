@@ -196,12 +196,13 @@ fn blocks_that_do_not_fit_change_nothing() {
     let inconsistent = |result| matches!(result, Err(StoreError::Inconsistent { height: Height(3), .. }));
     assert!(inconsistent(store.apply(&other[2..3])));
     for spoil in [
-        (|block: &mut AppliedBlock| block.effects.timestamp = Timestamp(1)) as fn(&mut AppliedBlock),
+        (|block: &mut AppliedBlock| std::sync::Arc::make_mut(&mut block.effects).timestamp = Timestamp(1))
+            as fn(&mut AppliedBlock),
         |block| block.bundles.clear(),
-        |block| block.effects.log.first_index += 1,
-        |block| drop(block.effects.results.pop()),
-        |block| block.effects.log.leaves.truncate(1),
-        |block| block.effects.log.frontier.append(dtvn_messages::Digest::ZERO),
+        |block| std::sync::Arc::make_mut(&mut block.effects).log.first_index += 1,
+        |block| drop(std::sync::Arc::make_mut(&mut block.effects).results.pop()),
+        |block| std::sync::Arc::make_mut(&mut block.effects).log.leaves.truncate(1),
+        |block| std::sync::Arc::make_mut(&mut block.effects).log.frontier.append(dtvn_messages::Digest::ZERO),
     ] {
         let mut spoilt = blocks[2].clone();
         spoil(&mut spoilt);
@@ -226,7 +227,8 @@ fn who_waits_for_a_height_hears_of_it_and_then_reads_it() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let mut watch = reader.applied_watch();
     let waiting = std::thread::spawn(move || {
-        let seen = runtime.block_on(async { watch.wait_for(|applied| applied.height >= Height(2)).await.unwrap().height });
+        let seen =
+            runtime.block_on(async { watch.wait_for(|applied| applied.height >= Height(2)).await.unwrap().height });
         let read = reader.read(|view| Ok(view.applied().height)).unwrap();
         assert!(read >= seen, "{read} was read after {seen} was told");
         reader
