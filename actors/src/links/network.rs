@@ -1,6 +1,7 @@
 //! The network actor: starts the libp2p layer, publishes its handle, and passes its news on.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use libp2p::Multiaddr;
 use tokio::sync::{mpsc, watch};
@@ -8,7 +9,7 @@ use tokio::sync::{mpsc, watch};
 use super::peer_manager::{PEER_MANAGER, PeerManagerMessage};
 use crate::directory::Role;
 use crate::mailbox::{Address, FullPolicy, Mail};
-use crate::network::{self, NetworkConfig, NetworkEvent, NetworkHandle};
+use crate::network::{self, Network, NetworkConfig, NetworkEvent, NetworkHandle};
 use crate::shared::Shared;
 use crate::supervision::{ActorError, Behaviour, Context, StopReason};
 use crate::verifier::Inbound;
@@ -16,6 +17,11 @@ use dtvn_messages::limits;
 
 /// The network's role.
 pub const NETWORK: Role<NetworkMessage> = Role::new("network");
+
+/// How long the sockets of a network that crashed may take to close.
+const RELISTEN_TIMEOUT: Duration = Duration::from_secs(3);
+/// The pause between two tries.
+const RELISTEN_PAUSE: Duration = Duration::from_millis(20);
 
 /// What can be said to the network actor.
 pub enum NetworkMessage {
@@ -64,16 +70,15 @@ impl NetworkActor {
     ///
     /// # Errors
     /// If an address cannot be listened on.
-    #[expect(clippy::unused_async, reason = "the signature is every actor's")]
     pub async fn start(context: Context<NetworkMessage>, arguments: NetworkArguments) -> Result<Self, ActorError> {
         let NetworkArguments { shared, mut config, inbound, listening } = arguments;
         // Ports that the system chose at the first start are kept: peers know them by now.
         let former = listening.borrow().clone();
-        if !former.is_empty() {
+        let is_restart = !former.is_empty();
+        if is_restart {
             config.listen = former;
         }
-        let (sender, mut events) = mpsc::channel(limits::NETWORK_EVENTS_MAX);
-        let network = network::start(config, inbound.sinks(), sender)?;
+        let (network, mut events) = listen(config, &inbound, is_restart).await?;
         let mut tasks = network.tasks;
         let myself = context.myself();
         let for_tasks = myself.clone();
@@ -94,6 +99,26 @@ impl NetworkActor {
         shared.network.publish(Some(network.handle.clone()));
         let peer_manager = context.address_of(&PEER_MANAGER);
         Ok(Self { shared, handle: network.handle, listening, peer_manager })
+    }
+}
+
+/// Starts the libp2p layer. After a crash its sockets may take a moment to close: then it is tried again for a while.
+async fn listen(
+    config: NetworkConfig,
+    inbound: &Inbound,
+    is_restart: bool,
+) -> Result<(Network, mpsc::Receiver<NetworkEvent>), ActorError> {
+    let begin = Instant::now();
+    loop {
+        let (sender, events) = mpsc::channel(limits::NETWORK_EVENTS_MAX);
+        match network::start(config.clone(), inbound.sinks(), sender) {
+            Ok(network) => return Ok((network, events)),
+            Err(error) if is_restart && begin.elapsed() < RELISTEN_TIMEOUT => {
+                tracing::debug!(%error, "The former sockets are not closed yet.");
+                tokio::time::sleep(RELISTEN_PAUSE).await;
+            }
+            Err(error) => return Err(error.into()),
+        }
     }
 }
 
