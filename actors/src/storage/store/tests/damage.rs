@@ -100,26 +100,6 @@ fn no_cut_and_no_missing_file_is_passed_over() {
 }
 
 #[test]
-fn a_manifest_that_lost_its_end_is_found_wherever_it_ends() {
-    let (directory, copies) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let (chain, whole) = store_to_damage(directory.path());
-    let manifest = files(&database_path(directory.path())).into_iter().find(|file| kind(file).starts_with("MANIFEST"));
-    let manifest = manifest.unwrap();
-    let length = fs::metadata(&manifest).unwrap().len();
-    let (mut tried, mut found) = (0, 0);
-    for cut in (0..length).step_by(61) {
-        let copy = copies.path().join("copy");
-        copy_directory(directory.path(), &copy);
-        let target = database_path(&copy).join(manifest.file_name().unwrap());
-        fs::OpenOptions::new().write(true).open(target).unwrap().set_len(cut).unwrap();
-        tried += 1;
-        found += usize::from(is_found(&copy, &chain, &whole, &format!("MANIFEST cut to {cut} of {length}")));
-        fs::remove_dir_all(&copy).unwrap();
-    }
-    assert!(tried > 20 && found + 2 >= tried, "{found} of {tried}: only what was written at the close may go");
-}
-
-#[test]
 fn an_older_database_under_the_same_seal_is_found() {
     let (directory, older) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let mut chain = Chain::new();
@@ -137,46 +117,4 @@ fn an_older_database_under_the_same_seal_is_found() {
         Err(StoreError::Damaged { what }) => assert!(what.contains("ends at block 3"), "{what}"),
         other => panic!("{other:?}"),
     }
-}
-
-#[test]
-fn content_that_contradicts_itself_is_found() {
-    let directory = tempfile::tempdir().unwrap();
-    let (chain, whole) = store_to_damage(directory.path());
-    let spoil = |column: Column, key: &[u8], value: Option<&[u8]>| {
-        let copy = tempfile::tempdir().unwrap();
-        copy_directory(directory.path(), copy.path());
-        let (mut store, _) = reopen(copy.path(), &chain).unwrap();
-        let mut batch = WriteBatch::default();
-        match value {
-            Some(value) => batch.put_cf(&store.database.handle(column), key, value),
-            None => batch.delete_cf(&store.database.handle(column), key),
-        }
-        store.database.write(batch).unwrap();
-        store.flush().unwrap();
-        close(store);
-        let result = outcome(copy.path(), &chain);
-        assert!(matches!(result, Err(StoreError::Damaged { .. })), "{column:?} {key:?} {:?}", result.err());
-    };
-    let first = |column: Column| {
-        whole.iter().find(|((name, _), _)| *name == column.name()).map(|((_, key), value)| (key, value)).unwrap()
-    };
-    for column in [Column::Tickets, Column::States, Column::Keys, Column::Tiles] {
-        spoil(column, first(column).0, None);
-        spoil(column, first(column).0, Some(b"nonsense"));
-    }
-    let (applied, _) = first(Column::Meta);
-    assert_eq!(applied, meta::APPLIED);
-    for key in [meta::APPLIED, meta::IDENTITY, meta::SCHEMA, meta::LOWEST_BLOCK] {
-        spoil(Column::Meta, key, None);
-        spoil(Column::Meta, key, Some(b"nonsense"));
-    }
-    let (ticket, other) = (first(Column::Tickets), whole.iter().rfind(|((name, _), _)| *name == "tickets").unwrap());
-    spoil(Column::Tickets, ticket.0, Some(other.1));
-    spoil(Column::Blocks, &schema::number(6), None);
-    spoil(Column::Blocks, &schema::number(6), Some(first(Column::Blocks).1));
-    let log_size = whole.keys().filter(|(name, _)| *name == "outcomes").count() as u64;
-    spoil(Column::Outcomes, &schema::number(log_size - 1), None);
-    spoil(Column::Outcomes, &schema::number(log_size - 1), Some(first(Column::Outcomes).1));
-    spoil(Column::Outcomes, &schema::number(log_size), Some(first(Column::Outcomes).1));
 }
