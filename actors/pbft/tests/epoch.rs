@@ -24,13 +24,8 @@ fn second_epoch() -> (Under, Block) {
     config.epoch = Epoch(1);
     config.epoch_base = Height(BASE);
     config.epoch_base_digest = story.digest(&last);
-    let mut base = Base::genesis(&genesis);
-    base.height = Height(BASE);
-    base.digest = story.digest(&last);
-    base.timestamp = last.header.timestamp;
-    base.log = (last.header.log_size, last.header.log_root);
-    base.stable = Some(Arc::new(story.stable(&last, &[0, 1, 2])));
-    base.proof = Some(Arc::new(story.committed(0, &last, &[0, 1, 2])));
+    let stable = Some(Arc::new(story.stable(&last, &[0, 1, 2])));
+    let base = Base { stable, ..story.base(&last, 1, &[0, 1, 2]) };
     let mut under = Under::configured(&genesis, config, base, true);
     under.run(Input::Start);
     under.bundle(numbered(2, 0));
