@@ -396,6 +396,8 @@ pub const REPLICA_STATUS_IDLE_MS: u64 = 1_000;
 pub const REPLICA_STATUS_PENDING_MS_MIN: u64 = 20;
 /// Heights for which one answer to a status carries proposals and votes. The next answer carries the next.
 pub const REPLICA_STATUS_HEIGHTS_MAX: usize = 64;
+/// The shortest time for which a proposal from the near future is held; then the clock is looked at again.
+pub const REPLICA_HOLD_MS_MIN: u64 = 1;
 /// Bundle lists of blocks that are asked for at once, and that one answer carries. The next status asks for the rest.
 pub const REPLICA_FETCH_BLOCKS_MAX: usize = 64;
 
