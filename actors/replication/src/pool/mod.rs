@@ -53,6 +53,8 @@ pub struct Pool {
     fetches: Fetches,
     remembered: Remembered,
     serving: Serving,
+    /// Own bundles of an epoch of which intake heard before this pool.
+    early: Vec<Arc<Bundle>>,
     full: bool,
     generation: u64,
     /// When the timer that is set will fire.
@@ -81,6 +83,7 @@ impl Pool {
             inspection: Inspection::default(),
             remembered,
             serving: Serving::default(),
+            early: Vec::new(),
             full: false,
             generation: 0,
             armed_us: None,
@@ -141,6 +144,9 @@ impl Pool {
     /// An own bundle is always taken: a number that is refused would leave a gap which nothing of this start can follow.
     /// Its bound is the intake's, which hears with [`Effect::Full`] when to stop.
     fn on_own(&mut self, bundle: Arc<Bundle>, effects: &mut Vec<Effect>) {
+        if bundle.body.epoch > self.epoch {
+            return self.early.push(bundle);
+        }
         let Some(own) = self.own.filter(|own| *own == bundle.body.origin && bundle.body.epoch == self.epoch) else {
             return effects.push(Effect::Superseded { bundle, last: None });
         };
@@ -307,6 +313,9 @@ impl Pool {
         self.validators = validators;
         self.inspection = Inspection::default();
         self.serving = Serving::default();
+        for bundle in std::mem::take(&mut self.early) {
+            self.on_own(bundle, effects);
+        }
     }
 
     fn on_timer(&mut self, now_us: u64, generation: u64) {

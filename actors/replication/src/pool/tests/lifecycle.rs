@@ -150,3 +150,24 @@ fn a_new_epoch_begins_with_nothing_pending() {
     let first = Bundle::sign(body, &world.chain, &KeyPair::development(SEED, "node1"));
     assert_eq!(world.accept(1, &first).len(), 3, "positions count anew");
 }
+
+#[test]
+fn an_own_bundle_of_the_next_epoch_waits_for_it() {
+    let mut world = World::new(4);
+    let mut body = world.bundle(0, 0).body.clone();
+    body.epoch = Epoch(1);
+    let early = Bundle::sign(body, &world.chain, &KeyPair::development(SEED, "node0"));
+    assert_eq!(world.step(Input::Own(Arc::clone(&early))), []);
+    let validators = Arc::new(genesis(4).validators().clone());
+    let effects = world.step(Input::Epoch { epoch: Epoch(1), validators, own: Some(peer(0)) });
+    assert_eq!(effects, [log(&early), available(&early), Effect::Broadcast(whole(&early))]);
+}
+
+#[test]
+fn an_own_bundle_of_an_epoch_that_is_over_is_reported() {
+    let mut world = World::new(4);
+    let late = world.bundle(0, 0);
+    let validators = Arc::new(genesis(4).validators().clone());
+    world.step(Input::Epoch { epoch: Epoch(1), validators, own: Some(peer(0)) });
+    assert_eq!(world.step(Input::Own(Arc::clone(&late))), [superseded(&late, None)]);
+}
