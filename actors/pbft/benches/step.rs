@@ -1,5 +1,5 @@
-//! A block of four bundles at one replica: proposed, prepared and committed. The votes are made beforehand, and signing,
-//! disk and execution cost nothing here: what is measured is the core.
+//! A block of four bundles at one replica: proposed, prepared and committed. The votes are made beforehand, and
+//! signing, disk and execution cost nothing here: what is measured is the core.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a bench ends at the first thing that is wrong")]
 
 #[path = "../tests/common/mod.rs"]

@@ -200,8 +200,8 @@ impl Replica {
         }
     }
 
-    /// Asks for the bundles of the block at a height that are not here: from the leader first, for a selected block from
-    /// the signers of its certificate.
+    /// Asks for the bundles of the block at a height that are not here: from the leader first, for a selected block
+    /// from the signers of its certificate.
     pub(crate) fn want_bundles_of(&self, height: Height, effects: &mut Vec<Effect>) {
         let Some(proposal) = self.slots.get(&height).and_then(|slot| slot.proposal.as_ref()) else { return };
         let holders = match self.selection.blocks.get(&height) {
@@ -226,8 +226,8 @@ impl Replica {
         effects.push(Effect::Want { digests, holders });
     }
 
-    /// Asks again for the bundles of all blocks that are to be executed: after a move, which takes back what was wanted,
-    /// after a restart, and now and then because the pool may have had no room.
+    /// Asks again for the bundles of all blocks that are to be executed: after a move, which takes back what was
+    /// wanted, after a restart, and now and then because the pool may have had no room.
     pub(crate) fn want_again(&self, effects: &mut Vec<Effect>) {
         let holders: Vec<ValidatorIndex> = self.proved_by.iter().copied().collect();
         for certified in self.certified.values().take(limits::REPLICA_STATUS_HEIGHTS_MAX) {

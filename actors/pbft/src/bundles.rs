@@ -1,8 +1,8 @@
 //! Bundles that are here and not yet committed, and which of them may be ordered next (consensus.md section 2).
 //!
 //! An origin's bundles are ordered by (start, number) without gaps, so the replicated state needs to remember one
-//! position per origin to keep an old bundle from being ordered again (D). A bundle whose forerunner is missing cannot be
-//! ordered by any leader: it is no work, or one origin that leaves a gap could end every view.
+//! position per origin to keep an old bundle from being ordered again (D). A bundle whose forerunner is missing cannot
+//! be ordered by any leader: it is no work, or one origin that leaves a gap could end every view.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -113,8 +113,8 @@ impl Bundles {
         }
     }
 
-    /// A block's bundles are committed, and `positions` are the last of each origin. Removes them and all that can never
-    /// be ordered any more, which are returned with their origin.
+    /// A block's bundles are committed, and `positions` are the last of each origin. Removes them and all that can
+    /// never be ordered any more, which are returned with their origin.
     pub fn committed(
         &mut self,
         digests: &[Digest],

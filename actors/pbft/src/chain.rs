@@ -115,7 +115,8 @@ impl Chain {
         })
     }
 
-    /// What a block at this height would build on, if it is the next after the tip or after a link whose block is known.
+    /// What a block at this height would build on, if it is the next after the tip or after a link whose block is
+    /// known.
     pub fn parent_for(&self, height: Height) -> Option<Parent> {
         if height == self.tip.height.next() {
             let tip = &self.tip;

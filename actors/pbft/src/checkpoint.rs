@@ -1,5 +1,5 @@
-//! Checkpoints (consensus.md section 5): every `checkpoint_interval` heights each replica signs what it has; equal votes
-//! of power `Q` make a stable checkpoint, and what it covers is collected.
+//! Checkpoints (consensus.md section 5): every `checkpoint_interval` heights each replica signs what it has; equal
+//! votes of power `Q` make a stable checkpoint, and what it covers is collected.
 //!
 //! Under rules version 1 the state root is the root of the transparency log, of which the state is a function.
 

@@ -1,5 +1,5 @@
-//! Committing (consensus.md section 3): a commit certificate, counted here or shown by others, commits its block and all
-//! its ancestors (D).
+//! Committing (consensus.md section 3): a commit certificate, counted here or shown by others, commits its block and
+//! all its ancestors (D).
 
 use std::sync::Arc;
 

@@ -182,8 +182,8 @@ pub enum Effect {
         /// What is said.
         say: Say,
     },
-    /// Sign a PREPARE for this block; once `after` is durable, broadcast it as PRE-PREPARE, and hand the PREPARE to this
-    /// replica as [`Input::Own`](crate::Input::Own).
+    /// Sign a PREPARE for this block; once `after` is durable, broadcast it as PRE-PREPARE, and hand the PREPARE to
+    /// this replica as [`Input::Own`](crate::Input::Own).
     Propose {
         /// The ticket that it waits for.
         after: Ticket,
@@ -210,7 +210,8 @@ pub enum Effect {
         /// What it is about.
         what: Durable,
     },
-    /// Execute speculatively, directly above what was executed last; answer with [`Input::Executed`](crate::Input::Executed).
+    /// Execute speculatively, directly above what was executed last; answer with
+    /// [`Input::Executed`](crate::Input::Executed).
     Execute {
         /// The execution's number.
         id: u64,

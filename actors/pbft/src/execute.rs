@@ -138,8 +138,8 @@ impl Replica {
         }
     }
 
-    /// This replica's state differs from what a quorum certified: it stops voting and says so, once. Always false: it is
-    /// no progress.
+    /// This replica's state differs from what a quorum certified: it stops voting and says so, once. Always false: it
+    /// is no progress.
     pub(crate) fn diverge(&mut self, height: Height, certified: Digest, effects: &mut Vec<Effect>) -> bool {
         if !self.diverged {
             self.diverged = true;

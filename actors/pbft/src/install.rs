@@ -12,8 +12,8 @@ use crate::replica::{Ask, Proposal, Replica};
 use crate::selection::select;
 
 impl Replica {
-    /// Takes over what the view changes of the adopted NEW-VIEW prove: blocks that are not selected are rolled back, and
-    /// their bundles are pending again.
+    /// Takes over what the view changes of the adopted NEW-VIEW prove: blocks that are not selected are rolled back,
+    /// and their bundles are pending again.
     pub(crate) fn install_selection(&mut self, effects: &mut Vec<Effect>) {
         let Some((new_view, view_changes)) = self.new_view.clone() else { return };
         let bodies: Vec<&ViewChange> = view_changes.iter().map(|view_change| &view_change.signed.body).collect();
@@ -46,7 +46,7 @@ impl Replica {
             if let Some(own) = self.committed_digest(*height) {
                 assert!(
                     own == selected.digest,
-                    "committed block {own} at height {height} contradicts the valid NEW-VIEW of view {}, which selects {}",
+                    "committed block {own} at height {height} contradicts the valid NEW-VIEW of view {}: it selects {}",
                     self.view,
                     selected.digest
                 );

@@ -1,7 +1,7 @@
 //! The leader's blocks (consensus.md section 3, items 6 and 7).
 //!
-//! Deviation (D): the leader executes before it proposes, because the header names the result. It cuts a block as soon as
-//! there is work and a free slot; while the pipeline is full, work gathers, so batches grow with load by themselves.
+//! Deviation (D): the leader executes before it proposes, because the header names the result. It cuts a block as soon
+//! as there is work and a free slot; while the pipeline is full, work gathers, so batches grow with load by themselves.
 
 use std::sync::Arc;
 

@@ -1,7 +1,7 @@
-//! Start and restart (consensus.md sections 4 and 11): the derived state gives the base, then every record of the log goes
-//! through [`Input::Replay`](crate::Input::Replay), in order, then [`Input::Start`](crate::Input::Start). What was promised
-//! before the crash is known again: which block was accepted in which view, what is prepared, which view this replica
-//! moved to, and whether that view is active. A replay has no effects.
+//! Start and restart (consensus.md sections 4 and 11): the derived state gives the base, then every record of the log
+//! goes through [`Input::Replay`](crate::Input::Replay), in order, then [`Input::Start`](crate::Input::Start). What was
+//! promised before the crash is known again: which block was accepted in which view, what is prepared, which view this
+//! replica moved to, and whether that view is active. A replay has no effects.
 
 use std::sync::Arc;
 
@@ -78,7 +78,8 @@ impl Replica {
                 let digest = block.header.digest(&self.config.chain);
                 let height = block.header.height;
                 self.remember_block(&block, digest);
-                // The records of its view may have been written again behind it: which view is current shows at the end.
+                // The records of its view may have been written again behind it: which view is current shows at the
+                // end.
                 if self.promised.get(&height).is_none_or(|promised| promised.view <= view) {
                     self.promised.insert(height, Promised { view, block, digest });
                 }

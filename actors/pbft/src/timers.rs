@@ -41,8 +41,8 @@ impl Timers {
         state.generation
     }
 
-    /// Sets a timer once more because it fired late. A second late one counts as due, so that a slow clock cannot put it
-    /// off for ever.
+    /// Sets a timer once more because it fired late. A second late one counts as due, so that a slow clock cannot put
+    /// it off for ever.
     pub fn set_again(&mut self, timer: Timer, now_us: u64, after_us: u64) -> u64 {
         let generation = self.set(timer, now_us, after_us);
         if let Some(state) = self.states.get_mut(&timer) {

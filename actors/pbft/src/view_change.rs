@@ -101,7 +101,8 @@ impl Replica {
             self.blame_new_view(body.view, signer, "its NEW-VIEW names too few or repeated view changes", effects);
             return;
         }
-        // Of two views the nearer one: it is the one that may be needed next. Of two for one view the one that came last.
+        // Of two views the nearer one: it is the one that may be needed next. Of two for one view the one that came
+        // last.
         let waiting = self.awaiting_new_views.get(&signer).map(|(waiting, _)| waiting.signed.body.view);
         if waiting.is_some_and(|waiting| waiting < body.view && waiting >= self.view) {
             return;

@@ -1,8 +1,8 @@
 //! PREPARE, prepared, COMMIT (consensus.md section 3).
 //!
 //! Deviation (D): a replica sends COMMIT for `h` only once every height below that is not committed is prepared in this
-//! view, with its certificate on the disk. So the ancestors of a committed block are prepared at a quorum, the chain has
-//! no holes, and null requests are not needed. Own votes are counted when they come back from the outbox, durable
+//! view, with its certificate on the disk. So the ancestors of a committed block are prepared at a quorum, the chain
+//! has no holes, and null requests are not needed. Own votes are counted when they come back from the outbox, durable
 //! (section 4), like any other.
 
 use std::sync::Arc;
@@ -165,9 +165,9 @@ impl Replica {
         ticket
     }
 
-    /// A prepared certificate that somebody shows, verified: kept if it is of a higher view, and its PREPAREs are counted
-    /// if they are of this view. One of a later view would be hidden by a VIEW-CHANGE for a view in between: it waits for
-    /// its sender to show it again.
+    /// A prepared certificate that somebody shows, verified: kept if it is of a higher view, and its PREPAREs are
+    /// counted if they are of this view. One of a later view would be hidden by a VIEW-CHANGE for a view in between: it
+    /// waits for its sender to show it again.
     pub(crate) fn on_prepared(&mut self, certificate: &Arc<PreparedCertificate>, effects: &mut Vec<Effect>) {
         let (height, view) = (certificate.height(), certificate.view());
         let is_wanted = certificate.header.epoch == self.config.epoch
@@ -190,8 +190,8 @@ impl Replica {
         }
     }
 
-    /// COMMIT once prepared, in order: after the COMMIT for the height below, unless that is committed. It waits for the
-    /// certificates of all of them.
+    /// COMMIT once prepared, in order: after the COMMIT for the height below, unless that is committed. It waits for
+    /// the certificates of all of them.
     fn say_commit(&mut self, height: Height, effects: &mut Vec<Effect>) -> bool {
         let Some(slot) = self.slots.get(&height).filter(|slot| slot.commit_after.is_none()) else { return false };
         let (Some(prepared), Some(proposal)) = (slot.prepared, slot.proposal.as_ref()) else { return false };

@@ -1,16 +1,17 @@
 //! When a view ends (consensus.md section 6): timers, wishes, and the move.
 //!
-//! Deviation (D): WISH. A replica whose timer fires says so and keeps voting; it moves only when wishes of power `Q` are
-//! there. So one impatient, paused or isolated node moves nobody and costs no vote.
+//! Deviation (D): WISH. A replica whose timer fires says so and keeps voting; it moves only when wishes of power `Q`
+//! are there. So one impatient, paused or isolated node moves nobody and costs no vote.
 //!
 //! | state | view timer runs | starts | reset by | ends |
 //! |---|---|---|---|---|
 //! | idle: nothing accepted, nothing relayed that can be ordered | no | | | work appears |
 //! | waiting for commit | yes | when work appears | commit of a non-empty block | no work: idle |
-//! | waiting for NEW-VIEW and its first commit | yes | at the move | commit of a non-empty block | NEW-VIEW without work: idle |
-//! | behind: a certificate above the committed height is known | stands still | | commit of a non-empty block | caught up: runs on |
+//! | waiting for NEW-VIEW and its first commit | yes | at the move | as above | NEW-VIEW without work: idle |
+//! | behind: a certificate above the committed height is known | stands still | | as above | caught up: runs on |
 //!
-//! The fairness timer runs on the oldest bundle that is relayed and can be ordered; only its commit or a move resets it.
+//! The fairness timer runs on the oldest bundle that is relayed and can be ordered; only its commit or a move resets
+//! it.
 
 use dtvn_messages::{Epoch, ValidatorIndex, View};
 

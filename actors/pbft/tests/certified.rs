@@ -90,6 +90,16 @@ fn blocks_without_a_certificate_at_or_above_them_are_not_proved() {
 fn blocks_are_taken_only_without_holes_and_each_built_on_the_one_before() {
     let (mut under, blocks) = known(0, 3);
     assert_eq!(under.run(Input::Certified(delivery(&under, &blocks[1..]))), [], "height 1 is missing");
+    let mut skipping = blocks.clone();
+    skipping[1].header.height = Height(3);
+    under.run(Input::Certified(vec![
+        under.certified(0, &skipping[0], &[0, 1, 2]),
+        under.certified(0, &skipping[1], &[0, 1, 2]),
+    ]));
+    assert_eq!(under.replica.committed(), Height(1));
+    under.run(Input::Certified(delivery(&under, &blocks)));
+    assert_eq!(under.replica.committed(), Height(3), "what skipped a height did not take its place");
+    let (mut under, blocks) = known(0, 3);
     let mut foreign = blocks.clone();
     foreign[1].header.parent = foreign[1].header.bundles_root;
     under.run(Input::Certified(delivery(&under, &foreign[..2])));

@@ -1,5 +1,5 @@
-//! A later epoch: it begins on the last block of the one before, at view 0, with its own leaders (consensus.md sections 1,
-//! 3 and 10).
+//! A later epoch: it begins on the last block of the one before, at view 0, with its own leaders (consensus.md sections
+//! 1, 3 and 10).
 
 use std::sync::Arc;
 

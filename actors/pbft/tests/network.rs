@@ -1,5 +1,5 @@
-//! Networks of replicas on an in-memory queue: everything commits; a silent leader is replaced; and under any schedule of
-//! loss, repetition, reordering, crashes and restarts nobody forks, nobody votes twice, and after healing everything
+//! Networks of replicas on an in-memory queue: everything commits; a silent leader is replaced; and under any schedule
+//! of loss, repetition, reordering, crashes and restarts nobody forks, nobody votes twice, and after healing everything
 //! commits (consensus.md section 12).
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "tests")]
 

@@ -221,6 +221,21 @@ fn up_to_its_end_only_selected_blocks_are_taken_and_new_ones_only_above() {
 }
 
 #[test]
+fn the_place_of_a_selected_block_whose_bundle_list_is_missing_is_taken() {
+    let mut under = under(3);
+    under.hold(&[numbered(1, 0), numbered(2, 0)]);
+    let selected = under.block(0, None, &[numbered(1, 0)]);
+    let mut shown = under.bare_view_change(1);
+    shown.prepared = vec![under.prepared(0, &selected, &[0, 1, 2])];
+    under.start_view(&shown);
+    let other = under.block(1, None, &[numbered(2, 0)]);
+    assert_eq!(under.propose(1, &other), [], "the leader proposes another block at its height");
+    let list = Message::Block { block: Arc::new(selected.clone()), digest: under.digest(&selected) };
+    let voted = votes_said(&under.hear(0, list));
+    assert_eq!(voted.iter().map(|(_, vote)| *vote).collect::<Vec<_>>(), [under.prepare(1, &selected)]);
+}
+
+#[test]
 fn bundle_lists_of_selected_blocks_are_fetched_by_digest_from_the_signers_and_nothing_else_is_taken() {
     let mut under = under(3);
     let blocks = under.chain(0, 2, 1);

@@ -157,9 +157,9 @@ fn nothing_commits_before_it_is_executed() {
 #[test]
 fn a_vote_counts_only_from_its_signer() {
     let (mut under, blocks) = accepted(1);
-    for signer in [1, 2] {
+    for (from, signer) in [(0, 1), (0, 2), (1, 2), (2, 1)] {
         let vote = under.signed(signer, under.prepare(0, &blocks[0]));
-        assert_eq!(under.hear(0, Message::Vote(vote)), []);
+        assert_eq!(under.hear(from, Message::Vote(vote)), [], "{from} shows what {signer} signed");
     }
 }
 

@@ -1,5 +1,5 @@
-//! A liar: a real replica behind a filter that holds its key. What it says may be withheld, differ from peer to peer, hide
-//! what it knows, or be made up (faults.md: lying leaders, voters, view changes, checkpoints).
+//! A liar: a real replica behind a filter that holds its key. What it says may be withheld, differ from peer to peer,
+//! hide what it knows, or be made up (faults.md: lying leaders, voters, view changes, checkpoints).
 
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
-//! A network of nodes on one queue of events: virtual time, links that lose, repeat and delay, disks that take their time,
-//! nodes that crash and come back. One seed reproduces a whole run.
+//! A network of nodes on one queue of events: virtual time, links that lose, repeat and delay, disks that take their
+//! time, nodes that crash and come back. One seed reproduces a whole run.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,6 +1,6 @@
 //! A node around the replica: an outbox that keeps back what is not durable, a log that loses its unsynced tail in a
-//! crash, a ledger whose log root is a hash chain, a bundle pool and sync. All of it in memory, and nothing trusted: the
-//! node asserts what its replica owes it.
+//! crash, a ledger whose log root is a hash chain, a bundle pool and sync. All of it in memory, and nothing trusted:
+//! the node asserts what its replica owes it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,4 +1,5 @@
-//! What must hold whatever happens (consensus.md section 12), checked on everything that leaves a node and on every commit.
+//! What must hold whatever happens (consensus.md section 12), checked on everything that leaves a node and on every
+//! commit.
 
 use std::collections::BTreeMap;
 
@@ -27,7 +28,8 @@ pub struct Oracle {
 pub struct Count {
     pub commits: u64,
     pub new_views: u64,
-    /// NEW-VIEWs that took over blocks, that left out prepared blocks above the end, and that chose one of two at a height.
+    /// NEW-VIEWs that took over blocks, that left out prepared blocks above the end, and that chose one of two at a
+    /// height.
     pub selected: u64,
     pub stopped: u64,
     pub outvoted: u64,
@@ -143,10 +145,10 @@ impl Oracle {
             let highest = self.commits.entry((node.index, height)).or_insert(view);
             *highest = view.max(*highest);
             let is_prepared = |at: Height| {
-                has(
-                    node,
-                    |record| matches!(record, Record::Prepared(prepared) if prepared.height() == at && prepared.view() >= view),
-                )
+                has(node, |record| match record {
+                    Record::Prepared(prepared) => prepared.height() == at && prepared.view() >= view,
+                    _ => false,
+                })
             };
             assert!(
                 height <= node.applied || is_prepared(height),

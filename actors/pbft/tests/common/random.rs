@@ -1,4 +1,5 @@
-//! A small seeded generator (SplitMix64, Steele, Lea and Flood, OOPSLA 2014): the same seed gives the same run everywhere.
+//! A small seeded generator (SplitMix64, Steele, Lea and Flood, OOPSLA 2014): the same seed gives the same run
+//! everywhere.
 
 /// The generator.
 #[derive(Debug, Clone)]
