@@ -61,6 +61,31 @@ impl Layout for BundleBody {
     }
 }
 
+impl BundleBody {
+    /// Its place among the bundles of its origin.
+    #[must_use]
+    pub fn position(&self) -> BundlePosition {
+        BundlePosition { start: self.start, number: self.number }
+    }
+
+    /// What the state holds of its origin once it is ordered.
+    #[must_use]
+    pub fn as_last(&self) -> LastBundle {
+        LastBundle { epoch: self.epoch, position: self.position() }
+    }
+
+    /// Whether it may be ordered when `last` is the last ordered bundle of its origin: never one of an earlier epoch,
+    /// in the same epoch what [`BundlePosition::follows`], in a later one number 0.
+    #[must_use]
+    pub fn may_follow(&self, last: Option<LastBundle>) -> bool {
+        match last {
+            Some(last) if self.epoch < last.epoch => false,
+            Some(last) if self.epoch == last.epoch => self.position().follows(Some(last.position)),
+            _ => self.position().follows(None),
+        }
+    }
+}
+
 /// A bundle's place among those of its origin: ordered by start, then number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, bincode::Encode, bincode::Decode)]
 pub struct BundlePosition {
@@ -83,6 +108,16 @@ impl BundlePosition {
             }
         }
     }
+}
+
+/// The last bundle of an origin that was ordered. The replicated state holds one for each origin, so deduplication
+/// needs no endless memory (consensus.md section 2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, bincode::Encode, bincode::Decode)]
+pub struct LastBundle {
+    /// Its epoch: positions begin anew in each.
+    pub epoch: Epoch,
+    /// Its place in that epoch.
+    pub position: BundlePosition,
 }
 
 /// A bundle with the name and the bytes under which it travels and is stored. Shared, never changed.
@@ -146,7 +181,7 @@ impl Bundle {
     /// Its place among the bundles of its origin.
     #[must_use]
     pub fn position(&self) -> BundlePosition {
-        BundlePosition { start: self.body.start, number: self.body.number }
+        self.body.position()
     }
 
     /// As a signed statement.

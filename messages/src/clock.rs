@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::codec::{DecodeError, Layout, Reader, Writer};
 use crate::ids::NodeName;
@@ -11,32 +11,35 @@ use crate::limits;
 
 /// A counter for each validator that ever counted. Layout: count `u32`, then for each, in ascending order of the name,
 /// the name (text) and the counter `u64`, which is above 0.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, bincode::Encode, bincode::Decode)]
-#[serde(transparent)]
-pub struct VectorClock(BTreeMap<NodeName, u64>);
+///
+/// A ticket has few entries and there are many tickets: a sorted list, not a tree.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct VectorClock(Vec<(NodeName, u64)>);
+
+const NOT_ASCENDING: &str = "the entries of a vector clock are not ascending, or one is 0";
 
 impl VectorClock {
     /// Counts one more for `node`.
     pub fn increment(&mut self, node: &NodeName) {
-        match self.0.get_mut(node) {
-            Some(counter) => *counter = counter.saturating_add(1),
-            None => {
-                self.0.insert(node.clone(), 1);
-            }
+        match self.position(node) {
+            Ok(position) => self.0[position].1 = self.0[position].1.saturating_add(1),
+            Err(position) => self.0.insert(position, (node.clone(), 1)),
         }
     }
 
     /// The counter of `node`; 0 if it never counted.
     #[must_use]
     pub fn get(&self, node: &NodeName) -> u64 {
-        self.0.get(node).copied().unwrap_or(0)
+        self.position(node).map_or(0, |position| self.0[position].1)
     }
 
     /// The least clock that is not before either.
     pub fn merge(&mut self, other: &Self) {
         for (node, counter) in &other.0 {
-            let own = self.0.entry(node.clone()).or_insert(0);
-            *own = (*own).max(*counter);
+            match self.position(node) {
+                Ok(position) => self.0[position].1 = self.0[position].1.max(*counter),
+                Err(position) => self.0.insert(position, (node.clone(), *counter)),
+            }
         }
     }
 
@@ -47,8 +50,26 @@ impl VectorClock {
     }
 
     /// The names and counters, in ascending order of the name.
-    pub fn iter(&self) -> impl Iterator<Item = (&NodeName, u64)> {
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&NodeName, u64)> {
         self.0.iter().map(|(node, counter)| (node, *counter))
+    }
+
+    /// Where the entry of `node` is, or where it would have to be.
+    fn position(&self, node: &NodeName) -> Result<usize, usize> {
+        self.0.binary_search_by(|(own, _)| own.cmp(node))
+    }
+
+    fn checked(entries: Vec<(NodeName, u64)>) -> Option<Self> {
+        let ascending = entries.is_sorted_by(|left, right| left.0 < right.0);
+        (ascending && entries.iter().all(|(_, counter)| *counter > 0)).then_some(Self(entries))
+    }
+}
+
+impl FromIterator<(NodeName, u64)> for VectorClock {
+    /// A counter of 0 is no entry; of two for one name the last counts.
+    fn from_iter<I: IntoIterator<Item = (NodeName, u64)>>(entries: I) -> Self {
+        let entries: BTreeMap<NodeName, u64> = entries.into_iter().collect();
+        Self(entries.into_iter().filter(|(_, counter)| *counter > 0).collect())
     }
 }
 
@@ -74,15 +95,42 @@ impl Layout for VectorClock {
     }
     fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let count = reader.count("the number of entries of a vector clock", limits::VALIDATORS_MAX, 13)?;
-        let mut clock = BTreeMap::new();
+        let mut entries = Vec::with_capacity(count);
         for _ in 0..count {
-            let node = NodeName::read(reader)?;
-            let counter = reader.u64()?;
-            if counter == 0 || clock.last_key_value().is_some_and(|(last, _)| *last >= node) {
-                return Err(DecodeError::Invalid("the entries of a vector clock are not ascending, or one is 0"));
-            }
-            clock.insert(node, counter);
+            entries.push((NodeName::read(reader)?, reader.u64()?));
         }
-        Ok(Self(clock))
+        Self::checked(entries).ok_or(DecodeError::Invalid(NOT_ASCENDING))
+    }
+}
+
+impl Serialize for VectorClock {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.iter())
+    }
+}
+
+impl<'de> Deserialize<'de> for VectorClock {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(BTreeMap::<NodeName, u64>::deserialize(deserializer)?.into_iter().collect())
+    }
+}
+
+impl bincode::Encode for VectorClock {
+    fn encode<E: bincode::enc::Encoder>(&self, encoder: &mut E) -> Result<(), bincode::error::EncodeError> {
+        self.0.encode(encoder)
+    }
+}
+
+impl<C> bincode::Decode<C> for VectorClock {
+    fn decode<D: bincode::de::Decoder<Context = C>>(decoder: &mut D) -> Result<Self, bincode::error::DecodeError> {
+        Self::checked(Vec::decode(decoder)?).ok_or(bincode::error::DecodeError::Other(NOT_ASCENDING))
+    }
+}
+
+impl<'de, C> bincode::BorrowDecode<'de, C> for VectorClock {
+    fn borrow_decode<D: bincode::de::BorrowDecoder<'de, Context = C>>(
+        decoder: &mut D,
+    ) -> Result<Self, bincode::error::DecodeError> {
+        <Self as bincode::Decode<C>>::decode(decoder)
     }
 }

@@ -5,6 +5,8 @@
 //! Each value has exactly one encoding, and decoding accepts only that one: `decode(encode(x)) == x`, and any bytes
 //! that decode are the bytes that encoding would give. Decoding never allocates more than the input is long.
 
+use std::sync::Arc;
+
 use thiserror::Error;
 
 /// Why bytes are not the layout that was expected.
@@ -147,6 +149,17 @@ impl Writer {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.bytes.is_empty()
+    }
+
+    /// What was written so far.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Forgets what was written, keeps the room: for one layout after the other.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
     }
 
     /// The finished layout.
@@ -313,5 +326,14 @@ impl Layout for u64 {
     }
     fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         reader.u64()
+    }
+}
+
+impl<T: Layout> Layout for Arc<T> {
+    fn write(&self, writer: &mut Writer) {
+        T::write(self, writer);
+    }
+    fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Ok(Self::new(T::read(reader)?))
     }
 }

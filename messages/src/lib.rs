@@ -26,7 +26,7 @@ pub mod vote;
 pub mod wire;
 
 pub use block::{Block, Header};
-pub use bundle::{Bundle, BundleBody};
+pub use bundle::{Bundle, BundleBody, BundlePosition, LastBundle};
 pub use certificate::{Certificate, CertificateError, CommittedProof, PreparedCertificate, StableCheckpoint};
 pub use checkpoint::Checkpoint;
 pub use clock::VectorClock;

@@ -46,6 +46,18 @@ pub const BLOCK_OPERATIONS_MAX: usize = 8_000;
 /// Bytes of all bundles of one block. The leader stops there; a larger proposal is refused.
 pub const BLOCK_BYTES_MAX: usize = 8 * 1024 * 1024;
 
+// ---- ledger ---------------------------------------------------------------------------------------------------------
+
+/// Idempotency keys that the ledger remembers: about 340 bytes each, so 1.4 GB; at the default retention of 24 hours 46
+/// operations a second without end, or a rush of hours. Beyond it operations are refused as `ledger_full`.
+pub const LEDGER_KEYS_MAX: usize = 4_000_000;
+/// Bytes of all tickets, where each counts [`LEDGER_TICKET_BYTES`] and its data, metadata and dispute reason: four
+/// million bare tickets. An operation that would go beyond is refused as `ledger_full`; scans that add no data still
+/// work.
+pub const LEDGER_TICKETS_BYTES_MAX: u64 = 2 * 1024 * 1024 * 1024;
+/// What a ticket counts in memory without its texts.
+pub const LEDGER_TICKET_BYTES: u64 = 512;
+
 // ---- wire -----------------------------------------------------------------------------------------------------------
 
 /// A frame of the consensus class: the largest is a VIEW-CHANGE. A longer one closes the stream and counts against the
@@ -59,40 +71,6 @@ pub const SYNC_FRAME_BYTES_MAX: usize = 16 * 1024 * 1024;
 pub const FETCH_DIGESTS_MAX: usize = 1_024;
 /// Blocks in one sync answer; the server also stops at half of [`SYNC_FRAME_BYTES_MAX`]. More are malformed.
 pub const SYNC_BLOCKS_MAX: usize = 256;
-
-// Supervision and mailboxes (architecture, sections 2 and 4).
-
-use core::time::Duration;
-
-/// Messages that may wait in a mailbox unless the child says otherwise: a few milliseconds of work for a busy actor.
-/// What happens then is each message type's policy.
-pub const MAILBOX_BOUND_DEFAULT: usize = 1_024;
-
-/// Failures within [`SUPERVISOR_RESTART_WINDOW`] that a supervisor mends. One more, and it stops its children and
-/// fails itself, so that its own supervisor takes over.
-pub const SUPERVISOR_RESTARTS_MAX: u32 = 3;
-
-/// The sliding window of the restart intensity.
-pub const SUPERVISOR_RESTART_WINDOW: Duration = Duration::from_secs(5);
-
-/// Commands (add, remove, restart) that may wait for one supervisor; the next caller waits for a place.
-pub const SUPERVISOR_COMMANDS_MAX: usize = 64;
-
-/// How long a start may take: a recovery from a full log is seconds. Then the start is killed and counts as failed.
-pub const ACTOR_START_TIMEOUT: Duration = Duration::from_secs(120);
-
-/// How long an orderly stop may take unless the child says otherwise: it flushes a few megabytes. Then it is killed.
-pub const ACTOR_STOP_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// How long an ended actor's tasks and threads may still take. Then they are logged and no longer waited for.
-pub const ACTOR_END_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// How long after a kill, beyond [`ACTOR_END_TIMEOUT`], the end must be seen. Then a handler blocks its thread: a stop
-/// goes on without it, anything else is given up and ends the process.
-pub const ACTOR_KILL_GRACE: Duration = Duration::from_secs(2);
-
-/// Timers and background tasks of one incarnation. One more is a broken invariant and fails the actor.
-pub const ACTOR_TASKS_MAX: usize = 16_384;
 
 // ---- network (architecture, sections 4 and 6) ------------------------------------------------------------------------
 
@@ -208,3 +186,120 @@ pub const NETWORK_QUEUE_MAX: usize = 256;
 pub const NETWORK_EVENTS_MAX: usize = 1_024;
 /// How long a graceful shutdown waits for queued frames to be written and read. What remains is dropped.
 pub const NETWORK_FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
+
+// Supervision and mailboxes (architecture, sections 2 and 4).
+
+use core::time::Duration;
+
+/// Messages that may wait in a mailbox unless the child says otherwise: a few milliseconds of work for a busy actor.
+/// What happens then is each message type's policy.
+pub const MAILBOX_BOUND_DEFAULT: usize = 1_024;
+
+/// Failures within [`SUPERVISOR_RESTART_WINDOW`] that a supervisor mends. One more, and it stops its children and
+/// fails itself, so that its own supervisor takes over.
+pub const SUPERVISOR_RESTARTS_MAX: u32 = 3;
+
+/// The sliding window of the restart intensity.
+pub const SUPERVISOR_RESTART_WINDOW: Duration = Duration::from_secs(5);
+
+/// Commands (add, remove, restart) that may wait for one supervisor; the next caller waits for a place.
+pub const SUPERVISOR_COMMANDS_MAX: usize = 64;
+
+/// How long a start may take: a recovery from a full log is seconds. Then the start is killed and counts as failed.
+pub const ACTOR_START_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// How long an orderly stop may take unless the child says otherwise: it flushes a few megabytes. Then it is killed.
+pub const ACTOR_STOP_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long an ended actor's tasks and threads may still take. Then they are logged and no longer waited for.
+pub const ACTOR_END_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long after a kill, beyond [`ACTOR_END_TIMEOUT`], the end must be seen. Then a handler blocks its thread: a stop
+/// goes on without it, anything else is given up and ends the process.
+pub const ACTOR_KILL_GRACE: Duration = Duration::from_secs(2);
+
+/// Timers and background tasks of one incarnation. One more is a broken invariant and fails the actor.
+pub const ACTOR_TASKS_MAX: usize = 16_384;
+
+// ---- clients (api.md sections 2 and 3) ------------------------------------------------------------------------------
+
+/// Operations in one `POST /api/v1/operations`. More are `too_large`.
+pub const API_BATCH_OPERATIONS_MAX: usize = 1_000;
+/// Bytes of one batch, one way, in JSON or bincode. More are `too_large`; a client refuses a longer answer.
+pub const API_BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+// ---- bundle pool ----------------------------------------------------------------------------------------------------
+
+/// Up to so many validators a bundle goes from its origin to each of them directly; above it through about the square
+/// root of their number.
+pub const POOL_DIRECT_VALIDATORS_MAX: usize = 16;
+/// Pending bundles of one origin: an honest one has [`INTAKE_BUNDLES_ON_WAY_MAX`] on their way, more only after restarts.
+/// A peer's bundle beyond it is not taken; a proposal may still name it, then it is fetched.
+pub const POOL_ORIGIN_BUNDLES_MAX: usize = 64;
+/// Bytes of the pending bundles of one origin, at most an even share of [`POOL_BYTES_MAX`]. Beyond it as above; this
+/// node's own intake refuses operations as `overloaded` before.
+pub const POOL_ORIGIN_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// Bytes of all pending bundles without the reserve. Each origin has its share, so nobody can fill another's.
+pub const POOL_BYTES_MAX: usize = 512 * 1024 * 1024;
+/// Bytes beyond an origin's share that may be taken because a proposal names them: eight blocks. Beyond it a bundle is
+/// not taken until there is room, and is asked for again.
+pub const POOL_RESERVE_BYTES_MAX: usize = 8 * BLOCK_BYTES_MAX;
+/// Bytes of ordered bundles that are kept for peers. Beyond it the lowest heights go first: they are in the consensus
+/// log, and whoever lacks them syncs.
+pub const POOL_RETAINED_BYTES_MAX: usize = 128 * 1024 * 1024;
+/// Bundles of one origin at one position: two prove that it equivocates, more prove nothing else. A third is not taken
+/// unless a proposal names it.
+pub const POOL_VARIANTS_MAX: usize = 2;
+/// Bundles that the replica may want at once: the largest pipeline of the largest blocks. Beyond it the replica is told
+/// so, and asks again with its next proposal.
+pub const POOL_WANTS_MAX: usize = 64 * BLOCK_BUNDLES_MAX;
+/// Bundles asked for and not yet answered by one peer. Beyond it the next holder is asked, or this one later.
+pub const POOL_FETCHES_PER_PEER_MAX: usize = 1_024;
+/// After this time the next holder is asked for a bundle: a quarter of the default view timeout.
+pub const POOL_FETCH_TIMEOUT_MS: u64 = 250;
+/// Announced bundles, first heard of from one peer, that are looked for. What it announces beyond is ignored.
+pub const POOL_ANNOUNCED_PER_PEER_MAX: usize = 1_024;
+/// How long an announced bundle may still arrive by itself before it is fetched.
+pub const POOL_ANNOUNCE_GRACE_MS: u64 = 50;
+/// How long a second peer may take to announce a bundle that the Bloom filter takes for an old one. Then it is forgotten.
+pub const POOL_ANNOUNCE_DOUBT_MS: u64 = 10_000;
+/// Bundles that one peer sent unasked and that are not verified yet. More are not taken.
+pub const POOL_UNVERIFIED_BUNDLES_PER_PEER_MAX: usize = 16;
+/// Bytes of the bundles of one peer, asked for or not, that are not verified yet: two blocks. More are not taken; those
+/// that are wanted are asked for again.
+pub const POOL_UNVERIFIED_BYTES_PER_PEER_MAX: usize = 2 * BLOCK_BYTES_MAX;
+/// How long a verification may take. Then it is given up: the verifier was restarted.
+pub const POOL_VERIFY_TIMEOUT_MS: u64 = 5_000;
+/// Bytes in answer to one fetch: one block. What is left over is asked for again, elsewhere.
+pub const POOL_SERVE_ANSWER_BYTES_MAX: usize = BLOCK_BYTES_MAX;
+/// Bytes served to one peer in [`POOL_SERVE_INTERVAL_MS`]. Beyond it nothing is served until the next interval.
+pub const POOL_SERVE_INTERVAL_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// The interval of that bound.
+pub const POOL_SERVE_INTERVAL_MS: u64 = 1_000;
+/// Digests of finished bundles that are remembered exactly. The one not heard of for longest goes first.
+pub const POOL_REMEMBERED_MAX: usize = 16_384;
+/// Digests in one generation of the Bloom filter, which remembers the last one to two generations of finished bundles.
+pub const POOL_BLOOM_DIGESTS_MAX: usize = 131_072;
+/// Bits of the Bloom filter for each of them: with seven probes one in two thousand is taken for old by mistake.
+pub const POOL_BLOOM_BITS_PER_DIGEST: usize = 16;
+
+// ---- intake ---------------------------------------------------------------------------------------------------------
+
+/// Bundles of this node that may be on their way at once: one, and more only if full ones wait. Then operations wait.
+pub const INTAKE_BUNDLES_ON_WAY_MAX: usize = 4;
+/// Operations of one request. More are `too_large`.
+pub const INTAKE_REQUEST_OPERATIONS_MAX: usize = 1_000;
+/// Operations that are queued or on their way: four seconds of the load of a node. More are `overloaded`.
+pub const INTAKE_OPERATIONS_MAX: usize = 32_768;
+/// Bytes of the operations that are queued: eight bundles. More are `overloaded`.
+pub const INTAKE_QUEUED_BYTES_MAX: usize = 8 * BUNDLE_BYTES_MAX;
+/// Requests that wait for the outcome of one operation. More are `in_progress`.
+pub const INTAKE_WAITERS_PER_OPERATION_MAX: usize = 64;
+/// Places in all requests that wait. Beyond it a new operation is `overloaded`, and one that would join a wait is
+/// `in_progress`.
+pub const INTAKE_WAITERS_MAX: usize = 65_536;
+/// The longest wait for an outcome. A longer one is cut to it.
+pub const INTAKE_WAIT_MS_MAX: u64 = 120_000;
+/// How long after it was taken in an operation may be executed, unless the keys are remembered for less. Later it is
+/// refused by the network as `operation_expired`.
+pub const INTAKE_OPERATION_LIFETIME_MS: u64 = 60_000;

@@ -1,6 +1,7 @@
 //! Outcomes: what became of an operation, refusals too. Each is a leaf of the transparency log (consensus.md section 2).
 
 use std::fmt;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -14,7 +15,8 @@ use crate::ticket::{Scan, TicketState};
 /// Who decided on a refusal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Decider {
-    /// The network: the refusal is a leaf of the log, and final for its key.
+    /// The network: the refusal is a leaf of the log, and final for its key unless [`Reason::is_remembered`] says
+    /// otherwise. (For `key_reused` the leaf is that of the first operation with the key.)
     Network,
     /// This node alone: nothing was recorded, and the operation is in no bundle.
     Node,
@@ -68,6 +70,15 @@ macro_rules! reasons {
             #[must_use]
             pub const fn decider(self) -> Decider {
                 match self { $(Self::$variant => Decider::$decider,)* }
+            }
+
+            /// Whether the ledger remembers the key of an operation that it refused for this reason, so that a repeat
+            /// gets the same answer. Two refusals by the network are not remembered: `operation_expired`, since only
+            /// this copy of the operation came too late or was dated too far ahead, and `ledger_full`. Neither had an
+            /// effect, and a later copy with the same key may have one.
+            #[must_use]
+            pub const fn is_remembered(self) -> bool {
+                matches!(self.decider(), Decider::Network) && !matches!(self, Self::OperationExpired | Self::LedgerFull)
             }
         }
     };
@@ -130,8 +141,8 @@ reasons! {
     Restarting = 27, "restarting", 503, true, Node;
     /// The wait is over and the outcome is not known: it may have happened.
     OutcomeUnknown = 28, "outcome_unknown", 504, true, Nobody;
-    /// The operation arrived in a block after its `valid_until`.
-    OperationExpired = 29, "operation_expired", 409, false, Network;
+    /// The operation came into a block after its `valid_until`, or with one further ahead than keys are remembered.
+    OperationExpired = 29, "operation_expired", 409, true, Network;
     /// No such resource.
     NotFound = 30, "not_found", 404, false, Node;
     /// The resource does not know this method.
@@ -147,7 +158,7 @@ reasons! {
     /// A fault of this node.
     Internal = 36, "internal", 500, true, Node;
     /// The ledger holds as many tickets or keys as it may.
-    LedgerFull = 37, "ledger_full", 503, false, Network;
+    LedgerFull = 37, "ledger_full", 507, true, Network;
 }
 
 impl fmt::Display for Reason {
@@ -195,7 +206,7 @@ pub enum Verdict {
         /// The ticket's state, if there is a ticket.
         state: Option<TicketState>,
         /// The earlier scan that explains the refusal.
-        first: Option<Scan>,
+        first: Option<Arc<Scan>>,
     },
 }
 

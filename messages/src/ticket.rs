@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -114,7 +115,8 @@ impl Layout for Scan {
 pub type Metadata = BTreeMap<Box<str>, Box<str>>;
 
 /// A ticket. Layout (a leaf of the state): the fields in their order, options as in [`crate::codec`], metadata as a
-/// count and (text, text) in ascending order of the name.
+/// count and (text, text) in ascending order of the name. Large parts that do not change are shared, so that a new
+/// version of a ticket is cheap beside the old one.
 #[derive(Debug, Clone, PartialEq, Eq, bincode::Encode, bincode::Decode)]
 pub struct Ticket {
     /// The event that it belongs to.
@@ -126,7 +128,7 @@ pub struct Ticket {
     /// Opaque data of the organiser.
     pub data: Option<Box<str>>,
     /// Free facts: seat, price and so on.
-    pub metadata: Metadata,
+    pub metadata: Arc<Metadata>,
     /// Not valid before this time.
     pub valid_from: Option<Timestamp>,
     /// Not valid from this time on.
@@ -140,11 +142,11 @@ pub struct Ticket {
     /// Agreed time of the last accepted operation.
     pub updated_at: Timestamp,
     /// When, where and by whom it was validated.
-    pub validated: Option<Scan>,
+    pub validated: Option<Arc<Scan>>,
     /// When, where and by whom it was consumed.
-    pub consumed: Option<Scan>,
+    pub consumed: Option<Arc<Scan>>,
     /// When, where and by whom it was disputed.
-    pub disputed: Option<Scan>,
+    pub disputed: Option<Arc<Scan>>,
     /// Why it was disputed, in the words of who did.
     pub dispute_reason: Option<Box<str>>,
 }
@@ -173,7 +175,7 @@ impl Layout for Ticket {
             id: Layout::read(reader)?,
             state: Layout::read(reader)?,
             data: read_text_option(reader, "a ticket's data", limits::TICKET_DATA_BYTES_MAX)?,
-            metadata: read_metadata(reader)?,
+            metadata: Arc::new(read_metadata(reader)?),
             valid_from: reader.option()?,
             valid_until: reader.option()?,
             version: reader.u64()?,

@@ -168,6 +168,7 @@ impl Driver {
 
     /// Runs until `Shutdown`, or until nobody commands or listens any more.
     pub async fn run(mut self) {
+        let notices = self.notices.clone();
         loop {
             let may_poll = self.waiting.len() < limits::NETWORK_QUEUE_MAX;
             tokio::select! {
@@ -182,7 +183,7 @@ impl Driver {
                     Some(command) => self.execute(command),
                     None => return self.shut_down().await,
                 },
-                permit = self.notices.reserve(), if !self.waiting.is_empty() => match (permit, self.waiting.pop_front()) {
+                permit = notices.reserve(), if !self.waiting.is_empty() => match (permit, self.waiting.pop_front()) {
                     (Ok(permit), Some(notice)) => permit.send(notice),
                     _ => return self.shut_down().await,
                 },

@@ -103,11 +103,6 @@ impl Gate {
         }
     }
 
-    /// Lets a peer in again.
-    pub fn pardon(&mut self, peer: &PeerId) {
-        self.bans.remove(peer);
-    }
-
     /// A connection arrived and nothing is known but its address.
     ///
     /// # Errors

@@ -103,8 +103,11 @@ pub enum GreetingError {
     #[error("no handshake within {:?}", limits::SESSION_SETUP_TIMEOUT)]
     TimedOut,
     /// The announced length is above the limit.
-    #[error("a handshake of {0} bytes was announced, above the limit of {}", limits::HANDSHAKE_BYTES_MAX)]
-    TooLong(usize),
+    #[error("a handshake of {announced} bytes was announced, above the limit of {}", limits::HANDSHAKE_BYTES_MAX)]
+    TooLong {
+        /// What was announced.
+        announced: usize,
+    },
     /// The bytes are not a handshake.
     #[error("the handshake is malformed: {0}")]
     Malformed(#[from] DecodeError),
@@ -198,7 +201,7 @@ async fn receive<S: AsyncRead + Unpin>(stream: &mut S) -> Result<Vec<u8>, Greeti
     stream.read_exact(&mut length).await?;
     let length = u32::from_be_bytes(length) as usize;
     if length > limits::HANDSHAKE_BYTES_MAX {
-        return Err(GreetingError::TooLong(length));
+        return Err(GreetingError::TooLong { announced: length });
     }
     let mut frame = vec![0; length];
     stream.read_exact(&mut frame).await?;
@@ -289,6 +292,6 @@ mod tests {
         let announced = u32::try_from(limits::HANDSHAKE_BYTES_MAX + 1).unwrap();
         let mut stream = Cursor::new(announced.to_be_bytes().to_vec());
         let result = block_on(receive(&mut stream));
-        assert!(matches!(result, Err(GreetingError::TooLong(length)) if length == announced as usize));
+        assert!(matches!(result, Err(GreetingError::TooLong { announced: length }) if length == announced as usize));
     }
 }

@@ -113,7 +113,7 @@ impl FairInbox {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    const fn has_room(&self, lane: &Lane, length: usize) -> bool {
+    fn has_room(&self, lane: &Lane, length: usize) -> bool {
         lane.frames.len() < self.bounds.frames && lane.bytes + length <= self.bounds.bytes
     }
 

@@ -185,32 +185,30 @@ impl Outbox {
         self.lanes.get(class).lock().gate = Gate::Open;
     }
 
-    /// No more frames are accepted; the writers finish what waits.
-    pub(crate) fn drain(&self) {
-        self.set_gates(Gate::Draining);
+    /// No more frames are accepted in a class; its writer finishes what waits.
+    pub(crate) fn drain(&self, class: Class) {
+        self.set_gate(class, Gate::Draining);
     }
 
     /// The session is over: what waits is dropped.
     pub(crate) fn close(&self) {
-        self.set_gates(Gate::Closed);
+        Class::ALL.iter().for_each(|class| self.set_gate(*class, Gate::Closed));
     }
 
-    fn set_gates(&self, gate: Gate) {
-        for class in Class::ALL {
-            let lane = self.lanes.get(class);
-            {
-                let mut state = lane.lock();
-                if gate == Gate::Draining && state.gate != Gate::Open {
-                    continue;
-                }
-                state.gate = gate;
-                if gate == Gate::Closed {
-                    self.traffic.lost.get(class).add(state.queue.clear() as u64);
-                }
+    fn set_gate(&self, class: Class, gate: Gate) {
+        let lane = self.lanes.get(class);
+        {
+            let mut state = lane.lock();
+            if gate == Gate::Draining && state.gate != Gate::Open {
+                return;
             }
-            lane.work.notify_one();
-            lane.room.notify_waiters();
+            state.gate = gate;
+            if gate == Gate::Closed {
+                self.traffic.lost.get(class).add(state.queue.clear() as u64);
+            }
         }
+        lane.work.notify_one();
+        lane.room.notify_waiters();
     }
 
     /// Takes the next batch for a class's writer.
@@ -281,7 +279,7 @@ mod tests {
     fn draining_accepts_nothing_and_keeps_what_waits() {
         let outbox = open_outbox();
         outbox.push(Class::Bundles, &frame(1), None).unwrap();
-        outbox.drain();
+        outbox.drain(Class::Bundles);
         assert_eq!(outbox.push(Class::Bundles, &frame(2), None), Err(SendError::Disconnected));
         assert_eq!(take_all(&outbox, Class::Bundles), (1, Taken::Finished));
     }

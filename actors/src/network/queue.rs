@@ -86,12 +86,6 @@ impl OutboundQueue {
         self.entries.len()
     }
 
-    /// Whether nothing waits.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
-    }
-
     const fn fits(&self, frames: usize, bytes: usize) -> bool {
         frames <= self.bounds.frames && bytes <= self.bounds.bytes
     }
@@ -159,7 +153,7 @@ mod tests {
         assert_eq!(queue.push(&frame(5, 10), None), Push::Full);
         assert_eq!(queue.push(&frame(6, 10), VIEW_CHANGE), Push::Replaced(1));
         assert_eq!(drain(&mut queue), [1, 3, 4, 6]);
-        assert!(queue.is_empty());
+        assert_eq!(queue.len(), 0);
         assert_eq!(queue.push(&frame(7, 1_000), None), Push::Queued, "the bytes were given back");
     }
 

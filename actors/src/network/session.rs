@@ -102,8 +102,8 @@ pub struct SessionContext {
 /// How one task of a session ended.
 #[derive(Debug, PartialEq, Eq)]
 enum End {
-    /// The reader saw the peer's goodbye.
-    PeerFinished,
+    /// The reader saw the peer's goodbye: everything in the class was read.
+    PeerFinished(Class),
     /// The writer wrote all and said goodbye.
     WeFinished,
     /// Something failed, perhaps by the peer's fault.
@@ -145,9 +145,10 @@ async fn run(context: SessionContext, streams: Vec<(Class, Stream)>) -> (String,
             Ok(None) => return (cause.to_owned(), None),
             Ok(Some(end)) => match flatten(end) {
                 End::WeFinished => {}
-                End::PeerFinished => {
-                    // We answer a goodbye with ours: what waits is written, then the streams are closed.
-                    outbox.drain();
+                End::PeerFinished(class) => {
+                    // Having read all of the class, we answer its goodbye with ours: what waits is written, then our
+                    // half is closed as well. So who said goodbye first knows that everything was read.
+                    outbox.drain(class);
                     cause = "the peer closed the session";
                 }
                 End::Failed(cause, offence) => return (cause, offence),
@@ -240,7 +241,7 @@ async fn read_frames<R: AsyncRead + Unpin>(mut stream: R, class: Class, context:
     let mut buffer = vec![0; limits::READ_CHUNK_BYTES_MAX];
     loop {
         let length = match stream.read(&mut buffer).await {
-            Ok(0) if frames.is_between_frames() => return End::PeerFinished,
+            Ok(0) if frames.is_between_frames() => return End::PeerFinished(class),
             Ok(0) => return End::Failed(format!("the {} stream ended inside a frame", class.name()), None),
             Ok(length) => length,
             Err(error) => {

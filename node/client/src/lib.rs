@@ -1,1 +1,7 @@
-//! Placeholder.
+//! What a program needs to talk to a DTVN network over HTTP (api.md).
+//!
+//! [`api`] holds the JSON types of every request and answer; the server uses the very same. [`Client`] asks several
+//! nodes, with one idempotency key, until an operation's outcome is known. [`load`] makes load and measures it.
+#![warn(missing_docs)]
+
+pub mod api;

@@ -19,7 +19,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout_at};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::bootstrap::Bootstrap;
-use super::class::{ClassSet, PerClass};
+use super::class::{Class, ClassSet, PerClass};
 use super::config::{NetworkConfig, NetworkEvent, PeerInfo, TrafficTotals, Validators};
 use super::directory::Directory;
 use super::driver::{DialFailure, SwarmCommand, SwarmNotice};
@@ -129,6 +129,8 @@ impl Manager {
     pub async fn run(mut self) {
         let mut heartbeat = interval(limits::HEARTBEAT_INTERVAL);
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let swarm = self.channels.swarm.clone();
+        let events = self.channels.events.clone();
         self.on_dial_time();
         loop {
             let may_take = self.waiting_commands.len() < limits::NETWORK_QUEUE_MAX;
@@ -144,13 +146,13 @@ impl Manager {
                     Some(command) => self.on_command(command),
                     None => return self.shut_down().await,
                 },
-                permit = self.channels.swarm.reserve(), if !self.waiting_commands.is_empty() => {
+                permit = swarm.reserve(), if !self.waiting_commands.is_empty() => {
                     match (permit, self.waiting_commands.pop_front()) {
                         (Ok(permit), Some(command)) => permit.send(command),
                         _ => return,
                     }
                 }
-                permit = self.channels.events.reserve(), if !self.waiting_events.is_empty() => {
+                permit = events.reserve(), if !self.waiting_events.is_empty() => {
                     match (permit, self.waiting_events.pop()) {
                         (Ok(permit), Some(event)) => permit.send(event),
                         _ => return self.shut_down().await,
@@ -345,7 +347,9 @@ impl Manager {
     /// Writes what is queued, says goodbye to everybody, and closes.
     async fn shut_down(&mut self) {
         let deadline = tokio::time::Instant::now() + limits::NETWORK_FLUSH_TIMEOUT;
-        self.members.values().for_each(|member| member.outbox.drain());
+        for member in self.members.values() {
+            Class::ALL.iter().for_each(|class| member.outbox.drain(*class));
+        }
         while self.members.values().any(|member| member.session.is_some()) {
             match timeout_at(deadline, self.links.recv()).await {
                 Ok(Some(LinkNotice::Ended { peer, .. })) => {

@@ -29,7 +29,8 @@ impl Manager {
         let offered_to = if ids.contains(&self.local) { ids.clone() } else { HashSet::new() };
         self.access.set(offered_to);
         self.waiting_commands.push_back(SwarmCommand::SetValidators(ids));
-        for (id, entry) in entries.iter().filter(|(id, _)| *id != self.local) {
+        let local = self.local;
+        for (id, entry) in entries.iter().filter(|(id, _)| *id != local) {
             self.adopt_validator(*id, entry);
         }
         let known: Vec<PeerId> = self.members.keys().copied().collect();
@@ -45,13 +46,12 @@ impl Manager {
     }
 
     fn adopt_validator(&mut self, id: PeerId, entry: &ValidatorEntry) {
-        match self.members.get_mut(&id) {
-            Some(member) => {
-                for address in &entry.addresses {
-                    member.peer.addresses().configure(address.clone());
-                }
+        if let Some(member) = self.members.get_mut(&id) {
+            for address in &entry.addresses {
+                member.peer.addresses().configure(address.clone());
             }
-            None => self.admit(id, self.role_of(&id), entry.addresses.clone()),
+        } else {
+            self.admit(id, self.role_of(&id), entry.addresses.clone());
         }
     }
 

@@ -186,7 +186,7 @@ impl<S> Peer<S> {
         }
         match error {
             GreetingError::Refused(refusal) => self.on_refused(connection, refusal, at, effects),
-            GreetingError::TooLong(_) | GreetingError::Malformed(_) => {
+            GreetingError::TooLong { .. } | GreetingError::Malformed(_) => {
                 self.on_offence(Offence::BadHandshake, at, effects);
                 self.abandon(connection, &error.to_string(), effects);
             }

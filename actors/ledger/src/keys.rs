@@ -1,0 +1,167 @@
+//! The table of idempotency keys: which keys took effect, and with what outcome (consensus.md section 2).
+//!
+//! **Why no operation takes effect twice.** Let `R` be the retention of the table (`key_retention_ms` of the genesis).
+//! An operation is decided in a block of agreed time `t` only if `t <= valid_until <= t + R`; outside of that it is
+//! refused as `operation_expired`. Its key is then held through every block of a time up to and including `t + R`. A
+//! second copy of that operation, by whatever way it gets into another block, either meets the held key, or comes after
+//! `t + R >= valid_until` and is refused. No entry is ever dropped before its time: a full table refuses new keys
+//! (`ledger_full`; `overloaded` is what a single node says before it takes an operation in).
+//!
+//! Copies that differ in `valid_until`, which is what retries of a client through several nodes are, are one operation:
+//! they have one payload, and whichever is ordered first decides. So a client may repeat a key through any nodes for
+//! the time `R` from the first decision, less what its node adds as `valid_until`; after `R` the key is free again, and
+//! using it is a new request.
+//!
+//! **What is not remembered.** `operation_expired` and `ledger_full` are leaves of the log like every decision, but use
+//! up no key: they had no effect, and a client that repeats the key through another node (with a new `valid_until`) must
+//! be able to succeed. For a date too far ahead, remembering would even be wrong: the entry would have to outlive `t +
+//! R`, and one faulty node could fill the table for ever. A key that is held is looked up *before* the date is checked:
+//! who comes too late with a key that took effect learns the first outcome, not a refusal.
+//!
+//! Agreed time rises from block to block and `R` is constant, so keys expire in the order in which they were used: a
+//! queue is enough. Keys are found by a hash, which is compared without following a pointer and is also a handy name for
+//! a database.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use dtvn_messages::{
+    DecodeError, Digest, EventId, IdempotencyKey, Layout, Operation, Outcome, Reader, Timestamp, Writer, sha256,
+};
+
+/// To whom a key belongs. Keys of different scopes never meet.
+///
+/// Layout: kind `u8`, then the owner. Devices with keys of their own will be another kind.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum KeyScope {
+    /// 1: the event, for all clients without a device key. The event need not exist.
+    Event(EventId),
+}
+
+impl KeyScope {
+    /// The scope of an operation's key.
+    #[must_use]
+    pub fn of(operation: &Operation) -> Self {
+        Self::Event(operation.event.clone())
+    }
+
+    /// The name of a key in this scope: SHA-256 of the text `dtvn/key/1`, the scope and the key (text).
+    #[must_use]
+    pub fn digest(&self, key: &IdempotencyKey) -> Digest {
+        let mut writer = Writer::with_capacity(320);
+        self.write(&mut writer);
+        key.write(&mut writer);
+        sha256(&[b"dtvn/key/1", writer.as_bytes()])
+    }
+}
+
+impl Layout for KeyScope {
+    fn write(&self, writer: &mut Writer) {
+        match self {
+            Self::Event(event) => {
+                writer.u8(1);
+                event.write(writer);
+            }
+        }
+    }
+    fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        match reader.u8()? {
+            1 => Ok(Self::Event(Layout::read(reader)?)),
+            _ => Err(DecodeError::Invalid("the scope of a key is not an event (1)")),
+        }
+    }
+}
+
+/// A key that is used up, with the outcome that answers every repeat.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyEntry {
+    /// To whom the key belongs.
+    pub scope: KeyScope,
+    /// The outcome of the first operation with the key; it holds the key itself and the payload's digest.
+    pub outcome: Arc<Outcome>,
+}
+
+impl KeyEntry {
+    /// The name of the key: [`KeyScope::digest`].
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        self.scope.digest(&self.outcome.key)
+    }
+}
+
+/// The table.
+#[derive(Debug, Clone)]
+pub(crate) struct KeyTable {
+    entries: BTreeMap<Digest, Arc<Outcome>>,
+    by_age: VecDeque<KeyEntry>,
+    retention_micros: u64,
+    keys_max: usize,
+}
+
+impl KeyTable {
+    pub(crate) fn new(retention_micros: u64, keys_max: usize) -> Self {
+        Self { entries: BTreeMap::new(), by_age: VecDeque::new(), retention_micros, keys_max }
+    }
+
+    pub(crate) fn get(&self, digest: &Digest) -> Option<&Arc<Outcome>> {
+        self.entries.get(digest)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.by_age.len()
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.len() >= self.keys_max
+    }
+
+    /// All entries, oldest first.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &KeyEntry> {
+        self.by_age.iter()
+    }
+
+    /// The last agreed time at which a key is held that is used at `used`; also the latest `valid_until` allowed then.
+    pub(crate) fn held_until(&self, used: Timestamp) -> Timestamp {
+        used.plus_micros(self.retention_micros)
+    }
+
+    /// Whether an operation may be decided at `now`: it is not over, and its key will be held until it is.
+    pub(crate) fn allows(&self, valid_until: Timestamp, now: Timestamp) -> bool {
+        now <= valid_until && valid_until <= self.held_until(now)
+    }
+
+    /// Takes a key that was not there. `entry` must be younger than all others.
+    pub(crate) fn insert(&mut self, digest: Digest, entry: KeyEntry) {
+        let before = self.entries.insert(digest, Arc::clone(&entry.outcome));
+        assert!(before.is_none(), "a key that took effect takes effect again: {:?}", entry.outcome.key);
+        self.by_age.push_back(entry);
+    }
+
+    /// Drops, oldest first, every key that is not held any more at `now`.
+    pub(crate) fn expire(&mut self, now: Timestamp) -> Vec<KeyEntry> {
+        let mut expired = Vec::new();
+        while let Some(entry) = self.by_age.pop_front_if(|oldest| held_until(oldest, self.retention_micros) < now) {
+            self.entries.remove(&entry.digest());
+            expired.push(entry);
+        }
+        expired
+    }
+
+    /// Undoes the insertion of the `added` youngest keys, then the expiry of `expired`.
+    pub(crate) fn roll_back(&mut self, added: usize, expired: &[KeyEntry]) {
+        for _ in 0..added {
+            if let Some(entry) = self.by_age.pop_back() {
+                self.entries.remove(&entry.digest());
+            }
+        }
+        for entry in expired.iter().rev() {
+            self.entries.insert(entry.digest(), Arc::clone(&entry.outcome));
+            self.by_age.push_front(entry.clone());
+        }
+    }
+}
+
+fn held_until(entry: &KeyEntry, retention_micros: u64) -> Timestamp {
+    entry.outcome.agreed_time.plus_micros(retention_micros)
+}

@@ -1,0 +1,210 @@
+//! The tickets of all events, with counters by state that stay exact through roll-backs.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::sync::Arc;
+
+use dtvn_messages::genesis::EventPolicy;
+use dtvn_messages::{EventId, Reason, Ticket, TicketId, TicketState, limits};
+
+use crate::rules::Refusal;
+
+/// How many tickets are in each state.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct TicketCounts([u64; TicketState::ALL.len()]);
+
+impl TicketCounts {
+    /// How many are in `state`.
+    #[must_use]
+    pub fn get(&self, state: TicketState) -> u64 {
+        self.0[position(state)]
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.0.iter().sum()
+    }
+
+    fn replace(&mut self, before: Option<&Ticket>, after: Option<&Ticket>) {
+        if let Some(before) = before {
+            self.0[position(before.state)] -= 1;
+        }
+        if let Some(after) = after {
+            self.0[position(after.state)] += 1;
+        }
+    }
+}
+
+const fn position(state: TicketState) -> usize {
+    match state {
+        TicketState::Issued => 0,
+        TicketState::Validated => 1,
+        TicketState::Consumed => 2,
+        TicketState::Disputed => 3,
+        TicketState::Revoked => 4,
+    }
+}
+
+/// An event and how its tickets stand.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventSummary {
+    /// Its name.
+    pub id: EventId,
+    /// Whether validating an unknown ticket issues it first.
+    pub auto_issue: bool,
+    /// How many tickets are in each state.
+    pub tickets: TicketCounts,
+}
+
+/// The place of an event in the table: events do not come and go under rules version 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct EventIndex(usize);
+
+/// One change of one ticket, with all that is needed to undo it.
+#[derive(Debug, Clone)]
+pub(crate) struct TicketChange {
+    pub(crate) event: EventIndex,
+    pub(crate) before: Option<Arc<Ticket>>,
+    pub(crate) after: Arc<Ticket>,
+}
+
+#[derive(Debug, Clone)]
+struct EventTickets {
+    policy: EventPolicy,
+    tickets: BTreeMap<TicketId, Arc<Ticket>>,
+    counts: TicketCounts,
+}
+
+/// The tickets of all events.
+#[derive(Debug, Clone)]
+pub(crate) struct TicketTable {
+    /// Ascending by name.
+    events: Vec<EventTickets>,
+    bytes: u64,
+    bytes_max: u64,
+}
+
+impl TicketTable {
+    /// No tickets yet, of these events.
+    pub(crate) fn new(policies: &[EventPolicy], bytes_max: u64) -> Self {
+        let event = |policy: &EventPolicy| EventTickets {
+            policy: policy.clone(),
+            tickets: BTreeMap::new(),
+            counts: TicketCounts::default(),
+        };
+        let mut events: Vec<EventTickets> = policies.iter().map(event).collect();
+        events.sort_by(|left, right| left.policy.id.cmp(&right.policy.id));
+        Self { events, bytes: 0, bytes_max }
+    }
+
+    pub(crate) fn event(&self, id: &EventId) -> Option<EventIndex> {
+        self.events.binary_search_by(|event| event.policy.id.cmp(id)).ok().map(EventIndex)
+    }
+
+    pub(crate) fn policy(&self, event: EventIndex) -> &EventPolicy {
+        &self.events[event.0].policy
+    }
+
+    pub(crate) fn summaries(&self) -> impl ExactSizeIterator<Item = EventSummary> {
+        self.events.iter().map(|event| EventSummary {
+            id: event.policy.id.clone(),
+            auto_issue: event.policy.auto_issue,
+            tickets: event.counts,
+        })
+    }
+
+    pub(crate) fn counts(&self, event: EventIndex) -> TicketCounts {
+        self.events[event.0].counts
+    }
+
+    pub(crate) fn get(&self, event: EventIndex, id: &TicketId) -> Option<&Arc<Ticket>> {
+        self.events[event.0].tickets.get(id)
+    }
+
+    /// All tickets, ascending by event and id.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<Ticket>> {
+        self.events.iter().flat_map(|event| event.tickets.values())
+    }
+
+    pub(crate) fn len(&self) -> u64 {
+        self.events.iter().map(|event| event.counts.total()).sum()
+    }
+
+    /// Whether there is room for this much more.
+    pub(crate) fn has_room(&self, bytes: u64) -> bool {
+        bytes <= self.bytes_max.saturating_sub(self.bytes)
+    }
+
+    /// Changes one ticket as `decide` says, which gets its value if it exists.
+    ///
+    /// # Errors
+    /// With the ticket as it is and what `decide` says, or `ledger_full`.
+    pub(crate) fn change(
+        &mut self,
+        event: EventIndex,
+        id: &TicketId,
+        decide: impl FnOnce(Option<&Ticket>) -> Result<Ticket, Refusal>,
+    ) -> Result<TicketChange, (Option<Arc<Ticket>>, Refusal)> {
+        let tickets = &mut self.events[event.0].tickets;
+        // One search only: tickets are many, and this is the ledger's hot path.
+        let (before, after) = match tickets.get_mut(id) {
+            Some(slot) => {
+                let after = match decide(Some(slot)) {
+                    Ok(after) => Arc::new(after),
+                    Err(refusal) => return Err((Some(Arc::clone(slot)), refusal)),
+                };
+                let grown = self.bytes - weight(slot) + weight(&after);
+                if grown > self.bytes.max(self.bytes_max) {
+                    return Err((Some(Arc::clone(slot)), Refusal::plain(Reason::LedgerFull)));
+                }
+                self.bytes = grown;
+                (Some(std::mem::replace(slot, Arc::clone(&after))), after)
+            }
+            None => {
+                let after = decide(None).map_err(|refusal| (None, refusal))?;
+                let grown = self.bytes + weight(&after);
+                if grown > self.bytes_max {
+                    return Err((None, Refusal::plain(Reason::LedgerFull)));
+                }
+                self.bytes = grown;
+                let after = Arc::new(after);
+                tickets.insert(after.id.clone(), Arc::clone(&after));
+                (None, after)
+            }
+        };
+        self.events[event.0].counts.replace(before.as_deref(), Some(&after));
+        Ok(TicketChange { event, before, after })
+    }
+
+    /// Takes a ticket from a store; false if there is one of that name.
+    pub(crate) fn load(&mut self, event: EventIndex, ticket: Arc<Ticket>) -> bool {
+        let weight = weight(&ticket);
+        let tickets = &mut self.events[event.0];
+        let Entry::Vacant(slot) = tickets.tickets.entry(ticket.id.clone()) else {
+            return false;
+        };
+        tickets.counts.replace(None, Some(&ticket));
+        slot.insert(ticket);
+        self.bytes += weight;
+        true
+    }
+
+    /// Undoes a change; it must be the last one of its ticket that is not undone yet.
+    pub(crate) fn roll_back(&mut self, change: TicketChange) {
+        let event = &mut self.events[change.event.0];
+        event.counts.replace(Some(&change.after), change.before.as_deref());
+        self.bytes = self.bytes - weight(&change.after) + change.before.as_deref().map_or(0, weight);
+        match change.before {
+            Some(before) => event.tickets.insert(before.id.clone(), before),
+            None => event.tickets.remove(&change.after.id),
+        };
+    }
+}
+
+/// What a ticket counts against `LEDGER_TICKETS_BYTES_MAX`.
+pub(crate) fn weight(ticket: &Ticket) -> u64 {
+    let metadata: usize = ticket.metadata.iter().map(|(name, value)| name.len() + value.len()).sum();
+    let text = |text: &Option<Box<str>>| text.as_ref().map_or(0, |text| text.len());
+    limits::LEDGER_TICKET_BYTES + (metadata + text(&ticket.data) + text(&ticket.dispute_reason)) as u64
+}

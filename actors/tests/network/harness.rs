@@ -1,0 +1,196 @@
+//! Nodes for tests: each with its own network layer, port 0, and fair inboxes.
+
+use std::future::Future;
+use std::time::Duration;
+
+use bytes::Bytes;
+use dtvn_actors::network::{
+    Class, ConnectedPeer, FairReceiver, FrameSinks, InboundFrame, Network, NetworkConfig, NetworkEvent, NetworkHandle,
+    PeerInfo, ValidatorEntry, Validators, development_keypair, fair_inbox, public_key, start,
+};
+use dtvn_messages::crypto::Digest;
+use dtvn_messages::ids::{ChainId, NodeName, ValidatorIndex};
+use libp2p::identity::Keypair;
+use libp2p::{Multiaddr, PeerId};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+/// Generous: the machine may be busy.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+pub const TCP: &str = "/ip4/127.0.0.1/tcp/0";
+pub const QUIC: &str = "/ip4/127.0.0.1/udp/0/quic-v1";
+
+/// Waits for what must happen.
+pub async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
+    timeout(PATIENCE, future).await.unwrap_or_else(|_| panic!("{what} did not happen within {PATIENCE:?}"))
+}
+
+pub fn key(number: u16) -> Keypair {
+    development_keypair("network-test", &format!("node{number}"))
+}
+
+pub fn peer_of(number: u16) -> PeerId {
+    key(number).public().to_peer_id()
+}
+
+/// Of two nodes the one that opens the streams, then the other one.
+pub fn opener_and_follower(one: u16, other: u16) -> (u16, u16) {
+    if peer_of(one) < peer_of(other) { (one, other) } else { (other, one) }
+}
+
+/// The validators with these numbers, in this order, without addresses.
+pub fn validators(numbers: &[u16]) -> Validators {
+    let entries = numbers.iter().enumerate().map(|(position, number)| ValidatorEntry {
+        index: ValidatorIndex(u16::try_from(position).unwrap()),
+        name: name(*number),
+        public_key: public_key(&key(*number)).unwrap(),
+        addresses: Vec::new(),
+    });
+    Validators { entries: entries.collect(), summary: Bytes::from_static(b"epoch 0") }
+}
+
+pub fn name(number: u16) -> NodeName {
+    NodeName::new(&format!("node{number}")).unwrap()
+}
+
+pub fn config(number: u16, validators: Validators) -> NetworkConfig {
+    NetworkConfig {
+        keypair: key(number),
+        chain_id: ChainId::new("network-test").unwrap(),
+        genesis: Digest([1; 32]),
+        node_name: name(number),
+        start: 1,
+        listen: vec![TCP.parse().unwrap()],
+        announce: Vec::new(),
+        bootstrap: Vec::new(),
+        validators,
+    }
+}
+
+pub struct Node {
+    pub handle: NetworkHandle,
+    pub events: mpsc::Receiver<NetworkEvent>,
+    pub consensus: FairReceiver,
+    pub bundles: FairReceiver,
+    pub sync: FairReceiver,
+    pub addresses: Vec<Multiaddr>,
+    pub tasks: JoinSet<()>,
+}
+
+impl Node {
+    /// Starts a node and waits until it listens.
+    pub async fn start(config: NetworkConfig) -> Self {
+        let (consensus_sink, consensus) = fair_inbox(Class::Consensus.inbound_bounds());
+        let (bundle_sink, bundles) = fair_inbox(Class::Bundles.inbound_bounds());
+        let (sync_sink, sync) = fair_inbox(Class::Sync.inbound_bounds());
+        let sinks = FrameSinks { consensus: consensus_sink, bundles: bundle_sink, sync: sync_sink };
+        let (event_sender, events) = mpsc::channel(64);
+        let Network { handle, tasks } = start(config, sinks, event_sender).unwrap();
+        let mut node = Self { handle, events, consensus, bundles, sync, addresses: Vec::new(), tasks };
+        let event = node.event_that("listening", |event| matches!(event, NetworkEvent::Listening(_))).await;
+        if let NetworkEvent::Listening(addresses) = event {
+            node.addresses = addresses;
+        }
+        node
+    }
+
+    /// The next event of a kind; others before it are passed over.
+    pub async fn event_that(&mut self, what: &str, wanted: impl Fn(&NetworkEvent) -> bool) -> NetworkEvent {
+        soon(what, async {
+            loop {
+                let event = self.events.recv().await.expect("the network layer ended");
+                if wanted(&event) {
+                    return event;
+                }
+            }
+        })
+        .await
+    }
+
+    pub async fn connected_to(&mut self, number: u16) -> ConnectedPeer {
+        let peer = peer_of(number);
+        let is_it = |event: &NetworkEvent| matches!(event, NetworkEvent::Connected(_)) && event.peer() == Some(peer);
+        match self.event_that(&format!("a session with node{number}"), is_it).await {
+            NetworkEvent::Connected(connected) => connected,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Waits until sessions with all of these stand.
+    pub async fn connected_to_all(&mut self, numbers: impl IntoIterator<Item = u16>) {
+        let mut missing: Vec<PeerId> = numbers.into_iter().map(peer_of).collect();
+        while !missing.is_empty() {
+            let event = self.event_that("a session", |event| matches!(event, NetworkEvent::Connected(_))).await;
+            missing.retain(|peer| Some(*peer) != event.peer());
+        }
+    }
+
+    pub async fn disconnected_from(&mut self, number: u16) -> String {
+        let peer = peer_of(number);
+        let is_it =
+            |event: &NetworkEvent| matches!(event, NetworkEvent::Disconnected { .. }) && event.peer() == Some(peer);
+        match self.event_that(&format!("the end of the session with node{number}"), is_it).await {
+            NetworkEvent::Disconnected { cause, .. } => cause,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub fn inbox(&mut self, class: Class) -> &mut FairReceiver {
+        match class {
+            Class::Consensus => &mut self.consensus,
+            Class::Bundles => &mut self.bundles,
+            Class::Sync => &mut self.sync,
+        }
+    }
+
+    pub async fn receive(&mut self, class: Class) -> InboundFrame {
+        soon("a frame", self.inbox(class).receive()).await
+    }
+
+    pub async fn info(&self, number: u16) -> PeerInfo {
+        let peers = self.handle.peers().await.unwrap();
+        peers.into_iter().find(|info| info.peer == peer_of(number)).expect("the peer is known")
+    }
+
+    /// Asks until the peer is as wanted.
+    pub async fn info_that(&self, number: u16, what: &str, wanted: impl Fn(&PeerInfo) -> bool) -> PeerInfo {
+        soon(what, async {
+            loop {
+                let info = self.info(number).await;
+                if wanted(&info) {
+                    return info;
+                }
+                tokio::task::yield_now().await;
+            }
+        })
+        .await
+    }
+
+    /// Ends the node as a crash would.
+    pub async fn crash(mut self) {
+        self.tasks.shutdown().await;
+    }
+}
+
+/// Two connected validators with these numbers, of a set of just these two; the first has index 0.
+pub async fn pair_listening(one: u16, other: u16, listen: &str) -> (Node, Node) {
+    let listen: Vec<Multiaddr> = vec![listen.parse().unwrap()];
+    let mut first =
+        Node::start(NetworkConfig { listen: listen.clone(), ..config(one, validators(&[one, other])) }).await;
+    let bootstrap = first.addresses.clone();
+    let mut second =
+        Node::start(NetworkConfig { listen, bootstrap, ..config(other, validators(&[one, other])) }).await;
+    first.connected_to(other).await;
+    second.connected_to(one).await;
+    (first, second)
+}
+
+pub async fn pair(one: u16, other: u16) -> (Node, Node) {
+    pair_listening(one, other, TCP).await
+}
+
+pub const ZERO: ValidatorIndex = ValidatorIndex(0);
+pub const ONE: ValidatorIndex = ValidatorIndex(1);
+pub const TWO: ValidatorIndex = ValidatorIndex(2);
