@@ -5,3 +5,7 @@
 #![warn(missing_docs)]
 
 pub mod api;
+mod client;
+pub mod load;
+
+pub use client::{BatchForm, Client, ClientConfig, ClientError, TicketFilter, new_key};
