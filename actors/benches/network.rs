@@ -63,8 +63,8 @@ fn benches(criterion: &mut Criterion) {
         });
         group.finish();
         runtime.block_on(async {
-            first.handle.shutdown().await;
-            second.handle.shutdown().await;
+            first.stop().await;
+            second.stop().await;
         });
     }
 }

@@ -7,4 +7,5 @@ pub mod board;
 pub mod directory;
 pub mod mailbox;
 pub mod network;
+pub mod peer_manager;
 pub mod supervision;

@@ -179,6 +179,11 @@ pub const BAN_DURATION: Duration = Duration::from_secs(60);
 /// Banned peers that are no validators remembered at a time. The one whose ban ends first goes.
 pub const BANNED_STRANGERS_MAX: usize = 1_024;
 
+/// Actors of peers: validators and peers at bootstrap addresses. One more is not started, and that is logged.
+pub const PEER_ACTORS_MAX: usize = VALIDATORS_MAX + 64;
+/// Failures of peers' actors within [`SUPERVISOR_RESTART_WINDOW`] that are mended: there are many of them, and each
+/// failure ends one session only. One more, and the whole subtree of links starts anew.
+pub const PEER_RESTARTS_MAX: u32 = 10;
 /// Commands and notices waiting inside the network layer, per queue. When full, the asker waits.
 pub const NETWORK_QUEUE_MAX: usize = 256;
 /// Network events waiting for a slow listener. At the bound, refusals are dropped (and counted), and a connection that

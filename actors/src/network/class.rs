@@ -94,10 +94,9 @@ impl Class {
     #[must_use]
     pub const fn inbound_bounds(self) -> QueueBounds {
         match self {
-            Self::Consensus => QueueBounds {
-                frames: limits::INBOUND_CONSENSUS_FRAMES_MAX,
-                bytes: limits::INBOUND_CONSENSUS_BYTES_MAX,
-            },
+            Self::Consensus => {
+                QueueBounds { frames: limits::INBOUND_CONSENSUS_FRAMES_MAX, bytes: limits::INBOUND_CONSENSUS_BYTES_MAX }
+            }
             Self::Bundles => {
                 QueueBounds { frames: limits::INBOUND_BUNDLE_FRAMES_MAX, bytes: limits::INBOUND_BUNDLE_BYTES_MAX }
             }

@@ -4,14 +4,13 @@ use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
-use dtvn_messages::crypto::{Digest, PublicKey};
+use dtvn_messages::crypto::{Digest, KeyPair, PublicKey};
 use dtvn_messages::ids::{ChainId, NodeName, ValidatorIndex};
-use libp2p::identity::Keypair;
 use libp2p::{Multiaddr, PeerId};
 
 use super::class::{ClassSet, PerClass};
 use super::handshake::Refusal;
-use super::peer::PeerState;
+use super::status::PeerState;
 
 /// A validator as the network layer needs it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,7 +38,7 @@ pub struct Validators {
 #[derive(Clone)]
 pub struct NetworkConfig {
     /// Its Ed25519 key.
-    pub keypair: Keypair,
+    pub key: KeyPair,
     /// Its chain.
     pub chain_id: ChainId,
     /// The hash of its genesis.
@@ -63,7 +62,7 @@ impl fmt::Debug for NetworkConfig {
         // Without the key.
         formatter
             .debug_struct("NetworkConfig")
-            .field("peer", &self.keypair.public().to_peer_id())
+            .field("key", &self.key.public())
             .field("chain_id", &self.chain_id)
             .field("node_name", &self.node_name)
             .field("listen", &self.listen)

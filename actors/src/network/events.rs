@@ -51,12 +51,6 @@ impl WaitingEvents {
     pub fn pop(&mut self) -> Option<NetworkEvent> {
         self.events.pop_front()
     }
-
-    /// Whether none waits.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.events.is_empty()
-    }
 }
 
 const fn is_suspect(event: &NetworkEvent) -> bool {
@@ -131,10 +125,9 @@ mod tests {
         events.push(suspect(peer, true));
         events.push(suspect(peer, false));
         let drained = drain(&mut events);
-        assert_eq!(drained[limits::NETWORK_EVENTS_MAX..], [
-            disconnected(filler),
-            connected(peer),
-            suspect(peer, false)
-        ]);
+        assert_eq!(
+            drained[limits::NETWORK_EVENTS_MAX..],
+            [disconnected(filler), connected(peer), suspect(peer, false)]
+        );
     }
 }

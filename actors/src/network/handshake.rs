@@ -258,10 +258,7 @@ mod tests {
         let chain = Hello { chain_id: ChainId::new("dtvn-dev-7").unwrap(), ..hello() };
         assert_eq!(refusal(&chain), "chain id: ours dtvn-dev-4, theirs dtvn-dev-7");
         let genesis = Hello { genesis: Digest([8; 32]), ..hello() };
-        assert_eq!(
-            refusal(&genesis),
-            format!("genesis hash: ours {}, theirs {}", "07".repeat(32), "08".repeat(32))
-        );
+        assert_eq!(refusal(&genesis), format!("genesis hash: ours {}, theirs {}", "07".repeat(32), "08".repeat(32)));
         let both = refusal(&Hello { chain_id: chain.chain_id, genesis: genesis.genesis, ..hello() });
         assert!(both.contains("chain id") && both.contains("genesis hash"), "{both}");
     }
@@ -270,7 +267,10 @@ mod tests {
     fn another_version_is_named_even_if_nothing_else_can_be_read() {
         match hello().judge(&[WIRE_VERSION + 1, 0xff]) {
             Err(GreetingError::Refused(refusal)) => {
-                assert_eq!(refusal.to_string(), format!("wire version: ours {WIRE_VERSION}, theirs {}", WIRE_VERSION + 1));
+                assert_eq!(
+                    refusal.to_string(),
+                    format!("wire version: ours {WIRE_VERSION}, theirs {}", WIRE_VERSION + 1)
+                );
             }
             other => panic!("not refused: {other:?}"),
         }

@@ -29,9 +29,8 @@ impl Default for BoundedYamux {
     fn default() -> Self {
         let mut config = yamux::Config::default();
         config.set_max_num_streams(limits::STREAMS_PER_CONNECTION_MAX);
-        config.set_max_connection_receive_window(Some(
-            limits::STREAMS_PER_CONNECTION_MAX * limits::STREAM_WINDOW_BYTES,
-        ));
+        config
+            .set_max_connection_receive_window(Some(limits::STREAMS_PER_CONNECTION_MAX * limits::STREAM_WINDOW_BYTES));
         Self(config)
     }
 }
@@ -77,7 +76,12 @@ pub struct Muxer<C> {
 
 impl<C: AsyncRead + AsyncWrite + Unpin> Muxer<C> {
     fn new(io: C, config: yamux::Config, mode: yamux::Mode) -> Self {
-        Self { connection: yamux::Connection::new(io, config, mode), arrived: VecDeque::new(), waiting: None, closing: None }
+        Self {
+            connection: yamux::Connection::new(io, config, mode),
+            arrived: VecDeque::new(),
+            waiting: None,
+            closing: None,
+        }
     }
 
     fn poll_arrival(&mut self, context: &mut Context<'_>) -> Poll<Result<yamux::Stream, io::Error>> {
@@ -97,10 +101,7 @@ impl<C: AsyncRead + AsyncWrite + Unpin> StreamMuxer for Muxer<C> {
     type Substream = yamux::Stream;
     type Error = io::Error;
 
-    fn poll_inbound(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Result<Self::Substream, Self::Error>> {
+    fn poll_inbound(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<Self::Substream, Self::Error>> {
         if let Some(stream) = self.arrived.pop_front() {
             return Poll::Ready(Ok(stream));
         }
@@ -127,10 +128,7 @@ impl<C: AsyncRead + AsyncWrite + Unpin> StreamMuxer for Muxer<C> {
         self.connection.poll_close(context).map_err(into_io)
     }
 
-    fn poll(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Result<StreamMuxerEvent, Self::Error>> {
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<StreamMuxerEvent, Self::Error>> {
         // yamux makes progress on all streams only while it is asked for new ones.
         let stream = ready_or_return!(self.poll_arrival(context))?;
         // Dropping resets it. Unreachable while yamux itself limits the number of streams.

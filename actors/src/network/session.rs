@@ -21,8 +21,8 @@ use super::class::Class;
 use super::frame::{self, FrameReader};
 use super::handshake::{GreetingError, Hello, greet};
 use super::inbox::{FrameSink, FrameSinks, InboundFrame, OfferError};
-use super::metrics::{NetworkMetrics, Traffic};
-use super::outbox::{Outbox, Taken};
+use super::link::{Link, Taken};
+use super::metrics::NetworkMetrics;
 use super::score::Offence;
 
 /// What the tasks of links tell the peer manager.
@@ -63,6 +63,15 @@ pub enum LinkNotice {
     },
 }
 
+impl LinkNotice {
+    /// The peer that it is about.
+    pub const fn peer(&self) -> PeerId {
+        match self {
+            Self::Greeted { peer, .. } | Self::GreetingFailed { peer, .. } | Self::Ended { peer, .. } => *peer,
+        }
+    }
+}
+
 /// Exchanges handshakes on a fresh stream, in a task of its own.
 pub fn spawn_greeting(
     peer: PeerId,
@@ -89,8 +98,8 @@ pub fn spawn_greeting(
 pub struct SessionContext {
     /// The session's connection.
     pub connection: ConnectionId,
-    /// The peer's outbound queues and counters.
-    pub outbox: Arc<Outbox>,
+    /// The peer's link.
+    pub link: Arc<Link>,
     /// The longest frame of each class may be shorter for a peer that is no validator.
     pub is_validator: bool,
     /// Where received frames go.
@@ -117,7 +126,7 @@ pub fn spawn(
     notices: mpsc::Sender<LinkNotice>,
 ) -> AbortOnDropHandle<()> {
     AbortOnDropHandle::new(tokio::spawn(async move {
-        let peer = context.outbox.peer();
+        let peer = context.link.peer();
         let connection = context.connection;
         let (cause, offence) = run(context, streams).await;
         // As above.
@@ -126,7 +135,7 @@ pub fn spawn(
 }
 
 async fn run(context: SessionContext, streams: Vec<(Class, Stream)>) -> (String, Option<Offence>) {
-    let outbox = Arc::clone(&context.outbox);
+    let link = Arc::clone(&context.link);
     let mut tasks = JoinSet::new();
     for (class, stream) in streams {
         let (read_half, write_half) = stream.split();
@@ -148,7 +157,7 @@ async fn run(context: SessionContext, streams: Vec<(Class, Stream)>) -> (String,
                 End::PeerFinished(class) => {
                     // Having read all of the class, we answer its goodbye with ours: what waits is written, then our
                     // half is closed as well. So who said goodbye first knows that everything was read.
-                    outbox.drain(class);
+                    link.drain(class);
                     cause = "the peer closed the session";
                 }
                 End::Failed(cause, offence) => return (cause, offence),
@@ -161,11 +170,6 @@ async fn run(context: SessionContext, streams: Vec<(Class, Stream)>) -> (String,
 fn flatten(end: Result<End, JoinError>) -> End {
     // A panic in a task is a broken invariant of ours; the session is the smallest thing to start over.
     end.unwrap_or_else(|error| End::Failed(format!("a task of the session failed: {error}"), None))
-}
-
-/// Both places where traffic is counted.
-fn counters(context: &SessionContext) -> [&Traffic; 2] {
-    [&context.outbox.traffic, &context.metrics.traffic]
 }
 
 async fn write_frames<W: AsyncWrite + Unpin>(stream: W, class: Class, context: SessionContext) -> End {
@@ -183,7 +187,7 @@ async fn try_write_frames<W: AsyncWrite + Unpin>(
     let mut batch: Vec<Bytes> = Vec::new();
     let mut buffer = Vec::with_capacity(limits::WRITE_BATCH_BYTES_MAX);
     loop {
-        match context.outbox.take(class, &mut batch) {
+        match context.link.take(class, &mut batch) {
             Taken::Frames => {
                 let (frames, bytes) = (batch.len(), batch.iter().map(|frame| frame.len() + frame::HEADER_BYTES).sum());
                 write_batch(&mut stream, &mut batch, &mut buffer).await?;
@@ -191,7 +195,7 @@ async fn try_write_frames<W: AsyncWrite + Unpin>(
             }
             Taken::Nothing => {
                 stream.flush().await?;
-                context.outbox.work(class).await;
+                context.link.work(class).await;
             }
             Taken::Finished => {
                 stream.flush().await?;
@@ -204,10 +208,10 @@ async fn try_write_frames<W: AsyncWrite + Unpin>(
 }
 
 fn count_written(context: &SessionContext, class: Class, frames: usize, bytes: usize) {
-    for traffic in counters(context) {
+    context.link.count(|traffic| {
         traffic.frames_out.get(class).add(frames as u64);
         traffic.bytes_out.get(class).add(bytes as u64);
-    }
+    });
 }
 
 /// Writes a batch: short frames together from one buffer, long ones from their own bytes.
@@ -248,7 +252,7 @@ async fn read_frames<R: AsyncRead + Unpin>(mut stream: R, class: Class, context:
                 return End::Failed(format!("the {} stream broke while reading: {error}", class.name()), None);
             }
         };
-        counters(&context).iter().for_each(|traffic| traffic.bytes_in.get(class).add(length as u64));
+        context.link.count(|traffic| traffic.bytes_in.get(class).add(length as u64));
         let mut chunk = &buffer[..length];
         while !chunk.is_empty() {
             match frames.next(&mut chunk) {
@@ -271,8 +275,8 @@ async fn read_frames<R: AsyncRead + Unpin>(mut stream: R, class: Class, context:
 
 /// Hands a frame over; waits while the sink has no room for this peer.
 async fn deliver(bytes: Bytes, class: Class, context: &SessionContext, sink: &dyn FrameSink) -> Result<(), End> {
-    let peer = context.outbox.peer();
-    let mut frame = InboundFrame { peer, validator: context.outbox.index(), class, bytes };
+    let peer = context.link.peer();
+    let mut frame = InboundFrame { peer, validator: context.link.index(), class, bytes };
     loop {
         match sink.offer(frame) {
             Ok(()) => break,
@@ -285,6 +289,6 @@ async fn deliver(bytes: Bytes, class: Class, context: &SessionContext, sink: &dy
             }
         }
     }
-    counters(context).iter().for_each(|traffic| traffic.frames_in.get(class).add(1));
+    context.link.count(|traffic| traffic.frames_in.get(class).add(1));
     Ok(())
 }

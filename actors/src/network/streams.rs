@@ -19,9 +19,7 @@ use dtvn_messages::limits;
 use libp2p::core::Endpoint;
 use libp2p::core::transport::PortUse;
 use libp2p::core::upgrade::{InboundUpgrade, OutboundUpgrade, UpgradeInfo};
-use libp2p::swarm::handler::{
-    ConnectionEvent, DialUpgradeError, FullyNegotiatedInbound, FullyNegotiatedOutbound,
-};
+use libp2p::swarm::handler::{ConnectionEvent, DialUpgradeError, FullyNegotiatedInbound, FullyNegotiatedOutbound};
 use libp2p::swarm::{
     ConnectionDenied, ConnectionHandler, ConnectionHandlerEvent, ConnectionId, FromSwarm, NetworkBehaviour,
     NotifyHandler, StreamUpgradeError, SubstreamProtocol, THandler, THandlerInEvent, THandlerOutEvent, ToSwarm,
@@ -201,8 +199,8 @@ impl ConnectionHandler for Handler {
             return Poll::Ready(ConnectionHandlerEvent::NotifyBehaviour(event));
         }
         if let Some(class) = self.wanted.pop_front() {
-            let protocol = SubstreamProtocol::new(Offer(Arc::from([class])), class)
-                .with_timeout(limits::SESSION_SETUP_TIMEOUT);
+            let protocol =
+                SubstreamProtocol::new(Offer(Arc::from([class])), class).with_timeout(limits::SESSION_SETUP_TIMEOUT);
             return Poll::Ready(ConnectionHandlerEvent::OutboundSubstreamRequest { protocol });
         }
         // What adds to either queue is called by the connection, which polls again after it.
@@ -215,18 +213,16 @@ impl ConnectionHandler for Handler {
 
     fn on_connection_event(&mut self, event: ConnectionEvent<'_, Offer, Offer, (), Class>) {
         match event {
-            ConnectionEvent::FullyNegotiatedInbound(FullyNegotiatedInbound {
-                protocol: (class, stream), ..
-            }) => {
+            ConnectionEvent::FullyNegotiatedInbound(FullyNegotiatedInbound { protocol: (class, stream), .. }) => {
                 // A second stream of a class is dropped, which resets it.
                 if !self.accepted.contains(class) {
                     self.accepted = self.accepted.with(class);
                     self.events.push_back((class, StreamsEvent::Accepted(stream)));
                 }
             }
-            ConnectionEvent::FullyNegotiatedOutbound(FullyNegotiatedOutbound {
-                protocol: (class, stream), ..
-            }) => self.events.push_back((class, StreamsEvent::Opened(stream))),
+            ConnectionEvent::FullyNegotiatedOutbound(FullyNegotiatedOutbound { protocol: (class, stream), .. }) => {
+                self.events.push_back((class, StreamsEvent::Opened(stream)))
+            }
             ConnectionEvent::DialUpgradeError(DialUpgradeError { error, info }) => {
                 self.events.push_back((info, StreamsEvent::OpenFailed(open_error(error))));
             }

@@ -87,9 +87,7 @@ async fn a_slow_receiver_slows_the_sender_and_no_bundle_is_lost() {
     // Nobody receives: the inbox, the window and the queue fill up, then the sender is told.
     assert_eq!(send_until_full().1, SendError::Full);
     let share = (limits::INBOUND_BUNDLE_BYTES_MAX / (BYTES + 8)) as u64;
-    second
-        .info_that(0, "a full inbox", |info| info.traffic.frames_in.get(Class::Bundles) == &share)
-        .await;
+    second.info_that(0, "a full inbox", |info| info.traffic.frames_in.get(Class::Bundles) == &share).await;
     let (sent, full) = send_until_full();
     assert_eq!(full, SendError::Full);
     let under_way = sent * BYTES;
@@ -141,7 +139,11 @@ async fn when_a_consensus_queue_is_full_what_is_superseded_goes_first() {
     .await;
     while first.handle.send(ONE, Class::Consensus, &vote, None).is_ok() {}
     let last = Bytes::from(vec![3; 60_000]);
-    assert_eq!(first.handle.send(ONE, Class::Consensus, &last, Some(Kind(9))), Ok(()), "it takes the earlier one's place");
+    assert_eq!(
+        first.handle.send(ONE, Class::Consensus, &last, Some(Kind(9))),
+        Ok(()),
+        "it takes the earlier one's place"
+    );
     assert!(before.sessions_ended.get() == 0);
     let mut seen = Vec::new();
     while seen.last() != Some(&3) {
@@ -159,7 +161,7 @@ async fn a_graceful_shutdown_writes_what_is_queued() {
         first.handle.send(ONE, Class::Consensus, &frame(number, 200), None).unwrap();
     }
     let closing = tokio::spawn(async move {
-        first.handle.shutdown().await;
+        first.stop().await;
         first
     });
     for number in 0..FRAMES {
@@ -167,12 +169,8 @@ async fn a_graceful_shutdown_writes_what_is_queued() {
         assert_eq!(second.receive(Class::Consensus).await.bytes, frame(number, 200));
     }
     assert_eq!(second.disconnected_from(0).await, "the peer closed the session");
-    let mut first = soon("the shutdown", closing).await.unwrap();
-    assert!(first.handle.send(ONE, Class::Bundles, &frame(0, 1), None).is_err());
-    assert!(first.handle.peers().await.is_err());
-    while let Some(task) = soon("the tasks to end", first.tasks.join_next()).await {
-        task.unwrap();
-    }
+    let first = soon("the shutdown", closing).await.unwrap();
+    assert_eq!(first.handle.send(ONE, Class::Bundles, &frame(0, 1), None), Err(SendError::Disconnected));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -181,7 +179,7 @@ async fn a_broadcast_reaches_everybody_and_counts_who_is_not_there() {
     let outcome = first.handle.broadcast(Class::Consensus, &"to all".into(), None);
     assert_eq!((outcome.queued, outcome.full, outcome.disconnected), (1, 0, 0));
     assert_eq!(second.receive(Class::Consensus).await.bytes, "to all");
-    second.handle.shutdown().await;
+    second.stop().await;
     let mut first = first;
     first.disconnected_from(1).await;
     let outcome = first.handle.broadcast(Class::Consensus, &"to nobody".into(), None);

@@ -4,16 +4,17 @@ use std::future::Future;
 use std::time::Duration;
 
 use bytes::Bytes;
+use dtvn_actors::directory::Directory;
 use dtvn_actors::network::{
     Class, ConnectedPeer, FairReceiver, FrameSinks, InboundFrame, Network, NetworkConfig, NetworkEvent, NetworkHandle,
-    PeerInfo, ValidatorEntry, Validators, development_keypair, fair_inbox, public_key, start,
+    PeerInfo, ValidatorEntry, Validators, fair_inbox, identity, network,
 };
-use dtvn_messages::crypto::Digest;
+use dtvn_actors::supervision::{ChildSpec, NodeTree, StartError, Strategy, SupervisorSpec, TreeOptions};
+use dtvn_messages::crypto::{Digest, KeyPair};
 use dtvn_messages::ids::{ChainId, NodeName, ValidatorIndex};
-use libp2p::identity::Keypair;
 use libp2p::{Multiaddr, PeerId};
+use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 /// Generous: the machine may be busy.
@@ -27,12 +28,12 @@ pub async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
     timeout(PATIENCE, future).await.unwrap_or_else(|_| panic!("{what} did not happen within {PATIENCE:?}"))
 }
 
-pub fn key(number: u16) -> Keypair {
-    development_keypair("network-test", &format!("node{number}"))
+pub fn key(number: u16) -> KeyPair {
+    KeyPair::development("network-test", &format!("node{number}"))
 }
 
 pub fn peer_of(number: u16) -> PeerId {
-    key(number).public().to_peer_id()
+    identity(&key(number)).public().to_peer_id()
 }
 
 /// Of two nodes the one that opens the streams, then the other one.
@@ -45,7 +46,7 @@ pub fn validators(numbers: &[u16]) -> Validators {
     let entries = numbers.iter().enumerate().map(|(position, number)| ValidatorEntry {
         index: ValidatorIndex(u16::try_from(position).unwrap()),
         name: name(*number),
-        public_key: public_key(&key(*number)).unwrap(),
+        public_key: key(*number).public(),
         addresses: Vec::new(),
     });
     Validators { entries: entries.collect(), summary: Bytes::from_static(b"epoch 0") }
@@ -57,7 +58,7 @@ pub fn name(number: u16) -> NodeName {
 
 pub fn config(number: u16, validators: Validators) -> NetworkConfig {
     NetworkConfig {
-        keypair: key(number),
+        key: key(number),
         chain_id: ChainId::new("network-test").unwrap(),
         genesis: Digest([1; 32]),
         node_name: name(number),
@@ -76,24 +77,50 @@ pub struct Node {
     pub bundles: FairReceiver,
     pub sync: FairReceiver,
     pub addresses: Vec<Multiaddr>,
-    pub tasks: JoinSet<()>,
+    pub tree: NodeTree,
+    /// Its own, if it is to crash.
+    runtime: Option<Runtime>,
 }
 
 impl Node {
     /// Starts a node and waits until it listens.
     pub async fn start(config: NetworkConfig) -> Self {
+        Self::try_start(config).await.unwrap()
+    }
+
+    /// Starts a node in a runtime of its own, so that it can end without a word.
+    pub async fn start_mortal(config: NetworkConfig) -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let mut node = runtime.spawn(Self::start(config)).await.unwrap();
+        node.runtime = Some(runtime);
+        node
+    }
+
+    pub async fn try_start(config: NetworkConfig) -> Result<Self, StartError> {
         let (consensus_sink, consensus) = fair_inbox(Class::Consensus.inbound_bounds());
         let (bundle_sink, bundles) = fair_inbox(Class::Bundles.inbound_bounds());
         let (sync_sink, sync) = fair_inbox(Class::Sync.inbound_bounds());
         let sinks = FrameSinks { consensus: consensus_sink, bundles: bundle_sink, sync: sync_sink };
         let (event_sender, events) = mpsc::channel(64);
-        let Network { handle, tasks } = start(config, sinks, event_sender).unwrap();
-        let mut node = Self { handle, events, consensus, bundles, sync, addresses: Vec::new(), tasks };
-        let event = node.event_that("listening", |event| matches!(event, NetworkEvent::Listening(_))).await;
+        let directory = Directory::new();
+        let Network { handle, children } = network(config, sinks, event_sender, &directory).unwrap();
+        let links =
+            children.into_iter().fold(SupervisorSpec::new("links", Strategy::RestForOne), SupervisorSpec::child);
+        let root = SupervisorSpec::new("root", Strategy::OneForOne).child(ChildSpec::supervisor(links));
+        let options = TreeOptions { directory, fault_injection: true, ..TreeOptions::default() };
+        let tree = NodeTree::start_with(root, options).await?;
+        let addresses = Vec::new();
+        let mut node = Self { handle, events, consensus, bundles, sync, addresses, tree, runtime: None };
+        node.listening().await;
+        Ok(node)
+    }
+
+    /// Waits until it listens, again perhaps.
+    pub async fn listening(&mut self) {
+        let event = self.event_that("listening", |event| matches!(event, NetworkEvent::Listening(_))).await;
         if let NetworkEvent::Listening(addresses) = event {
-            node.addresses = addresses;
+            self.addresses = addresses;
         }
-        node
     }
 
     /// The next event of a kind; others before it are passed over.
@@ -149,16 +176,16 @@ impl Node {
         soon("a frame", self.inbox(class).receive()).await
     }
 
-    pub async fn info(&self, number: u16) -> PeerInfo {
-        let peers = self.handle.peers().await.unwrap();
+    pub fn info(&self, number: u16) -> PeerInfo {
+        let peers = self.handle.peers();
         peers.into_iter().find(|info| info.peer == peer_of(number)).expect("the peer is known")
     }
 
-    /// Asks until the peer is as wanted.
+    /// Looks until the peer is as wanted.
     pub async fn info_that(&self, number: u16, what: &str, wanted: impl Fn(&PeerInfo) -> bool) -> PeerInfo {
         soon(what, async {
             loop {
-                let info = self.info(number).await;
+                let info = self.info(number);
                 if wanted(&info) {
                     return info;
                 }
@@ -168,9 +195,14 @@ impl Node {
         .await
     }
 
-    /// Ends the node as a crash would.
-    pub async fn crash(mut self) {
-        self.tasks.shutdown().await;
+    /// Stops the node in good order.
+    pub async fn stop(&self) {
+        self.tree.shutdown(PATIENCE).await.unwrap();
+    }
+
+    /// Ends a mortal node without a word, as a crash would.
+    pub fn crash(self) {
+        self.runtime.expect("a mortal node").shutdown_background();
     }
 }
 
@@ -180,8 +212,7 @@ pub async fn pair_listening(one: u16, other: u16, listen: &str) -> (Node, Node) 
     let mut first =
         Node::start(NetworkConfig { listen: listen.clone(), ..config(one, validators(&[one, other])) }).await;
     let bootstrap = first.addresses.clone();
-    let mut second =
-        Node::start(NetworkConfig { listen, bootstrap, ..config(other, validators(&[one, other])) }).await;
+    let mut second = Node::start(NetworkConfig { listen, bootstrap, ..config(other, validators(&[one, other])) }).await;
     first.connected_to(other).await;
     second.connected_to(one).await;
     (first, second)

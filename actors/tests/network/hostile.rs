@@ -1,7 +1,8 @@
 //! Peers that break the rules, and what they can do to others: nothing.
 
 use bytes::Bytes;
-use dtvn_actors::network::{Class, NetworkConfig, NetworkEvent, Offence, PeerState, development_keypair};
+use dtvn_actors::network::{Class, NetworkConfig, NetworkEvent, Offence, PeerState};
+use dtvn_messages::crypto::KeyPair;
 use dtvn_messages::limits;
 use futures::{AsyncReadExt as _, AsyncWriteExt as _};
 use libp2p_stream::OpenStreamError;
@@ -16,7 +17,7 @@ async fn a_frame_above_the_limit_closes_the_session_and_enough_of_them_ban_the_p
     let (attacker, victim) = opener_and_follower(0, 1);
     let mut node = Node::start(config(victim, validators(&[0, 1]))).await;
     for round in 1..=3 {
-        let mut raw = RawPeer::connect(key(attacker), peer_of(victim), node.addresses[0].clone()).await;
+        let mut raw = RawPeer::connect(&key(attacker), peer_of(victim), node.addresses[0].clone()).await;
         let session = async {
             let sync = raw.open_greeted("/dtvn/sync").await;
             let mut consensus = raw.open_greeted("/dtvn/consensus").await;
@@ -34,13 +35,12 @@ async fn a_frame_above_the_limit_closes_the_session_and_enough_of_them_ban_the_p
         drop(streams);
         raw.hang_up();
     }
-    let info = node.info(attacker).await;
-    assert_eq!(info.state, PeerState::Banned);
+    node.info_that(attacker, "a ban", |info| info.state == PeerState::Banned).await;
     assert_eq!(node.handle.metrics().bans.get(), 1);
     assert_eq!(node.handle.metrics().traffic.frames_in.get(Class::Consensus).get(), 0);
     // It may knock, but is not let in.
     let denied = node.handle.metrics().connections_denied.get();
-    let _raw = RawPeer::connect(key(attacker), peer_of(victim), node.addresses[0].clone()).await;
+    let _raw = RawPeer::connect(&key(attacker), peer_of(victim), node.addresses[0].clone()).await;
     soon("a denied connection", async {
         while node.handle.metrics().connections_denied.get() == denied {
             tokio::task::yield_now().await;
@@ -52,8 +52,8 @@ async fn a_frame_above_the_limit_closes_the_session_and_enough_of_them_ban_the_p
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_strangers_consensus_and_bundle_streams_are_not_even_negotiated() {
     let node = Node::start(config(0, validators(&[0, 1]))).await;
-    let stranger = development_keypair("somebody else", "stranger");
-    let mut raw = RawPeer::connect(stranger, peer_of(0), node.addresses[0].clone()).await;
+    let stranger = KeyPair::development("somebody else", "stranger");
+    let mut raw = RawPeer::connect(&stranger, peer_of(0), node.addresses[0].clone()).await;
     for protocol in ["/dtvn/consensus", "/dtvn/bundles"] {
         // Negotiation is lazy: the refusal shows when the stream is first read.
         let refused = async {
@@ -78,7 +78,7 @@ async fn a_strangers_consensus_and_bundle_streams_are_not_even_negotiated() {
 async fn an_endless_handshake_counts_against_the_peer() {
     let (attacker, victim) = opener_and_follower(0, 1);
     let node = Node::start(config(victim, validators(&[0, 1]))).await;
-    let mut raw = RawPeer::connect(key(attacker), peer_of(victim), node.addresses[0].clone()).await;
+    let mut raw = RawPeer::connect(&key(attacker), peer_of(victim), node.addresses[0].clone()).await;
     let mut stream = soon("a stream", raw.open("/dtvn/sync")).await.unwrap();
     let announced = u32::try_from(limits::HANDSHAKE_BYTES_MAX + 1).unwrap();
     stream.write_all(&announced.to_be_bytes()).await.unwrap();
@@ -122,30 +122,22 @@ async fn a_flood_does_not_starve_another_peers_frame() {
     let all = validators(&[0, 1, 2]);
     let mut victim = Node::start(config(0, all.clone())).await;
     let bootstrap = victim.addresses.clone();
-    let flooder = Node::start(NetworkConfig { bootstrap: bootstrap.clone(), ..config(1, all.clone()) }).await;
-    let honest = Node::start(NetworkConfig { bootstrap, ..config(2, all) }).await;
+    let mut flooder = Node::start(NetworkConfig { bootstrap: bootstrap.clone(), ..config(1, all.clone()) }).await;
+    let mut honest = Node::start(NetworkConfig { bootstrap, ..config(2, all) }).await;
     victim.connected_to_all([1, 2]).await;
+    flooder.connected_to(0).await;
+    honest.connected_to(0).await;
     let handle = flooder.handle.clone();
     let flood = Bytes::from(vec![0; 200]);
-    let flooding = tokio::spawn(async move {
-        while handle.send_when_room(ZERO, Class::Consensus, &flood).await.is_ok() {}
-    });
+    let flooding =
+        tokio::spawn(async move { while handle.send_when_room(ZERO, Class::Consensus, &flood).await.is_ok() {} });
     // Nobody has received anything yet: the flooder's share of the inbox is full, and everything behind it too.
     let share = limits::INBOUND_CONSENSUS_FRAMES_MAX as u64;
-    victim
-        .info_that(1, "a full share", |info| info.traffic.frames_in.get(Class::Consensus) == &share)
-        .await;
+    victim.info_that(1, "a full share", |info| info.traffic.frames_in.get(Class::Consensus) == &share).await;
     for round in 0..100_u64 {
         let vote = Bytes::from(vec![1; 200]);
-        soon("a session of the honest one", async {
-            while honest.handle.send(ZERO, Class::Consensus, &vote, None).is_err() {
-                tokio::task::yield_now().await;
-            }
-        })
-        .await;
-        victim
-            .info_that(2, "the vote", |info| info.traffic.frames_in.get(Class::Consensus) == &(round + 1))
-            .await;
+        honest.handle.send(ZERO, Class::Consensus, &vote, None).unwrap();
+        victim.info_that(2, "the vote", |info| info.traffic.frames_in.get(Class::Consensus) == &(round + 1)).await;
         let next = [victim.receive(Class::Consensus).await, victim.receive(Class::Consensus).await];
         assert!(next.iter().any(|frame| frame.validator == Some(TWO)), "the vote is among the next two frames");
     }
@@ -156,12 +148,12 @@ async fn a_flood_does_not_starve_another_peers_frame() {
 async fn what_receivers_report_adds_up_to_a_ban() {
     let (mut first, _second) = pair(0, 1).await;
     first.handle.report(peer_of(1), Offence::Lie).await.unwrap();
-    assert_eq!(first.info(1).await.state, PeerState::Connected);
+    assert_eq!(first.info(1).state, PeerState::Connected);
     // Points leak away, so two that make exactly the limit may be a little too few.
     first.handle.report(peer_of(1), Offence::Lie).await.unwrap();
     first.handle.report(peer_of(1), Offence::Junk).await.unwrap();
     first.disconnected_from(1).await;
-    assert_eq!(first.info(1).await.state, PeerState::Banned);
+    first.info_that(1, "a ban", |info| info.state == PeerState::Banned).await;
     assert!(first.handle.send(ONE, Class::Consensus, &"x".into(), None).is_err());
 }
 

@@ -8,3 +8,4 @@ mod hostile;
 mod membership;
 mod mesh;
 mod raw;
+mod restarts;

@@ -3,7 +3,7 @@
 use dtvn_actors::network::{Class, ClassSet, NetworkConfig, SendError};
 use dtvn_messages::ids::ValidatorIndex;
 
-use crate::harness::{Node, ONE, ZERO, config, name, pair, peer_of, validators};
+use crate::harness::{Node, ONE, PATIENCE, ZERO, config, name, pair, peer_of, validators};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_observer_may_sync_and_nothing_else() {
@@ -20,7 +20,7 @@ async fn an_observer_may_sync_and_nothing_else() {
     let question = node.receive(Class::Sync).await;
     assert_eq!((question.peer, question.validator), (peer_of(9), None));
     let answer = bytes::Bytes::from(vec![5; 3_000_000]);
-    node.handle.outbox(&question.peer).unwrap().push(Class::Sync, &answer, None).unwrap();
+    node.handle.link(&question.peer).unwrap().push(Class::Sync, &answer, None).unwrap();
     assert_eq!(observer.receive(Class::Sync).await.bytes, answer);
 
     let vote = observer.handle.send(ZERO, Class::Consensus, &"a vote".into(), None);
@@ -44,7 +44,7 @@ async fn an_epoch_makes_an_observer_a_validator_and_leaves_other_sessions_alone(
     // The order of the validators changes as well: node1 is now index 0.
     let after = validators(&[1, 0, 2]);
     for node in [&first, &second, &third] {
-        node.handle.set_validators(after.clone()).await.unwrap();
+        node.handle.set_validators(after.clone(), PATIENCE).await.unwrap();
     }
     for (node, numbers) in [(&mut first, [2]), (&mut second, [2])] {
         for number in numbers {
@@ -60,17 +60,17 @@ async fn an_epoch_makes_an_observer_a_validator_and_leaves_other_sessions_alone(
     third.handle.send(ValidatorIndex(1), Class::Consensus, &"from the new one".into(), None).unwrap();
     let vote = first.receive(Class::Consensus).await;
     assert_eq!((vote.peer, vote.validator), (peer_of(2), Some(ValidatorIndex(2))));
-    let ended: Vec<_> = first.handle.peers().await.unwrap();
+    let ended = first.handle.peers();
     let untouched = ended.iter().find(|peer| peer.peer == peer_of(1)).unwrap();
     assert_eq!(untouched.name, Some(name(1)));
-    assert_eq!(second.info(0).await.last_error, None, "their session never ended");
+    assert_eq!(second.info(0).last_error, None, "their session never ended");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_removed_validator_is_an_observer_from_then_on() {
     let (mut first, mut second) = pair(0, 1).await;
     let without = validators(&[0]);
-    first.handle.set_validators(without.clone()).await.unwrap();
+    first.handle.set_validators(without.clone(), PATIENCE).await.unwrap();
     first.disconnected_from(1).await;
     assert_eq!(first.handle.send(ONE, Class::Consensus, &"vote".into(), None), Err(SendError::UnknownPeer));
     // It does not know yet, and asks for everything; it gets sync, and learns the rest by it.

@@ -1,8 +1,9 @@
 //! A peer that is not our code: plain libp2p with hand-made bytes, to misbehave with.
 
+use dtvn_actors::network::identity;
+use dtvn_messages::crypto::KeyPair;
 use dtvn_messages::wire::WIRE_VERSION;
 use futures::{AsyncReadExt as _, AsyncWriteExt as _, StreamExt as _};
-use libp2p::identity::Keypair;
 use libp2p::swarm::SwarmEvent;
 use libp2p::{Multiaddr, PeerId, Stream, StreamProtocol, SwarmBuilder, noise, ping, swarm, tcp, yamux};
 use libp2p_stream::{Control, OpenStreamError};
@@ -23,8 +24,8 @@ pub struct RawPeer {
 
 impl RawPeer {
     /// Connects to a node with any key.
-    pub async fn connect(key: Keypair, target: PeerId, address: Multiaddr) -> Self {
-        let mut swarm = SwarmBuilder::with_existing_identity(key)
+    pub async fn connect(key: &KeyPair, target: PeerId, address: Multiaddr) -> Self {
+        let mut swarm = SwarmBuilder::with_existing_identity(identity(key))
             .with_tokio()
             .with_tcp(tcp::Config::default(), noise::Config::new, yamux::Config::default)
             .unwrap()

@@ -75,13 +75,7 @@ impl<S> Peer<S> {
     }
 
     /// A heartbeat was answered.
-    pub fn on_pong(
-        &mut self,
-        connection: ConnectionId,
-        round_trip: Duration,
-        at: Moment,
-        effects: &mut Effects<S>,
-    ) {
+    pub fn on_pong(&mut self, connection: ConnectionId, round_trip: Duration, at: Moment, effects: &mut Effects<S>) {
         if let Some(link) = self.links.get_mut(&connection) {
             link.heard = at.now;
         }
