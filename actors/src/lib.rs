@@ -8,4 +8,5 @@ pub mod directory;
 pub mod mailbox;
 pub mod network;
 pub mod peer_manager;
+pub mod storage;
 pub mod supervision;

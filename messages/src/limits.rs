@@ -263,6 +263,9 @@ pub const POOL_WANTS_MAX: usize = 64 * BLOCK_BUNDLES_MAX;
 pub const POOL_WANT_GRACE_MS: u64 = 10;
 /// Bundles asked for and not yet answered by one peer. Beyond it the next holder is asked, or this one later.
 pub const POOL_FETCHES_PER_PEER_MAX: usize = 1_024;
+/// Of the bundles that wait until somebody may be asked, so many are looked at in one step: it bounds the step. The others
+/// wait behind them, at most [`POOL_FETCH_TIMEOUT_MS`] for each round.
+pub const POOL_WAITING_SERVED_MAX: usize = 64;
 /// After this time the next holder is asked for a bundle: a quarter of the default view timeout.
 pub const POOL_FETCH_TIMEOUT_MS: u64 = 250;
 /// Announced bundles, first heard of from one peer, that are looked for. What it announces beyond is ignored.
@@ -301,6 +304,8 @@ pub const INTAKE_REQUEST_OPERATIONS_MAX: usize = 1_000;
 pub const INTAKE_OPERATIONS_MAX: usize = 32_768;
 /// Bytes of the operations that are queued: eight bundles. More are `overloaded`.
 pub const INTAKE_QUEUED_BYTES_MAX: usize = 8 * BUNDLE_BYTES_MAX;
+/// Entries in the lanes of the queue whose operations no longer wait, beyond twice those that do. Then they are swept out.
+pub const INTAKE_DEAD_ENTRIES_MAX: usize = 1_024;
 /// Requests that wait for the outcome of one operation. More are `in_progress`.
 pub const INTAKE_WAITERS_PER_OPERATION_MAX: usize = 64;
 /// Places in all requests that wait. Beyond it a new operation is `overloaded`, and one that would join a wait is
@@ -398,3 +403,17 @@ pub const CLIENT_BACKOFF_MAX: Duration = Duration::from_secs(2);
 pub const CLIENT_ANSWER_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// Requests that a load run may have under way: each has a connection. A larger plan is refused.
 pub const LOAD_WORKERS_MAX: usize = 4_096;
+
+// ---- node processes that we start (devnet, bench, tests) ------------------------------------------------------------
+
+/// How long a node process may take until its API answers: it may recover a full log first. Then it is killed, and the
+/// cluster is not started.
+pub const NODE_READY_TIMEOUT: Duration = Duration::from_secs(120);
+/// How long a node process may take to end when asked. Then it is killed.
+pub const NODE_STOP_TIMEOUT: Duration = Duration::from_secs(15);
+/// Bytes of a node's log that a message about its failure shows.
+pub const NODE_LOG_TAIL_BYTES: u64 = 4_096;
+/// How long a new network may take until all its nodes are healthy. Then whoever waits goes on and says so.
+pub const NODE_HEALTH_TIMEOUT: Duration = Duration::from_secs(30);
+/// How often a node's health is looked at while somebody waits for it.
+pub const HEALTH_LOOK_INTERVAL: Duration = Duration::from_millis(50);

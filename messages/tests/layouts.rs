@@ -219,8 +219,43 @@ fn a_count_promises_no_more_than_the_input_holds() {
     writer.u64(0);
     writer.u64(0);
     writer.u32(limits::BUNDLE_OPERATIONS_MAX as u32);
-    assert!(matches!(BundleBody::from_bytes(writer.as_bytes()), Err(DecodeError::Short { .. })));
+    // All that it promises is missing: found out before room is made for it.
+    let missing = limits::BUNDLE_OPERATIONS_MAX * 32;
+    assert_eq!(BundleBody::from_bytes(writer.as_bytes()), Err(DecodeError::Short { missing }));
     let mut writer = Writer::default();
     writer.u32(u32::MAX);
     assert!(matches!(ValidatorSet::from_bytes(writer.as_bytes()), Err(DecodeError::TooLarge { .. })));
+}
+
+/// A list of (text, number or text) as a vector clock or metadata would write it.
+fn entries<T>(entries: &[(&str, T)], write: impl Fn(&mut Writer, &T)) -> Vec<u8> {
+    let mut writer = Writer::default();
+    writer.count(entries.len());
+    for (name, value) in entries {
+        writer.text(name);
+        write(&mut writer, value);
+    }
+    writer.into_bytes()
+}
+
+#[test]
+fn entries_out_of_order_or_twice_are_refused() {
+    let clock = |list: &[(&str, u64)]| VectorClock::from_bytes(&entries(list, |writer, value| writer.u64(*value)));
+    assert!(clock(&[("a", 1), ("b", 1)]).is_ok());
+    for bad in [&[("b", 1), ("a", 1)][..], &[("a", 1), ("a", 1)], &[("a", 1), ("a", 2)], &[("a", 0)]] {
+        assert!(matches!(clock(bad), Err(DecodeError::Invalid(_))), "{bad:?}");
+    }
+    let issue = |list: &[(&str, &str)]| {
+        let mut bytes = Writer::default();
+        bytes.u8(1);
+        bytes.text("T");
+        bytes.u8(0);
+        bytes.fixed(&entries(list, |writer, value| writer.text(value)));
+        bytes.u16(0);
+        Action::from_bytes(bytes.as_bytes())
+    };
+    assert!(issue(&[("a", "1"), ("b", "1")]).is_ok());
+    for bad in [&[("b", "1"), ("a", "1")][..], &[("a", "1"), ("a", "1")], &[("a", "1"), ("a", "2")]] {
+        assert!(matches!(issue(bad), Err(DecodeError::Invalid(_))), "{bad:?}");
+    }
 }

@@ -94,6 +94,13 @@ fn random_network(seed: u64) -> Network {
         Vec::new()
     };
     let mut network = Network::new(&genesis, seed, &twins);
+    if count >= 4 && twins.is_empty() && powers.iter().all(|power| *power == 1) && random.chance(40) {
+        let liar = usize::try_from(random.below(count as u64)).unwrap();
+        network.liars[liar] = true;
+        if count == 7 {
+            network.liars[(liar + 2) % count] = true;
+        }
+    }
     network.collects = random.chance(60);
     let slow = random.pick(&[1, 1, 10]);
     network.weather = Weather {
@@ -169,8 +176,8 @@ fn heal(network: &mut Network, random: &mut Random) {
     let mut may_stay_down = total - network.genesis.validators().quorum();
     for node in 0..count {
         let power = network.genesis.validators().power(network.nodes[node].index);
-        let twins = network.twins.iter().any(|twin| *twin);
-        if !twins && !network.is_up(node) && power <= may_stay_down && random.chance(50) {
+        let all_honest = (0..count).all(|node| network.is_honest(node));
+        if all_honest && !network.is_up(node) && power <= may_stay_down && random.chance(50) {
             may_stay_down -= power;
         } else if !network.is_up(node) {
             network.start(node);

@@ -1,12 +1,14 @@
 //! What the tests share: a genesis, fake signatures, messages of other validators, a replica under test, and whole
 //! networks of replicas.
-#![allow(dead_code, reason = "each test binary uses a part")]
+#![allow(dead_code, clippy::print_stdout, reason = "each test binary uses a part; a trace is for the eyes")]
 
 pub mod build;
+pub mod lies;
 pub mod network;
 pub mod node;
 pub mod oracle;
 pub mod random;
+pub mod under;
 
 use dtvn_messages::genesis::ConsensusParameters;
 use dtvn_messages::{ChainId, Genesis, PublicKey, Scheme, Signature, Signed, Statement, ValidatorIndex, sha256};

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use dtvn_messages::{Digest, Genesis, Height, Now, Timestamp, ValidatorIndex};
 use dtvn_pbft::{BundleMeta, Input};
 
+use super::lies::distort;
 use super::node::{Later, Node, Out, Wire};
 use super::oracle::Oracle;
 use super::random::Random;
@@ -47,8 +48,10 @@ pub struct Network {
     pub groups: Vec<u64>,
     /// Clocks that are wrong, in microseconds.
     pub skews_us: Vec<i64>,
-    /// Nodes whose word the oracle does not take: two of them share a key.
+    /// Nodes that share a key.
     pub twins: Vec<bool>,
+    /// Nodes that lie.
+    pub liars: Vec<bool>,
     /// Whether logs are collected at stable checkpoints.
     pub collects: bool,
     pub bundles: BTreeMap<Digest, BundleMeta>,
@@ -72,6 +75,7 @@ impl Network {
             oracle: Oracle::default(),
             queue: BTreeMap::new(),
             sequence: 0,
+            liars: vec![false; count],
             groups: vec![0; count],
             skews_us: vec![0; count],
             collects: false,
@@ -107,6 +111,11 @@ impl Network {
         self.oracle.count.crashes += 1;
         let random = &mut self.random;
         self.nodes[node].crash(random);
+    }
+
+    /// Whether the oracle takes a node's word.
+    pub fn is_honest(&self, node: usize) -> bool {
+        !self.twins[node] && !self.liars[node]
     }
 
     pub fn is_up(&self, node: usize) -> bool {
@@ -157,7 +166,19 @@ impl Network {
         self.queue.insert((self.now_us + after_us, self.sequence), event);
     }
 
+    /// Sends, or what a liar sends instead.
     pub fn send(&mut self, from: usize, to: usize, wire: Wire) {
+        if self.liars[from] {
+            let peer = self.nodes[to].index;
+            for lie in distort(&self.nodes[from], peer, &wire, &mut self.random) {
+                self.transmit(from, to, lie);
+            }
+        } else {
+            self.transmit(from, to, wire);
+        }
+    }
+
+    fn transmit(&mut self, from: usize, to: usize, wire: Wire) {
         if self.groups[from] != self.groups[to] || self.random.chance(self.weather.lost) {
             return;
         }
@@ -198,10 +219,11 @@ impl Network {
                     self.schedule(after_us, Event::Later { node, incarnation, later });
                 }
                 Out::Committed { block, digest } => {
-                    if !self.twins[node] {
+                    if self.is_honest(node) {
                         self.oracle.on_commit(&self.nodes[node], block.header.height, digest);
                     }
                 }
+                Out::Diverged if !self.is_honest(node) => {}
                 Out::Diverged => panic!("{} says that it has diverged", self.nodes[node].index),
             }
         }
@@ -209,7 +231,7 @@ impl Network {
     }
 
     fn check(&mut self, node: usize, wire: &Wire) {
-        if !self.twins[node] {
+        if self.is_honest(node) {
             self.oracle.on_sent(&self.nodes[node], wire);
         }
         match wire {
@@ -279,7 +301,7 @@ impl Network {
 
     /// Whether every bundle that its origin made in its current start is committed at every node that is up.
     pub fn is_all_committed(&self) -> bool {
-        let up = || (0..self.nodes.len()).filter(|node| self.is_up(*node) && !self.twins[*node]);
+        let up = || (0..self.nodes.len()).filter(|node| self.is_up(*node) && self.is_honest(*node));
         up().all(|node| {
             let (_, state) = self.nodes[node].states.last_key_value().unwrap();
             up().all(|origin| {

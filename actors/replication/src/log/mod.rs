@@ -74,7 +74,7 @@ mod segment;
 use std::collections::VecDeque;
 use std::fmt;
 
-use dtvn_messages::limits;
+use dtvn_messages::{ChainId, Digest, NodeName, limits};
 use sha2::{Digest as _, Sha256};
 
 pub use disk::{Disk, DiskError};
@@ -185,12 +185,12 @@ impl fmt::Display for SegmentNumber {
 }
 
 impl LogIdentity {
-    /// The identity of one node's log in one chain: SHA-256 over a domain tag and the three, each with its length (4
-    /// bytes, big-endian) before it.
+    /// The identity of one node's log in one chain: SHA-256 over "dtvn-consensus-log-v1" and the three, each with its
+    /// length (4 bytes, big-endian) before it.
     #[must_use]
-    pub fn new(chain_id: &str, node_id: &str, genesis_hash: &[u8; 32]) -> Self {
+    pub fn new(chain: &ChainId, node: &NodeName, genesis: &Digest) -> Self {
         let mut hasher = Sha256::new_with_prefix(b"dtvn-consensus-log-v1");
-        for part in [chain_id.as_bytes(), node_id.as_bytes(), genesis_hash] {
+        for part in [chain.as_str().as_bytes(), node.as_str().as_bytes(), &genesis.0] {
             hasher.update(u32::try_from(part.len()).unwrap_or(u32::MAX).to_be_bytes());
             hasher.update(part);
         }

@@ -1,5 +1,6 @@
 //! Damage is never taken for the end of the log: durable records are handed out as they were, or an error is.
 
+use dtvn_messages::Digest;
 use dtvn_replication::log::{Damage, Log, LogError, LogIdentity, MemoryDisk, RecordNumber, SegmentNumber, Unsynced};
 
 use crate::{IDENTITY, LIMITS, Record, commit, create, file, open};
@@ -198,13 +199,15 @@ fn the_log_of_another_is_refused_and_not_called_damaged() {
 
 #[test]
 fn identities_differ_by_chain_node_and_genesis() {
-    let identity = LogIdentity::new("chain", "node0", &[1; 32]);
-    assert_eq!(identity, LogIdentity::new("chain", "node0", &[1; 32]));
-    assert_ne!(identity, LogIdentity::new("chainn", "ode0", &[1; 32]));
-    assert_ne!(identity, LogIdentity::new("chain", "node1", &[1; 32]));
-    assert_ne!(identity, LogIdentity::new("chain", "node0", &[2; 32]));
+    let identity = |chain: &str, node: &str, genesis: u8| {
+        LogIdentity::new(&chain.parse().unwrap(), &node.parse().unwrap(), &Digest([genesis; 32]))
+    };
+    let all = [identity("chain", "node0", 1), identity("chainn", "ode0", 1), identity("chain", "node1", 1)];
+    assert_ne!(all[0], all[1]);
+    assert_ne!(all[0], all[2]);
+    assert_ne!(all[0], identity("chain", "node0", 2));
     let pinned = "5bf86a7f5ca2f3064d6c7d810b42de6a9accea8068b184dc99060ee5921a8dfd";
-    assert_eq!(identity.to_string(), pinned);
+    assert_eq!(all[0].to_string(), pinned);
 }
 
 #[test]

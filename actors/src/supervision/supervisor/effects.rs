@@ -132,15 +132,18 @@ impl SupervisorState {
             return;
         };
         running.asked = true;
-        running.door.refuse();
         match &running.handle {
             PresentHandle::Supervisor(control) => control.stop(),
-            PresentHandle::Worker { .. } => {
-                if !(seat.spec.drains && running.door.drain()) {
+            // The drain mark comes behind everything that was let in, a plain stop before it.
+            PresentHandle::Worker { .. } if seat.spec.drains => {
+                running.door.refuse();
+                if !running.door.drain() {
                     running.cell.stop(None);
                 }
             }
+            PresentHandle::Worker { .. } => running.cell.stop(None),
         }
+        running.door.refuse();
         let stop_timeout = seat.spec.stop_timeout;
         self.set_timer(myself, stop_timeout, child, Input::StopOverdue { child, start });
     }

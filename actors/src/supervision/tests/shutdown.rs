@@ -70,7 +70,8 @@ async fn a_handler_that_blocks_its_thread_does_not_hold_up_the_shutdown_for_ever
     let stage = Stage::open(root).await;
     let opened = gate();
     // A thread that blocks also holds the task that it woke last, which tokio lets no other thread take. Make sure that
-    // this is not the supervisor, hearing of the start.
+    // this is not the supervisor: b has told it of its start, and it has heard.
+    assert_eq!(stage.count("b").await, Ok(0));
     stage.restart("a").await.unwrap();
     stage.events.clear();
     stage.say("b", Say::BlockThread(opened.clone())).await;

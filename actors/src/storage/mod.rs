@@ -1,0 +1,10 @@
+//! What a node keeps on its disk, and how it makes sure that the disk is its own.
+//!
+//! Architecture section 5: "Two things on disk, one owner". A data directory is `LOCK node.json log/ db/ snapshots/`:
+//! [`lock`] refuses a second process, [`identity`] another chain or node, and [`disk`] is what the consensus log
+//! (`dtvn_replication::log`) writes to.
+
+pub mod disk;
+pub(crate) mod files;
+pub mod identity;
+pub mod lock;
