@@ -31,40 +31,49 @@ async fn round_trips(first: &mut Node, second: &mut Node, count: u64) -> Duratio
     began.elapsed()
 }
 
-async fn one_way(first: &Node, second: &mut Node, count: u64) -> Duration {
+async fn one_way(first: &Node, second: Node, count: u64) -> (Node, Duration) {
     let frame = Bytes::from(vec![1; 200]);
     let handle = first.handle.clone();
     let began = Instant::now();
     let sending = tokio::spawn(async move {
         for _ in 0..count {
-            handle.send_when_room(ONE, Class::Bundles, &frame).await.unwrap();
+            handle.send_when_room(ONE, Class::Consensus, &frame).await.unwrap();
         }
     });
-    let (mut received, mut frames) = (0, Vec::new());
-    while received < count {
-        second.bundles.receive_many(&mut frames, 256).await;
-        received += frames.drain(..).len() as u64;
-    }
+    let receiving = tokio::spawn(async move {
+        let (mut second, mut received, mut frames) = (second, 0, Vec::new());
+        while received < count {
+            second.consensus.receive_many(&mut frames, 256).await;
+            received += frames.drain(..).len() as u64;
+        }
+        second
+    });
     sending.await.unwrap();
-    began.elapsed()
+    (receiving.await.unwrap(), began.elapsed())
 }
 
 fn benches(criterion: &mut Criterion) {
     let runtime = runtime();
     for (name, listen) in [("tcp", harness::TCP), ("quic", harness::QUIC)] {
-        let (mut first, mut second) = runtime.block_on(pair_listening(0, 1, listen));
+        let (mut first, second) = runtime.block_on(pair_listening(0, 1, listen));
+        let mut second = Some(second);
         let mut group = criterion.benchmark_group(name);
         group.bench_function("round_trip_200_bytes", |bencher| {
-            bencher.iter_custom(|count| runtime.block_on(round_trips(&mut first, &mut second, count)));
+            let second = second.as_mut().unwrap();
+            bencher.iter_custom(|count| runtime.block_on(round_trips(&mut first, second, count)));
         });
         group.throughput(Throughput::Elements(1));
         group.bench_function("one_way_200_bytes", |bencher| {
-            bencher.iter_custom(|count| runtime.block_on(one_way(&first, &mut second, count)));
+            bencher.iter_custom(|count| {
+                let (back, duration) = runtime.block_on(one_way(&first, second.take().unwrap(), count));
+                second = Some(back);
+                duration
+            });
         });
         group.finish();
         runtime.block_on(async {
             first.stop().await;
-            second.stop().await;
+            second.take().unwrap().stop().await;
         });
     }
 }

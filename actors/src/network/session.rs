@@ -39,7 +39,7 @@ pub enum LinkNotice {
         /// The stream.
         stream: Stream,
         /// What the peer said.
-        hello: Hello,
+        hello: Box<Hello>,
     },
     /// The handshake on a stream failed.
     GreetingFailed {
@@ -85,7 +85,7 @@ pub fn spawn_greeting(
     tokio::spawn(async move {
         let greeting = timeout(limits::SESSION_SETUP_TIMEOUT, greet(&mut stream, &ours, opened_by_us));
         let notice = match greeting.await.unwrap_or(Err(GreetingError::TimedOut)) {
-            Ok(hello) => LinkNotice::Greeted { peer, connection, class, stream, hello },
+            Ok(hello) => LinkNotice::Greeted { peer, connection, class, stream, hello: Box::new(hello) },
             Err(error) => LinkNotice::GreetingFailed { peer, connection, error },
         };
         // Without a manager there is nobody to tell, and the stream is dropped.

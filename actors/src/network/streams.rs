@@ -213,12 +213,12 @@ impl ConnectionHandler for Handler {
 
     fn on_connection_event(&mut self, event: ConnectionEvent<'_, Offer, Offer, (), Class>) {
         match event {
-            ConnectionEvent::FullyNegotiatedInbound(FullyNegotiatedInbound { protocol: (class, stream), .. }) => {
-                // A second stream of a class is dropped, which resets it.
-                if !self.accepted.contains(class) {
-                    self.accepted = self.accepted.with(class);
-                    self.events.push_back((class, StreamsEvent::Accepted(stream)));
-                }
+            // A second stream of a class is dropped, which resets it.
+            ConnectionEvent::FullyNegotiatedInbound(FullyNegotiatedInbound { protocol: (class, stream), .. })
+                if !self.accepted.contains(class) =>
+            {
+                self.accepted = self.accepted.with(class);
+                self.events.push_back((class, StreamsEvent::Accepted(stream)));
             }
             ConnectionEvent::FullyNegotiatedOutbound(FullyNegotiatedOutbound { protocol: (class, stream), .. }) => {
                 self.events.push_back((class, StreamsEvent::Opened(stream)))

@@ -286,7 +286,7 @@ fn feed_swarm(peer: &mut Peer<Stream>, notice: PeerNotice, at: Moment, effects: 
 fn feed_link(peer: &mut Peer<Stream>, notice: LinkNotice, at: Moment, effects: &mut Effects<Stream>) {
     match notice {
         LinkNotice::Greeted { connection, class, stream, hello, .. } => {
-            peer.on_greeted(connection, class, stream, hello, at, effects);
+            peer.on_greeted(connection, class, stream, *hello, at, effects);
         }
         LinkNotice::GreetingFailed { connection, error, .. } => {
             peer.on_greeting_failed(connection, error, at, effects);

@@ -114,7 +114,9 @@ impl<S> Peer<S> {
             // The opener starts anew, here: whatever we had is over for it.
             let previous = self.stage_connection().filter(|previous| *previous != connection);
             self.lose_session("the peer started a new session", effects);
-            previous.map(|previous| self.close_link(previous, effects));
+            if let Some(previous) = previous {
+                self.close_link(previous, effects);
+            }
             self.enter_greeting(connection, at);
         } else if !self.is_greeting_on(connection) {
             self.on_offence(Offence::UnexpectedStream, at, effects);
