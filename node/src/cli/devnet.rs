@@ -119,10 +119,10 @@ async fn start(arguments: StartArguments, output: Output) -> anyhow::Result<Exit
     loop {
         tokio::select! {
             end = cluster.next_end() => match end {
-                Some((number, how)) => {
-                    went_well = false;
+                Some((number, end)) => {
+                    went_well &= end.in_order;
                     let name = cluster.nodes()[number].ready().node.clone();
-                    output.note(format!("{name} ended with {how}; its log is {}", log_of(data_dir, name.as_str())));
+                    output.note(format!("{name} ended with {}; its log is {}", end.how, log_of(data_dir, name.as_str())));
                 }
                 None => {
                     output.note("no node is left");

@@ -11,6 +11,7 @@ mod roster;
 mod tests;
 mod usage;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -21,7 +22,7 @@ use thiserror::Error;
 
 use crate::config::keys::peer_id;
 
-pub use process::{NodeCommand, NodeProcess, StartingNode};
+pub use process::{NodeCommand, NodeEnd, NodeProcess, StartingNode};
 pub use roster::{Roster, RosterNode};
 pub use usage::Usage;
 
@@ -104,6 +105,8 @@ pub struct ClusterConfig {
     pub ports: Option<BasePorts>,
     /// Further flags of `dtvn validator`, for all nodes.
     pub flags: Vec<String>,
+    /// Yet further ones, for single nodes by number.
+    pub node_flags: BTreeMap<usize, Vec<String>>,
     /// Variables to set for all nodes.
     pub variables: Vec<(String, String)>,
     /// Whether the nodes live on when we end.
@@ -114,7 +117,16 @@ impl ClusterConfig {
     /// `nodes` nodes of `program` below `data_dir`, on free ports.
     #[must_use]
     pub fn new(program: PathBuf, nodes: usize, data_dir: PathBuf) -> Self {
-        Self { program, nodes, data_dir, ports: None, flags: Vec::new(), variables: Vec::new(), detached: false }
+        Self {
+            program,
+            nodes,
+            data_dir,
+            ports: None,
+            flags: Vec::new(),
+            node_flags: BTreeMap::new(),
+            variables: Vec::new(),
+            detached: false,
+        }
     }
 
     /// The seed text of the nodes' keys: as set for them, else as they inherit it.
@@ -168,8 +180,10 @@ impl ClusterConfig {
             if !self.detached {
                 arguments.push("--die-with-parent".to_owned());
             }
-            arguments.extend(self.flags.iter().cloned());
+            let own = self.node_flags.get(&number).into_iter().flatten();
+            arguments.extend(self.flags.iter().chain(own).cloned());
             NodeCommand {
+                data_dir: self.data_dir.join(&name),
                 log: self.data_dir.join(format!("{name}.log")),
                 name,
                 program: self.program.clone(),
@@ -258,7 +272,7 @@ impl Cluster {
 
     /// Waits until one of the nodes that run ends: its number, and how it ended. None if none runs. May be given up and
     /// called again.
-    pub async fn next_end(&mut self) -> Option<(usize, String)> {
+    pub async fn next_end(&mut self) -> Option<(usize, NodeEnd)> {
         let running = self.nodes.iter_mut().enumerate().filter(|(_, node)| node.pid().is_some());
         let ends: Vec<_> =
             running.map(|(number, node)| Box::pin(async move { (number, node.ended().await) })).collect();

@@ -25,10 +25,21 @@ pub struct NodeCommand {
     pub arguments: Vec<String>,
     /// Variables to set, beside those that it inherits.
     pub variables: Vec<(String, String)>,
+    /// Where it keeps its data.
+    pub data_dir: PathBuf,
     /// Where its stderr, and what follows the ready line on stdout, is appended.
     pub log: PathBuf,
     /// Whether it lives on when we end. If not, it gets a pipe as stdin, and ends when that does.
     pub detached: bool,
+}
+
+/// How a process ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeEnd {
+    /// Whether by itself with status 0.
+    pub in_order: bool,
+    /// Its exit code or signal, in words.
+    pub how: String,
 }
 
 /// A node process that is ready, or was.
@@ -99,7 +110,7 @@ impl StartingNode {
             Ok(None) => {
                 let status = end(&mut self.child, Duration::ZERO).await;
                 let log = log_tail(&self.command.log, self.log_begin);
-                Err(ClusterError::Ended { name: self.command.name, status: describe(status), log })
+                Err(ClusterError::Ended { name: self.command.name, status: describe(status).how, log })
             }
             Err(_) => {
                 end(&mut self.child, Duration::ZERO).await;
@@ -136,7 +147,7 @@ impl NodeProcess {
     }
 
     /// Waits until it ends by itself, and says how. May be given up and called again.
-    pub async fn ended(&mut self) -> String {
+    pub async fn ended(&mut self) -> NodeEnd {
         describe(self.child.wait().await.ok())
     }
 
@@ -219,15 +230,13 @@ async fn end(child: &mut Child, patience: Duration) -> Option<ExitStatus> {
     child.wait().await.ok()
 }
 
-fn describe(status: Option<ExitStatus>) -> String {
-    match status {
-        None => "an unknown status".to_owned(),
-        Some(status) => match (status.code(), status.signal()) {
-            (Some(code), _) => format!("exit code {code}"),
-            (None, Some(signal)) => format!("signal {signal}"),
-            (None, None) => status.to_string(),
-        },
-    }
+fn describe(status: Option<ExitStatus>) -> NodeEnd {
+    let how = match status.map(|status| (status.code(), status.signal())) {
+        Some((Some(code), _)) => format!("exit code {code}"),
+        Some((None, Some(signal))) => format!("signal {signal}"),
+        Some((None, None)) | None => "an unknown status".to_owned(),
+    };
+    NodeEnd { in_order: status.is_some_and(|status| status.success()), how }
 }
 
 /// The end of what was logged since `begin`, for a message.

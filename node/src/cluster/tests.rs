@@ -13,6 +13,7 @@ fn script(folder: &Path, script: &str) -> NodeCommand {
         program: PathBuf::from("/bin/sh"),
         arguments: vec!["-c".to_owned(), script.replace("$READY", &format!("echo '{ready}'"))],
         variables: vec![("COLOUR".to_owned(), "red".to_owned())],
+        data_dir: folder.join("node0"),
         log: folder.join("node0.log"),
         detached: false,
     }
@@ -45,7 +46,7 @@ async fn a_process_is_ready_when_it_says_so() {
     assert!(node.usage().is_some());
     node.kill().await;
     assert_eq!(node.pid(), None);
-    assert_eq!(node.ended().await, "signal 9");
+    assert_eq!(node.ended().await.how, "signal 9");
 }
 
 #[tokio::test]
@@ -53,7 +54,7 @@ async fn what_follows_the_ready_line_goes_to_the_log() {
     let folder = tempfile::tempdir().unwrap();
     let command = script(folder.path(), "echo starting >&2; $READY; yes $COLOUR | head -n 100000; exit 3");
     let mut node = command.spawn().unwrap().ready().await.unwrap();
-    assert_eq!(node.ended().await, "exit code 3", "it never waits for a reader");
+    assert_eq!(node.ended().await.how, "exit code 3", "it never waits for a reader");
     let log = std::fs::read_to_string(folder.path().join("node0.log")).unwrap();
     assert!(log.contains("starting") && log.contains("red"), "{} bytes", log.len());
 }
@@ -90,7 +91,7 @@ async fn a_process_is_paused_and_goes_on() {
     }
     node.pause();
     assert!(!node.terminate().await, "sleep ends by the signal, not with status 0");
-    assert_eq!(node.ended().await, "signal 15", "a paused process hears it too");
+    assert_eq!(node.ended().await.how, "signal 15", "a paused process hears it too");
 }
 
 #[tokio::test]
@@ -119,7 +120,7 @@ async fn a_process_sees_the_end_of_its_stdin_when_we_are_gone() {
     let waited = tokio::time::timeout(Duration::from_millis(200), node.ended()).await;
     assert!(waited.is_err(), "to wait for it does not end it");
     node.let_go();
-    assert_eq!(node.ended().await, "exit code 5");
+    assert_eq!(node.ended().await.how, "exit code 5");
 }
 
 /// A stand-in for the program: it answers as `dtvn validator` does, with its own arguments.
@@ -130,7 +131,9 @@ fn stand_in() -> PathBuf {
 #[tokio::test]
 async fn nodes_of_a_cluster_know_each_other_and_come_back_at_their_ports() {
     let folder = tempfile::tempdir().unwrap();
-    let config = ClusterConfig::new(stand_in(), 4, folder.path().join("data"));
+    let mut config = ClusterConfig::new(stand_in(), 4, folder.path().join("data"));
+    config.flags.push("--for-all".to_owned());
+    config.node_flags.insert(2, vec!["--for-two".to_owned()]);
     let mut cluster = Cluster::start(&config).await.unwrap();
     let apis: std::collections::BTreeSet<_> = cluster.urls().into_iter().collect();
     assert_eq!(apis.len(), 4);
@@ -148,7 +151,11 @@ async fn nodes_of_a_cluster_know_each_other_and_come_back_at_their_ports() {
         rustix::process::Signal::TERM,
     )
     .unwrap();
-    assert_eq!(cluster.next_end().await, Some((3, "exit code 0".to_owned())), "what we killed ourselves is no news");
+    assert_eq!(
+        cluster.next_end().await,
+        Some((3, NodeEnd { in_order: true, how: "exit code 0".to_owned() })),
+        "what we killed ourselves is no news"
+    );
     cluster.restart(2).await.unwrap();
     let again = cluster.nodes()[2].ready().clone();
     assert_eq!((again.api, again.admin, again.p2p), (ready.api, ready.admin, ready.p2p));
@@ -156,6 +163,9 @@ async fn nodes_of_a_cluster_know_each_other_and_come_back_at_their_ports() {
     assert!(cluster.stop().await.is_empty());
     let log = std::fs::read_to_string(folder.path().join("data/node2.log")).unwrap();
     assert_eq!(log.matches("start ").count(), 2);
+    assert_eq!(log.matches("--for-all --for-two").count(), 2);
+    let other = std::fs::read_to_string(folder.path().join("data/node1.log")).unwrap();
+    assert!(other.contains("--for-all") && !other.contains("--for-two"));
     assert!(log.trim_end().ends_with("ended"));
 }
 

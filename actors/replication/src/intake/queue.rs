@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 
+use dtvn_messages::limits;
+
 use super::flights::{FlightId, Flights, Place};
 
 /// The lanes. An operation that is no longer queued stays in its lane and is passed over.
@@ -12,9 +14,6 @@ pub(super) struct Queue {
     operations: usize,
     bytes: usize,
 }
-
-/// More dead entries than this, and than live ones, and the lanes are swept.
-const SWEEP: usize = 1_024;
 
 impl Queue {
     /// How many operations wait.
@@ -82,7 +81,7 @@ impl Queue {
 
     /// Drops dead entries once they are too many.
     pub(super) fn sweep(&mut self, flights: &Flights) {
-        if self.listed > SWEEP + 2 * self.operations {
+        if self.listed > limits::INTAKE_DEAD_ENTRIES_MAX + 2 * self.operations {
             for lane in &mut self.lanes {
                 lane.retain(|id| is_queued(flights, *id));
             }

@@ -37,9 +37,6 @@ enum Kind {
     Doubted { first: ValidatorIndex },
 }
 
-/// How many at the head of the queue are looked at when somebody becomes free: it bounds the work of a step.
-const WAITING_HEAD: usize = 64;
-
 /// The bundles that are looked for.
 #[derive(Debug)]
 pub(super) struct Fetches {
@@ -236,7 +233,7 @@ impl Fetches {
         if self.waiting.is_empty() {
             return;
         }
-        let head: Vec<Digest> = self.waiting.values().take(WAITING_HEAD).copied().collect();
+        let head: Vec<Digest> = self.waiting.values().take(limits.waiting_served_max).copied().collect();
         for digest in head {
             if !self.peers.iter().any(|peer| self.is_free(*peer, limits)) {
                 return;

@@ -9,9 +9,9 @@
 //! A bundle is *available* once its signature was verified and it was handed to the log. From then on it is kept until
 //! it is ordered (and then until the checkpoint above it is stable) or can never be ordered.
 
-mod effects;
 mod fetches;
 mod inspection;
+mod messages;
 mod receive;
 mod remembered;
 mod serving;
@@ -30,7 +30,7 @@ use dtvn_messages::{
 
 pub use dtvn_pbft::BundleMeta;
 
-pub use effects::{BlameReason, Effect, PoolUsage};
+pub use messages::{BlameReason, Effect, Input, PoolUsage};
 pub use settings::{PoolLimits, PoolSettings};
 pub use shelf::Refusal;
 
@@ -39,101 +39,6 @@ use inspection::Inspection;
 use remembered::{Memory, Remembered};
 use serving::Serving;
 use shelf::{Room, Shelf};
-
-/// What a pool is told.
-#[derive(Debug, Clone)]
-pub enum Input {
-    /// This node's intake cut and signed a bundle.
-    Own(Arc<Bundle>),
-    /// A validator sent a bundle.
-    Received {
-        /// Who.
-        from: ValidatorIndex,
-        /// The bundle as it travels.
-        bytes: Arc<Vec<u8>>,
-    },
-    /// The answer to [`Effect::Verify`].
-    Verified {
-        /// Who sent the bundle.
-        from: ValidatorIndex,
-        /// The bundle.
-        bundle: Arc<Bundle>,
-        /// Whether its origin signed it.
-        ok: bool,
-    },
-    /// A validator lacks these bundles.
-    Fetch {
-        /// Who.
-        from: ValidatorIndex,
-        /// Their digests.
-        digests: Vec<Digest>,
-    },
-    /// A validator holds these bundles.
-    Announce {
-        /// Who.
-        from: ValidatorIndex,
-        /// Their digests.
-        digests: Vec<Digest>,
-    },
-    /// The replica needs these bundles to vote.
-    Want {
-        /// Their digests.
-        digests: Vec<Digest>,
-        /// Who should hold them, best first.
-        holders: Vec<ValidatorIndex>,
-    },
-    /// The replica no longer needs these bundles.
-    Unwant {
-        /// Their digests.
-        digests: Vec<Digest>,
-    },
-    /// The replica needs none of what it wanted: its view is over.
-    WantNothing,
-    /// These bundles have been pending for half a view timeout: show them to everyone, and to the leader first.
-    Relay {
-        /// Their digests.
-        digests: Vec<Digest>,
-        /// The leader.
-        leader: ValidatorIndex,
-    },
-    /// A block is committed. Comes before any [`Input::Positions`] that knows of it.
-    Ordered {
-        /// Its height.
-        height: Height,
-        /// Its bundles.
-        digests: Vec<Digest>,
-    },
-    /// The last ordered bundle of origins, as the replicated state knows it: at the start, and after a block whose
-    /// bundles were not here.
-    Positions(Vec<(ValidatorIndex, BundlePosition)>),
-    /// A checkpoint is stable: ordered bundles up to its height are not kept any longer.
-    Stable {
-        /// Its height.
-        height: Height,
-    },
-    /// A bundle from the consensus log, at the start. It was accepted before, so it is taken whatever the bounds say.
-    Restored(Arc<Bundle>),
-    /// The replica was restarted: tell it all that is pending.
-    ReplicaRestarted,
-    /// A validator can be reached, again or for the first time.
-    PeerUp(ValidatorIndex),
-    /// A validator can no longer be reached.
-    PeerDown(ValidatorIndex),
-    /// Another epoch began: nothing that is pending can be ordered any more.
-    Epoch {
-        /// The epoch.
-        epoch: Epoch,
-        /// Its validators.
-        validators: Arc<ValidatorSet>,
-        /// This node's place among them.
-        own: Option<ValidatorIndex>,
-    },
-    /// The timer of this generation fired. Those of earlier generations change nothing.
-    Timer {
-        /// The generation.
-        generation: u64,
-    },
-}
 
 /// The bundle pool of one node.
 #[derive(Debug)]

@@ -80,6 +80,14 @@ struct Bench<'a> {
 }
 
 pub(super) async fn run(arguments: BenchArguments, output: Output) -> anyhow::Result<Exit> {
+    tokio::select! {
+        exit = measure(arguments, output) => exit,
+        // What is dropped ends its nodes and removes its directory.
+        _ = tokio::signal::ctrl_c() => anyhow::bail!("interrupted"),
+    }
+}
+
+async fn measure(arguments: BenchArguments, output: Output) -> anyhow::Result<Exit> {
     let program = match &arguments.program {
         Some(program) => program.clone(),
         None => std::env::current_exe().context("this program does not know where it is")?,

@@ -104,6 +104,7 @@ fn a_bundle_of_an_earlier_start_is_offered_again_without_anybody_waiting() {
     assert_eq!(world.step(gone(&old, Some(position(0, 7)))), [expected]);
     world.sign_last();
     assert_eq!(world.step(gone(&old, Some(position(0, 7)))), [], "it is under way");
+    assert_eq!(world.intake.usage().queued_operations, 0, "in the new bundle, and only there");
 }
 
 #[test]

@@ -1,8 +1,9 @@
-//! A pool of validator 0 whose peers, verifier and clock are the test.
+//! A pool, mostly of validator 0, whose peers, verifier and clock are the test.
 
 mod bounds;
 mod fetch;
 mod lifecycle;
+mod network;
 mod properties;
 mod receive;
 mod remembered;
@@ -39,6 +40,11 @@ impl World {
     }
 
     fn with(validators: usize, change: impl FnOnce(&mut PoolLimits)) -> Self {
+        Self::at(0, validators, change)
+    }
+
+    /// The pool of another validator.
+    fn at(own: u16, validators: usize, change: impl FnOnce(&mut PoolLimits)) -> Self {
         let genesis = genesis(validators);
         let mut limits = PoolLimits::default();
         change(&mut limits);
@@ -46,7 +52,7 @@ impl World {
             chain: genesis.chain_id().clone(),
             epoch: Epoch(0),
             validators: Arc::new(genesis.validators().clone()),
-            own: Some(ValidatorIndex(0)),
+            own: Some(ValidatorIndex(own)),
             seed: 7,
             limits,
         });
@@ -97,10 +103,12 @@ impl World {
         Bundle::sign(body, &self.chain, &KeyPair::development(SEED, &format!("node{origin}")))
     }
 
-    /// A peer sends a bundle and the verifier approves of it: all that follows.
+    /// A peer sends a bundle and the verifier approves of it, if it is asked: all that follows.
     fn accept(&mut self, from: u16, bundle: &Arc<Bundle>) -> Vec<Effect> {
         let mut effects = self.step(received(from, bundle));
-        effects.extend(self.step(verified(from, bundle, true)));
+        if effects.contains(&verify(from, bundle)) {
+            effects.extend(self.step(verified(from, bundle, true)));
+        }
         effects
     }
 }

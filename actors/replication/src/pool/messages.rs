@@ -1,12 +1,107 @@
-//! What comes out of a pool.
+//! What a pool is told, and what comes out.
 
 use std::sync::Arc;
 
 use dtvn_messages::wire::PeerMessage;
-use dtvn_messages::{Bundle, BundlePosition, Digest, ValidatorIndex};
+use dtvn_messages::{Bundle, BundlePosition, Digest, Epoch, Height, ValidatorIndex, ValidatorSet};
 use dtvn_pbft::BundleMeta;
 
 use super::shelf::Refusal;
+
+/// What a pool is told.
+#[derive(Debug, Clone)]
+pub enum Input {
+    /// This node's intake cut and signed a bundle.
+    Own(Arc<Bundle>),
+    /// A validator sent a bundle.
+    Received {
+        /// Who.
+        from: ValidatorIndex,
+        /// The bundle as it travels.
+        bytes: Arc<Vec<u8>>,
+    },
+    /// The answer to [`Effect::Verify`].
+    Verified {
+        /// Who sent the bundle.
+        from: ValidatorIndex,
+        /// The bundle.
+        bundle: Arc<Bundle>,
+        /// Whether its origin signed it.
+        ok: bool,
+    },
+    /// A validator lacks these bundles.
+    Fetch {
+        /// Who.
+        from: ValidatorIndex,
+        /// Their digests.
+        digests: Vec<Digest>,
+    },
+    /// A validator holds these bundles.
+    Announce {
+        /// Who.
+        from: ValidatorIndex,
+        /// Their digests.
+        digests: Vec<Digest>,
+    },
+    /// The replica needs these bundles to vote.
+    Want {
+        /// Their digests.
+        digests: Vec<Digest>,
+        /// Who should hold them, best first.
+        holders: Vec<ValidatorIndex>,
+    },
+    /// The replica no longer needs these bundles.
+    Unwant {
+        /// Their digests.
+        digests: Vec<Digest>,
+    },
+    /// The replica needs none of what it wanted: its view is over.
+    WantNothing,
+    /// These bundles have been pending for half a view timeout: show them to everyone, and to the leader first.
+    Relay {
+        /// Their digests.
+        digests: Vec<Digest>,
+        /// The leader.
+        leader: ValidatorIndex,
+    },
+    /// A block is committed. Comes before any [`Input::Positions`] that knows of it.
+    Ordered {
+        /// Its height.
+        height: Height,
+        /// Its bundles.
+        digests: Vec<Digest>,
+    },
+    /// The last ordered bundle of origins, as the replicated state knows it: at the start, and after a block whose
+    /// bundles were not here.
+    Positions(Vec<(ValidatorIndex, BundlePosition)>),
+    /// A checkpoint is stable: ordered bundles up to its height are not kept any longer.
+    Stable {
+        /// Its height.
+        height: Height,
+    },
+    /// A bundle from the consensus log, at the start. It was accepted before, so it is taken whatever the bounds say.
+    Restored(Arc<Bundle>),
+    /// The replica was restarted: tell it all that is pending.
+    ReplicaRestarted,
+    /// A validator can be reached, again or for the first time.
+    PeerUp(ValidatorIndex),
+    /// A validator can no longer be reached.
+    PeerDown(ValidatorIndex),
+    /// Another epoch began: nothing that is pending can be ordered any more.
+    Epoch {
+        /// The epoch.
+        epoch: Epoch,
+        /// Its validators.
+        validators: Arc<ValidatorSet>,
+        /// This node's place among them.
+        own: Option<ValidatorIndex>,
+    },
+    /// The timer of this generation fired. Those of earlier generations change nothing.
+    Timer {
+        /// The generation.
+        generation: u64,
+    },
+}
 
 /// What follows from an input.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,7 +115,7 @@ pub enum Effect {
     },
     /// Send to all other validators.
     Broadcast(PeerMessage),
-    /// Check the signature and come back with [`super::Input::Verified`].
+    /// Check the signature and come back with [`Input::Verified`].
     Verify {
         /// Who sent it.
         from: ValidatorIndex,
@@ -67,7 +162,7 @@ pub enum Effect {
         /// How.
         why: BlameReason,
     },
-    /// Send [`super::Input::Timer`] after this time. It replaces the timer set before.
+    /// Send [`Input::Timer`] after this time. It replaces the timer set before.
     SetTimer {
         /// The generation to hand back.
         generation: u64,
