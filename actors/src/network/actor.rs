@@ -15,8 +15,9 @@ use libp2p::{Multiaddr, Swarm};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{sleep, timeout};
 
-use super::driver::{Driver, SwarmCommand};
+use super::driver::Driver;
 use super::keys;
+use super::notices::SwarmCommand;
 use super::shared::Shared;
 use super::swarm::{self, Behaviour, StartError};
 use crate::mailbox::{FullPolicy, Mail};

@@ -6,10 +6,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use dtvn_messages::crypto::{Digest, KeyPair, PublicKey};
 use dtvn_messages::ids::{ChainId, NodeName, ValidatorIndex};
+use dtvn_messages::limits;
 use libp2p::{Multiaddr, PeerId};
+use thiserror::Error;
 
 use super::class::{ClassSet, PerClass};
 use super::handshake::Refusal;
+use super::keys::{KeyError, peer_id};
 use super::status::PeerState;
 
 /// A validator as the network layer needs it.
@@ -32,6 +35,45 @@ pub struct Validators {
     pub entries: Vec<ValidatorEntry>,
     /// Goes into the handshake, for the other side's caller to judge: at most `HANDSHAKE_SUMMARY_BYTES_MAX` bytes.
     pub summary: Bytes,
+}
+
+/// Why validators cannot be put in force.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum ValidatorsError {
+    /// A key is none.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// The summary does not fit into the handshake.
+    #[error(
+        "the summary of the validator set has {length} bytes, the limit is {}",
+        limits::HANDSHAKE_SUMMARY_BYTES_MAX
+    )]
+    SummaryTooLong {
+        /// Its length in bytes.
+        length: usize,
+    },
+    /// There are too many.
+    #[error("there are {count} validators, the limit is {}", limits::VALIDATORS_MAX)]
+    TooMany {
+        /// How many there are.
+        count: usize,
+    },
+}
+
+impl Validators {
+    /// Whether they can be put in force.
+    pub(crate) fn check(&self) -> Result<(), ValidatorsError> {
+        if self.summary.len() > limits::HANDSHAKE_SUMMARY_BYTES_MAX {
+            return Err(ValidatorsError::SummaryTooLong { length: self.summary.len() });
+        }
+        if self.entries.len() > limits::VALIDATORS_MAX {
+            return Err(ValidatorsError::TooMany { count: self.entries.len() });
+        }
+        for entry in &self.entries {
+            peer_id(&entry.public_key)?;
+        }
+        Ok(())
+    }
 }
 
 /// What a node says of itself and where it looks for others.
@@ -175,4 +217,29 @@ pub struct PeerInfo {
     pub bytes_in_last_heartbeat: u64,
     /// What went wrong last.
     pub last_error: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn validators_that_a_handshake_could_not_carry_are_refused() {
+        let long = limits::HANDSHAKE_SUMMARY_BYTES_MAX + 1;
+        let validators = Validators { summary: vec![0; long].into(), ..Validators::default() };
+        assert_eq!(validators.check(), Err(ValidatorsError::SummaryTooLong { length: long }));
+        let mut off_the_curve = [0xff; 32];
+        off_the_curve[0] = 2;
+        let entry = ValidatorEntry {
+            index: ValidatorIndex(0),
+            name: NodeName::new("node0").unwrap(),
+            public_key: PublicKey(off_the_curve),
+            addresses: Vec::new(),
+        };
+        let one = Validators { entries: vec![entry.clone()], ..Validators::default() };
+        assert!(matches!(one.check(), Err(ValidatorsError::Key(_))));
+        let many = Validators { entries: vec![entry; limits::VALIDATORS_MAX + 1], ..Validators::default() };
+        assert_eq!(many.check(), Err(ValidatorsError::TooMany { count: limits::VALIDATORS_MAX + 1 }));
+        assert_eq!(Validators::default().check(), Ok(()));
+    }
 }

@@ -5,9 +5,8 @@
 //! the peers; commands are always taken, so that nobody who sends one waits for long. Without a peer manager, notices
 //! are dropped: the next one begins with a clean slate.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use dtvn_messages::limits;
 use futures::StreamExt as _;
@@ -17,126 +16,13 @@ use libp2p::multiaddr::Protocol;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::{ConnectionError, ConnectionId, DialError, ListenError, SwarmEvent};
 use libp2p::{Multiaddr, PeerId, Swarm, identify, kad};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
-use super::class::Class;
 use super::gate::Denial;
+use super::notices::{DialFailure, PeerNotice, SwarmCommand, SwarmNotice};
 use super::shared::Shared;
-use super::streams::{StreamsEvent, StreamsNotice};
+use super::streams::StreamsNotice;
 use super::swarm::{Behaviour, BehaviourEvent, innermost};
-
-/// What the peer manager wants of the swarm.
-#[derive(Debug)]
-pub enum SwarmCommand {
-    /// Connect to a peer, unless connected or connecting. Answered by `Connected` or `DialFailed`.
-    Dial {
-        /// The peer.
-        peer: PeerId,
-        /// Where.
-        addresses: Vec<Multiaddr>,
-        /// Whether to try addresses that discovery knows as well.
-        discovered_too: bool,
-    },
-    /// Connect to whoever is there. Answered by `Found` or `NotFound`.
-    DialAddress(Multiaddr),
-    /// Open a stream. Answered by a stream notice, unless the connection closes.
-    Open {
-        /// The peer.
-        peer: PeerId,
-        /// On this connection.
-        connection: ConnectionId,
-        /// Of this class.
-        class: Class,
-    },
-    /// Close a connection.
-    Close(ConnectionId),
-    /// Close all connections of a peer, whatever they are used for.
-    Disconnect(PeerId),
-    /// Send notices there from now on, and begin with a clean slate: all connections are closed.
-    Attach(mpsc::Sender<SwarmNotice>),
-    /// Ask discovery for a peer's addresses. May be answered by `Addresses`.
-    LookUp(PeerId),
-    /// Forget an address at which somebody else was found.
-    Forget(PeerId, Multiaddr),
-    /// Who is a validator from now on.
-    SetValidators(HashSet<PeerId>),
-    /// Refuse a peer's connections until then.
-    Ban(PeerId, Instant),
-    /// Close everything, and say when it is closed.
-    Shutdown(oneshot::Sender<()>),
-}
-
-/// What happened in the swarm.
-#[derive(Debug)]
-pub enum SwarmNotice {
-    /// All listeners have addresses; these.
-    Listening(Vec<Multiaddr>),
-    /// Somebody answered at an address dialed by `DialAddress`. Its `Connected` follows.
-    Found(Multiaddr, PeerId),
-    /// A dial by `DialAddress` failed.
-    NotFound(Multiaddr, DialFailure),
-    /// Something about a peer.
-    Peer(PeerId, PeerNotice),
-}
-
-/// What happened to a peer in the swarm.
-#[derive(Debug)]
-pub enum PeerNotice {
-    /// A connection stands.
-    Connected {
-        /// The connection.
-        connection: ConnectionId,
-        /// The other end.
-        remote: Multiaddr,
-    },
-    /// A connection is gone.
-    Closed {
-        /// The connection.
-        connection: ConnectionId,
-        /// Why, in words.
-        cause: String,
-    },
-    /// A dial failed.
-    DialFailed(DialFailure),
-    /// Something about a stream.
-    Stream {
-        /// The stream's connection.
-        connection: ConnectionId,
-        /// The stream's class.
-        class: Class,
-        /// What happened.
-        event: StreamsEvent,
-    },
-    /// A heartbeat was answered.
-    Pong {
-        /// The connection.
-        connection: ConnectionId,
-        /// The round trip.
-        round_trip: Duration,
-    },
-    /// The peer, or somebody else, says where it can be found.
-    Addresses(Vec<Multiaddr>),
-}
-
-/// How a dial failed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum DialFailure {
-    /// There is a connection or another attempt already.
-    Busy,
-    /// No address is known.
-    NoAddress,
-    /// It was this node itself.
-    Ourselves,
-    /// Somebody else was found at the address.
-    SomebodyElse {
-        /// Who.
-        found: PeerId,
-        /// Where.
-        address: Multiaddr,
-    },
-    /// It could not be reached.
-    Unreachable(String),
-}
 
 impl Listener {
     /// The configured address with the real port in place of 0.

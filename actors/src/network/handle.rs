@@ -9,8 +9,7 @@ use libp2p::PeerId;
 use thiserror::Error;
 
 use super::class::{Class, PerClass};
-use super::config::{PeerInfo, TrafficTotals, Validators};
-use super::keys::KeyError;
+use super::config::{PeerInfo, TrafficTotals, Validators, ValidatorsError};
 use super::link::{Link, SendError};
 use super::metrics::NetworkMetrics;
 use super::queue::Kind;
@@ -27,9 +26,9 @@ pub struct NetworkDown;
 /// Why a validator set was not put in force.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum SetValidatorsError {
-    /// A key is none; nothing changed.
+    /// They cannot be; nothing changed.
     #[error(transparent)]
-    Key(#[from] KeyError),
+    Invalid(#[from] ValidatorsError),
     /// The peer manager did not answer; ask again.
     #[error("the peer manager did not answer: {0}")]
     Call(#[from] CallError),
@@ -148,7 +147,7 @@ impl NetworkHandle {
     /// role changed, and with no others.
     ///
     /// # Errors
-    /// If a key is none, or the peer manager does not answer in time.
+    /// If they cannot be put in force, or the peer manager does not answer in time.
     pub async fn set_validators(&self, validators: Validators, timeout: Duration) -> Result<(), SetValidatorsError> {
         let answer = self.manager.call(timeout, |reply| PeerManagerMessage::SetValidators(validators, reply)).await;
         Ok(answer??)

@@ -79,7 +79,7 @@ pub struct NetworkMetrics {
     pub connections_failed: Counter,
     /// Dials that failed.
     pub dial_failures: Counter,
-    /// Handshakes refused: another chain, genesis or version.
+    /// Peers refused for another chain, genesis or version; once for each difference, not for each attempt.
     pub refused: Counter,
     /// Frames announced above their limit.
     pub frames_too_long: Counter,

@@ -15,7 +15,7 @@ mod actor;
 pub(crate) mod class;
 pub(crate) mod config;
 pub(crate) mod contacts;
-pub(crate) mod driver;
+mod driver;
 mod events;
 mod frame;
 mod gate;
@@ -26,6 +26,7 @@ pub(crate) mod keys;
 pub(crate) mod link;
 mod metrics;
 mod muxer;
+pub(crate) mod notices;
 mod queue;
 pub(crate) mod score;
 pub(crate) mod session;
@@ -44,7 +45,9 @@ use crate::supervision::ChildSpec;
 
 pub use actor::NetworkMessage;
 pub use class::{Class, ClassSet, PerClass, QueueBounds};
-pub use config::{ConnectedPeer, NetworkConfig, NetworkEvent, PeerInfo, TrafficTotals, ValidatorEntry, Validators};
+pub use config::{
+    ConnectedPeer, NetworkConfig, NetworkEvent, PeerInfo, TrafficTotals, ValidatorEntry, Validators, ValidatorsError,
+};
 pub use handle::{Broadcast, NetworkDown, NetworkHandle, SetValidatorsError};
 pub use handshake::{Difference, Refusal};
 pub use inbox::{FairInbox, FairReceiver, FrameSink, FrameSinks, InboundFrame, OfferError, fair_inbox};
@@ -74,13 +77,13 @@ pub struct Network {
 /// to `events`. `directory` is that of the tree in which the children will stand.
 ///
 /// # Errors
-/// If a validator's key is none.
+/// If the validators cannot be put in force.
 pub fn network(
     config: NetworkConfig,
     sinks: FrameSinks,
     events: mpsc::Sender<NetworkEvent>,
     directory: &Directory,
-) -> Result<Network, KeyError> {
+) -> Result<Network, ValidatorsError> {
     let shared = Arc::new(Shared::new(config, sinks, events)?);
     let handle = NetworkHandle::new(Arc::clone(&shared), directory.address(&PEER_MANAGER));
     let of_manager = peer_manager::children(&shared);

@@ -72,8 +72,8 @@ impl LinkNotice {
     }
 }
 
-/// Exchanges handshakes on a fresh stream, in a task of its own.
-pub fn spawn_greeting(
+/// Exchanges handshakes on a fresh stream, and tells how it went.
+pub async fn greeting(
     peer: PeerId,
     connection: ConnectionId,
     class: Class,
@@ -82,15 +82,13 @@ pub fn spawn_greeting(
     opened_by_us: bool,
     notices: mpsc::Sender<LinkNotice>,
 ) {
-    tokio::spawn(async move {
-        let greeting = timeout(limits::SESSION_SETUP_TIMEOUT, greet(&mut stream, &ours, opened_by_us));
-        let notice = match greeting.await.unwrap_or(Err(GreetingError::TimedOut)) {
-            Ok(hello) => LinkNotice::Greeted { peer, connection, class, stream, hello: Box::new(hello) },
-            Err(error) => LinkNotice::GreetingFailed { peer, connection, error },
-        };
-        // Without a manager there is nobody to tell, and the stream is dropped.
-        let _ = notices.send(notice).await;
-    });
+    let greeted = timeout(limits::SESSION_SETUP_TIMEOUT, greet(&mut stream, &ours, opened_by_us));
+    let notice = match greeted.await.unwrap_or(Err(GreetingError::TimedOut)) {
+        Ok(hello) => LinkNotice::Greeted { peer, connection, class, stream, hello: Box::new(hello) },
+        Err(error) => LinkNotice::GreetingFailed { peer, connection, error },
+    };
+    // Without its owner there is nobody to tell, and the stream is dropped.
+    let _ = notices.send(notice).await;
 }
 
 /// What a session's tasks share.

@@ -7,14 +7,14 @@ use libp2p::{Multiaddr, PeerId};
 use tokio::sync::{Notify, mpsc, watch};
 
 use super::class::ClassSet;
-use super::config::{NetworkConfig, NetworkEvent, Validators};
+use super::config::{NetworkConfig, NetworkEvent, Validators, ValidatorsError};
 use super::contacts::Contacts;
-use super::driver::SwarmCommand;
 use super::events::WaitingEvents;
 use super::handshake::Hello;
 use super::inbox::FrameSinks;
-use super::keys::{self, KeyError};
+use super::keys;
 use super::metrics::NetworkMetrics;
+use super::notices::SwarmCommand;
 use super::streams::Access;
 use crate::supervision::ActorError;
 
@@ -45,9 +45,13 @@ impl Shared {
     /// What a node begins with.
     ///
     /// # Errors
-    /// If a validator's key is none.
-    pub fn new(config: NetworkConfig, sinks: FrameSinks, events: mpsc::Sender<NetworkEvent>) -> Result<Self, KeyError> {
-        check_keys(&config.validators)?;
+    /// If the validators cannot be put in force.
+    pub fn new(
+        config: NetworkConfig,
+        sinks: FrameSinks,
+        events: mpsc::Sender<NetworkEvent>,
+    ) -> Result<Self, ValidatorsError> {
+        config.validators.check()?;
         Ok(Self {
             local: keys::identity(&config.key).public().to_peer_id(),
             contacts: Contacts::default(),
@@ -68,14 +72,9 @@ impl Shared {
         Arc::clone(&self.validators.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Puts validators in force.
-    ///
-    /// # Errors
-    /// If a key is none; then nothing changes.
-    pub fn set_validators(&self, validators: Validators) -> Result<(), KeyError> {
-        check_keys(&validators)?;
+    /// Puts validators in force that were checked.
+    pub fn set_validators(&self, validators: Validators) {
         *self.validators.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(validators);
-        Ok(())
     }
 
     /// How to command the present swarm.
@@ -121,10 +120,6 @@ impl Shared {
     pub fn tell(&self, event: NetworkEvent) {
         self.metrics.events_dropped.add(self.events.push(event));
     }
-}
-
-fn check_keys(validators: &Validators) -> Result<(), KeyError> {
-    validators.entries.iter().try_for_each(|entry| keys::peer_id(&entry.public_key).map(|_| ()))
 }
 
 /// Events on their way to the node: told by anybody without waiting, handed over by one task.

@@ -14,10 +14,9 @@ use super::bootstrap::Bootstrap;
 use super::member::{Member, PeerMessage, moment, until};
 use super::roster::Roster;
 use crate::mailbox::{Address, FullPolicy, Mail, Reply};
-use crate::network::config::{NetworkEvent, Validators};
-use crate::network::driver::{DialFailure, PeerNotice, SwarmCommand, SwarmNotice};
-use crate::network::keys::KeyError;
+use crate::network::config::{NetworkEvent, Validators, ValidatorsError};
 use crate::network::link::Link;
+use crate::network::notices::{DialFailure, PeerNotice, SwarmCommand, SwarmNotice};
 use crate::network::session::LinkNotice;
 use crate::network::shared::Shared;
 use crate::supervision::{ActorError, Behaviour, Context, TaskHandle};
@@ -38,7 +37,7 @@ pub enum PeerManagerMessage {
     /// A former peer's actor is gone.
     Dismissed(PeerId),
     /// A new epoch: put this in force.
-    SetValidators(Validators, Reply<Result<(), KeyError>>),
+    SetValidators(Validators, Reply<Result<(), ValidatorsError>>),
 }
 
 impl Mail for PeerManagerMessage {
@@ -165,6 +164,13 @@ impl PeerManager {
     }
 
     fn admit_stranger(&mut self, peer: PeerId) -> Result<(), ActorError> {
+        if self.strangers.len() >= limits::STRANGERS_REMEMBERED_MAX {
+            let idle = self.strangers.iter().find(|(_, member)| !member.is_connected()).map(|(peer, _)| *peer);
+            if let Some(idle) = idle {
+                self.strangers.remove(&idle);
+                self.shared.contacts.forget(&idle);
+            }
+        }
         let link = self.assign(peer);
         let member = Member::new(link, Arc::clone(&self.shared), self.notices.clone())?;
         self.strangers.insert(peer, member);

@@ -11,15 +11,16 @@ use dtvn_messages::limits;
 use libp2p::Stream;
 use libp2p::swarm::ConnectionId;
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::peer::{Effect, Effects, Established, Moment, Peer};
 use crate::mailbox::{FullPolicy, Mail};
 use crate::network::class::{Class, ClassSet};
 use crate::network::config::{ConnectedPeer, NetworkEvent};
-use crate::network::driver::{PeerNotice, SwarmCommand};
 use crate::network::handshake::{Hello, Refusal};
 use crate::network::link::Link;
+use crate::network::notices::{PeerNotice, SwarmCommand};
 use crate::network::score::Offence;
 use crate::network::session::{self, LinkNotice, SessionContext};
 use crate::network::shared::Shared;
@@ -78,6 +79,7 @@ pub struct Member {
     peer: Peer<Stream>,
     link: Arc<Link>,
     session: Option<AbortOnDropHandle<()>>,
+    greetings: JoinSet<()>,
     /// The index under which the session was counted, if it was counted as a validator's.
     connected_as: Option<ValidatorIndex>,
     suspect: bool,
@@ -94,7 +96,17 @@ impl Member {
     pub fn new(link: Arc<Link>, shared: Arc<Shared>, notices: mpsc::Sender<LinkNotice>) -> Result<Self, ActorError> {
         let swarm = shared.swarm()?;
         let peer = Peer::new(shared.local, link.peer(), link.role(), moment());
-        Ok(Self { peer, link, session: None, connected_as: None, suspect: false, shared, swarm, notices })
+        Ok(Self {
+            peer,
+            link,
+            session: None,
+            greetings: JoinSet::new(),
+            connected_as: None,
+            suspect: false,
+            shared,
+            swarm,
+            notices,
+        })
     }
 
     /// When the peer wants [`PeerMessage::DialTime`].
@@ -105,6 +117,11 @@ impl Member {
     /// Whether nothing needs to be remembered of it.
     pub fn is_forgettable(&self) -> bool {
         self.peer.is_forgettable(Instant::now())
+    }
+
+    /// Whether there is a connection, with or without a session.
+    pub fn is_connected(&self) -> bool {
+        self.peer.is_connected()
     }
 
     /// Closes whatever connections an earlier owner of the peer left behind.
@@ -120,6 +137,7 @@ impl Member {
     /// # Errors
     /// If the swarm is gone.
     pub async fn handle(&mut self, message: PeerMessage) -> Result<(), ActorError> {
+        while self.greetings.try_join_next().is_some() {}
         let mut effects = Vec::new();
         self.feed(message, moment(), &mut effects);
         for effect in effects {
@@ -186,10 +204,10 @@ impl Member {
         self.peer.role().validator.as_ref().map(|(index, _)| *index)
     }
 
-    fn greet(&self, connection: ConnectionId, class: Class, stream: Stream, opened_by_us: bool) {
+    fn greet(&mut self, connection: ConnectionId, class: Class, stream: Stream, opened_by_us: bool) {
         let ours = self.shared.hello(self.peer.role().willing);
         let notices = self.notices.clone();
-        session::spawn_greeting(self.peer.id(), connection, class, stream, ours, opened_by_us, notices);
+        self.greetings.spawn(session::greeting(self.peer.id(), connection, class, stream, ours, opened_by_us, notices));
     }
 
     fn start(&mut self, established: Established<Stream>) {

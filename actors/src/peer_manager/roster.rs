@@ -15,9 +15,9 @@ use super::peer_actor::PeerActor;
 use crate::directory::Role as ActorRole;
 use crate::mailbox::Reply;
 use crate::network::class::ClassSet;
-use crate::network::config::{NetworkConfig, ValidatorEntry, Validators};
-use crate::network::driver::SwarmCommand;
+use crate::network::config::{NetworkConfig, ValidatorEntry, Validators, ValidatorsError};
 use crate::network::keys::{self, KeyError};
+use crate::network::notices::SwarmCommand;
 use crate::network::status::Role;
 use crate::supervision::{ActorError, ChildSpec, CommandError, Context, Restart};
 
@@ -141,13 +141,14 @@ impl PeerManager {
         &mut self,
         context: &Context<PeerManagerMessage>,
         validators: Validators,
-        reply: Reply<Result<(), KeyError>>,
+        reply: Reply<Result<(), ValidatorsError>>,
     ) -> Result<(), ActorError> {
-        let changed = self.roster.set_validators(&validators).and_then(|()| self.shared.set_validators(validators));
-        if let Err(error) = changed {
+        if let Err(error) = validators.check() {
             reply.send(Err(error));
             return Ok(());
         }
+        self.roster.set_validators(&validators)?;
+        self.shared.set_validators(validators);
         let starting = self.put_in_force(context).await?;
         // Whoever asked waits until the new peers can be reached; this actor does not.
         context.spawn(async move {

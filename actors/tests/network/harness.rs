@@ -200,6 +200,16 @@ impl Node {
         self.tree.shutdown(PATIENCE).await.unwrap();
     }
 
+    /// Stops a mortal node's only thread, until what is given back is dropped.
+    pub fn freeze(&self) -> std::sync::mpsc::Sender<()> {
+        let (thaw, frozen) = std::sync::mpsc::channel::<()>();
+        self.runtime.as_ref().expect("a mortal node").spawn(async move {
+            // An error means that it is to go on.
+            let _ = frozen.recv();
+        });
+        thaw
+    }
+
     /// Ends a mortal node without a word, as a crash would.
     pub fn crash(self) {
         self.runtime.expect("a mortal node").shutdown_background();

@@ -75,6 +75,14 @@ async fn a_strangers_consensus_and_bundle_streams_are_not_even_negotiated() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_peer_may_speak_tls_instead_of_noise() {
+    let (other, ours) = opener_and_follower(0, 1);
+    let node = Node::start(config(ours, validators(&[0, 1]))).await;
+    let mut raw = RawPeer::connect_by_tls(&key(other), peer_of(ours), node.addresses[0].clone()).await;
+    soon("a greeted stream", raw.open_greeted("/dtvn/sync")).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_endless_handshake_counts_against_the_peer() {
     let (attacker, victim) = opener_and_follower(0, 1);
     let node = Node::start(config(victim, validators(&[0, 1]))).await;

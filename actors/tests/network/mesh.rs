@@ -109,6 +109,27 @@ async fn a_peer_that_crashed_comes_back_with_the_same_key_and_streams_resume() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_frozen_peer_is_suspect_then_lost_and_comes_back_when_it_wakes() {
+    let all = validators(&[0, 1]);
+    let mut first = Node::start(config(0, all.clone())).await;
+    let bootstrap = first.addresses.clone();
+    let mut second = Node::start_mortal(NetworkConfig { bootstrap, ..config(1, all) }).await;
+    first.connected_to(1).await;
+    second.connected_to(0).await;
+    let thaw = second.freeze();
+    let suspect = |event: &NetworkEvent| matches!(event, NetworkEvent::Suspect { suspect: true, .. });
+    first.event_that("suspicion", suspect).await;
+    assert_eq!(first.info(1).state, PeerState::Suspect);
+    assert_eq!(first.handle.metrics().peers_suspect.get(), 1);
+    assert_eq!(first.disconnected_from(1).await, "it stopped answering");
+    assert_eq!(first.handle.metrics().peers_suspect.get(), 0);
+    drop(thaw);
+    first.connected_to(1).await;
+    second.connected_to(0).await;
+    second.crash();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_operators_disconnect_is_followed_by_a_new_session() {
     let (mut first, mut second) = pair(0, 1).await;
     first.handle.disconnect(peer_of(1)).await.unwrap();

@@ -5,7 +5,7 @@ use dtvn_messages::crypto::KeyPair;
 use dtvn_messages::wire::WIRE_VERSION;
 use futures::{AsyncReadExt as _, AsyncWriteExt as _, StreamExt as _};
 use libp2p::swarm::SwarmEvent;
-use libp2p::{Multiaddr, PeerId, Stream, StreamProtocol, SwarmBuilder, noise, ping, swarm, tcp, yamux};
+use libp2p::{Multiaddr, PeerId, Stream, StreamProtocol, Swarm, SwarmBuilder, noise, ping, swarm, tcp, tls, yamux};
 use libp2p_stream::{Control, OpenStreamError};
 use tokio::task::JoinHandle;
 
@@ -14,6 +14,12 @@ use tokio::task::JoinHandle;
 struct Behaviour {
     streams: libp2p_stream::Behaviour,
     ping: ping::Behaviour,
+}
+
+impl Behaviour {
+    fn new() -> Self {
+        Self { streams: libp2p_stream::Behaviour::new(), ping: ping::Behaviour::default() }
+    }
 }
 
 pub struct RawPeer {
@@ -25,16 +31,21 @@ pub struct RawPeer {
 impl RawPeer {
     /// Connects to a node with any key.
     pub async fn connect(key: &KeyPair, target: PeerId, address: Multiaddr) -> Self {
-        let mut swarm = SwarmBuilder::with_existing_identity(identity(key))
-            .with_tokio()
-            .with_tcp(tcp::Config::default(), noise::Config::new, yamux::Config::default)
-            .unwrap()
-            .with_behaviour(|_| Behaviour {
-                streams: libp2p_stream::Behaviour::new(),
-                ping: ping::Behaviour::default(),
-            })
-            .unwrap()
-            .build();
+        let builder = SwarmBuilder::with_existing_identity(identity(key)).with_tokio();
+        let builder = builder.with_tcp(tcp::Config::default(), noise::Config::new, yamux::Config::default).unwrap();
+        let swarm = builder.with_behaviour(|_| Behaviour::new()).unwrap().build();
+        Self::dial(swarm, target, address).await
+    }
+
+    /// Connects to a node that shall speak TLS instead of Noise.
+    pub async fn connect_by_tls(key: &KeyPair, target: PeerId, address: Multiaddr) -> Self {
+        let builder = SwarmBuilder::with_existing_identity(identity(key)).with_tokio();
+        let builder = builder.with_tcp(tcp::Config::default(), tls::Config::new, yamux::Config::default).unwrap();
+        let swarm = builder.with_behaviour(|_| Behaviour::new()).unwrap().build();
+        Self::dial(swarm, target, address).await
+    }
+
+    async fn dial(mut swarm: Swarm<Behaviour>, target: PeerId, address: Multiaddr) -> Self {
         let control = swarm.behaviour().streams.new_control();
         swarm.dial(address).unwrap();
         // Only then: a stream asked for while the connection is being made may be forgotten by the library.

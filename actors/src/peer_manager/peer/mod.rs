@@ -188,6 +188,11 @@ impl<S> Peer<S> {
         matches!(self.stage, Stage::Up { .. })
     }
 
+    /// Whether there is a connection, with or without a session.
+    pub fn is_connected(&self) -> bool {
+        !self.links.is_empty()
+    }
+
     /// Whether it is to be found, and nobody said where yet.
     pub fn is_missing(&self) -> bool {
         self.role.persistent && self.links.is_empty() && self.addresses.is_empty()

@@ -5,8 +5,8 @@ use dtvn_messages::limits;
 use dtvn_messages::wire::WIRE_VERSION;
 
 use super::*;
-use crate::network::driver::DialFailure;
 use crate::network::handshake::{Difference, GreetingError};
+use crate::network::notices::DialFailure;
 use crate::network::streams::OpenError;
 
 /// A stream is a number here.
