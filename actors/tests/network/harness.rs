@@ -6,8 +6,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use dtvn_actors::directory::Directory;
 use dtvn_actors::network::{
-    Class, ConnectedPeer, FairReceiver, FrameSinks, InboundFrame, Network, NetworkConfig, NetworkEvent, NetworkHandle,
-    PeerInfo, ValidatorEntry, Validators, fair_inbox, identity, network,
+    Class, ClassSet, ConnectedPeer, FairReceiver, FrameSinks, InboundFrame, Network, NetworkConfig, NetworkEvent,
+    NetworkHandle, PeerInfo, ValidatorEntry, Validators, fair_inbox, identity, network,
 };
 use dtvn_actors::supervision::{ChildSpec, NodeTree, StartError, Strategy, SupervisorSpec, TreeOptions};
 use dtvn_messages::crypto::{Digest, KeyPair};
@@ -145,12 +145,25 @@ impl Node {
         }
     }
 
-    /// Waits until sessions with all of these stand.
+    /// Waits until sessions with all of these have begun.
     pub async fn connected_to_all(&mut self, numbers: impl IntoIterator<Item = u16>) {
+        self.begun_with_all(numbers, ClassSet::NONE).await;
+    }
+
+    /// Waits until sessions of all classes with all of these have begun.
+    pub async fn fully_connected_to_all(&mut self, numbers: impl IntoIterator<Item = u16>) {
+        self.begun_with_all(numbers, ClassSet::VALIDATORS).await;
+    }
+
+    async fn begun_with_all(&mut self, numbers: impl IntoIterator<Item = u16>, classes: ClassSet) {
         let mut missing: Vec<PeerId> = numbers.into_iter().map(peer_of).collect();
         while !missing.is_empty() {
-            let event = self.event_that("a session", |event| matches!(event, NetworkEvent::Connected(_))).await;
-            missing.retain(|peer| Some(*peer) != event.peer());
+            let begun = |event: &NetworkEvent| matches!(event, NetworkEvent::Connected(_));
+            if let NetworkEvent::Connected(connected) = self.event_that("a session", begun).await
+                && connected.classes.and(classes) == classes
+            {
+                missing.retain(|peer| *peer != connected.peer);
+            }
         }
     }
 

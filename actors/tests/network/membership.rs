@@ -46,14 +46,9 @@ async fn an_epoch_makes_an_observer_a_validator_and_leaves_other_sessions_alone(
     for node in [&first, &second, &third] {
         node.handle.set_validators(after.clone(), PATIENCE).await.unwrap();
     }
-    for (node, numbers) in [(&mut first, [2]), (&mut second, [2])] {
-        for number in numbers {
-            while node.connected_to(number).await.classes != ClassSet::VALIDATORS {}
-        }
-    }
-    for number in [0, 1] {
-        while third.connected_to(number).await.classes != ClassSet::VALIDATORS {}
-    }
+    first.fully_connected_to_all([2]).await;
+    second.fully_connected_to_all([2]).await;
+    third.fully_connected_to_all([0, 1]).await;
     first.handle.send(ValidatorIndex(0), Class::Consensus, &"to node1".into(), None).unwrap();
     let vote = second.receive(Class::Consensus).await;
     assert_eq!((vote.bytes, vote.validator), ("to node1".into(), Some(ONE)), "node0 has index 1 now");
