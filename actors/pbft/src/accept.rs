@@ -9,8 +9,12 @@ use std::sync::Arc;
 use dtvn_messages::block::bundles_root;
 use dtvn_messages::{Block, Digest, Header, Height, Signature, Timestamp, ValidatorIndex, View, VoteKind, limits};
 
-use crate::effect::{Cause, Effect, Message, Timer};
+use crate::effect::{Cause, Effect};
+use crate::input::{Message, Timer};
 use crate::replica::{Proposal, Refusal, Replica};
+
+/// The shortest time for which a proposal is held.
+const HOLD_US_MIN: u64 = limits::REPLICA_HOLD_MS_MIN * 1_000;
 
 /// What a fresh block builds on.
 struct Below {
@@ -190,7 +194,9 @@ impl Replica {
         let limit = self.now.wall.plus_micros(self.drift_us());
         let held = self.slots.values().filter_map(|slot| slot.proposal.as_ref()).filter(|proposal| proposal.is_held);
         if let Some(first) = held.map(|proposal| proposal.block.header.timestamp).min() {
-            self.set_timer(Timer::Hold, first.0.saturating_sub(limit.0), effects);
+            // Not at once again, if the clock stands still.
+            let after_us = first.0.saturating_sub(limit.0).max(HOLD_US_MIN);
+            self.set_timer(Timer::Hold, after_us, effects);
         }
     }
 

@@ -8,7 +8,8 @@ use dtvn_messages::limits::{
 };
 use dtvn_messages::{CommittedProof, Digest, Height, StableCheckpoint, ValidatorIndex};
 
-use crate::effect::{CertifiedBlock, Effect};
+use crate::effect::Effect;
+use crate::input::CertifiedBlock;
 use crate::replica::Replica;
 
 impl Replica {

@@ -4,7 +4,8 @@
 use dtvn_messages::limits::REPLICA_EARLY_PER_SENDER_MAX;
 use dtvn_messages::{Height, Timestamp, ValidatorIndex, View};
 
-use crate::effect::{Effect, Message};
+use crate::effect::Effect;
+use crate::input::Message;
 use crate::replica::Replica;
 
 /// A message that waits, with the wall time of its arrival.
@@ -42,6 +43,9 @@ impl Replica {
     /// (section 7).
     pub(crate) fn keep_early(&mut self, from: ValidatorIndex, arrived: Timestamp, message: Message) {
         let waiting = self.early.entry(from).or_default();
+        if waiting.iter().any(|early| is_same(&early.message, &message)) {
+            return;
+        }
         waiting.push(Early { arrived, message });
         if waiting.len() > REPLICA_EARLY_PER_SENDER_MAX {
             let farthest = (0..waiting.len()).max_by_key(|at| waiting.get(*at).map(|early| place_of(&early.message)));
@@ -82,6 +86,18 @@ impl Replica {
             }
         }
         progress
+    }
+}
+
+/// Whether a message only repeats another of its sender.
+fn is_same(known: &Message, message: &Message) -> bool {
+    match (known, message) {
+        (
+            Message::PrePrepare { view: known_view, digest: known_digest, .. },
+            Message::PrePrepare { view, digest, .. },
+        ) => (known_view, known_digest) == (view, digest),
+        (Message::Vote(known), Message::Vote(vote)) => known.body == vote.body,
+        _ => false,
     }
 }
 

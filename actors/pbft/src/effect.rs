@@ -1,4 +1,4 @@
-//! What goes into the core and what comes out of it.
+//! What comes out of the core.
 
 use std::sync::Arc;
 
@@ -9,158 +9,11 @@ use dtvn_messages::{
     Signed, StableCheckpoint, Timestamp, ValidatorIndex, View, ViewChange, Vote,
 };
 
-use crate::bundles::BundleMeta;
+use crate::input::{Durable, Timer};
 
 /// A number that a record gets when it is handed to the disk. Once everything up to a ticket is durable, what waits for
 /// it may leave (consensus.md section 4). 0 waits for nothing.
 pub type Ticket = u64;
-
-/// A message from a peer whose signatures were checked. A statement comes from its own signer, except where noted.
-#[derive(Debug, Clone)]
-pub enum Message {
-    /// A proposal; the signature is the leader's PREPARE.
-    PrePrepare {
-        /// The view.
-        view: View,
-        /// The block.
-        block: Arc<Block>,
-        /// Its digest.
-        digest: Digest,
-        /// The leader's signature over its PREPARE.
-        signature: Signature,
-    },
-    /// A PREPARE or COMMIT.
-    Vote(Signed<Vote>),
-    /// A wish for a view.
-    Wish {
-        /// The epoch.
-        epoch: Epoch,
-        /// The view.
-        view: View,
-    },
-    /// A VIEW-CHANGE; may be relayed.
-    ViewChange(SealedViewChange),
-    /// A NEW-VIEW; may be relayed.
-    NewView(SealedNewView),
-    /// The peer lacks these view changes.
-    FetchViewChanges {
-        /// The view that they lead to.
-        view: View,
-        /// Their digests.
-        digests: Vec<Digest>,
-    },
-    /// A checkpoint vote.
-    Checkpoint(Signed<Checkpoint>),
-    /// A stable checkpoint, all signatures checked; may be relayed.
-    Stable(Arc<StableCheckpoint>),
-    /// A prepared certificate, all signatures checked; may be relayed.
-    Prepared(Arc<PreparedCertificate>),
-    /// A commit certificate, all signatures checked; may be relayed.
-    Committed(Arc<CommittedProof>),
-    /// The peer lacks the bundle lists of these blocks.
-    FetchBlocks(Vec<Digest>),
-    /// A block that this replica asked for.
-    Block {
-        /// The block.
-        block: Arc<Block>,
-        /// Its digest.
-        digest: Digest,
-    },
-    /// Where the peer stands.
-    Status(Status),
-}
-
-/// A committed block as sync delivers it: chained to the next, and covered by a commit certificate at or above it.
-#[derive(Debug, Clone)]
-pub struct CertifiedBlock {
-    /// The block.
-    pub block: Arc<Block>,
-    /// Its digest.
-    pub digest: Digest,
-    /// Its own commit certificate, if it has one; the last of a delivery always does.
-    pub certificate: Option<Certificate>,
-}
-
-/// A statement of this replica, signed by its shell and durable.
-#[derive(Debug, Clone)]
-pub enum Own {
-    /// A PREPARE or COMMIT.
-    Vote(Signed<Vote>),
-    /// A VIEW-CHANGE.
-    ViewChange(SealedViewChange),
-    /// A NEW-VIEW with the view changes that it names.
-    NewView(SealedNewView),
-    /// A checkpoint vote.
-    Checkpoint(Signed<Checkpoint>),
-}
-
-/// Something that waited for the disk.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Durable {
-    /// The NEW-VIEW of this view.
-    NewView(View),
-}
-
-/// The timers. Each has one generation at a time; a late one is recognised by its number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Timer {
-    /// No commit, or no new view, in time.
-    View,
-    /// The oldest relayed bundle waits too long.
-    Fairness,
-    /// A pending bundle is to be shown to everyone.
-    Relay,
-    /// The view has lasted long enough.
-    Rotation,
-    /// Tell the peers where this replica stands.
-    Status,
-    /// A proposal from the near future becomes acceptable.
-    Hold,
-}
-
-/// What goes in.
-#[derive(Debug, Clone)]
-pub enum Input {
-    /// A peer's message.
-    Message {
-        /// The peer that sent it.
-        from: ValidatorIndex,
-        /// The message.
-        message: Message,
-    },
-    /// This replica's own statement, signed and durable.
-    Own(Own),
-    /// A bundle is here, verified and logged.
-    Bundle(BundleMeta),
-    /// The result of an [`Effect::Execute`].
-    Executed {
-        /// The execution's number.
-        id: u64,
-        /// The size of the transparency log after it.
-        log_size: u64,
-        /// The root of the transparency log after it.
-        log_root: Digest,
-    },
-    /// What was announced with [`Effect::Notify`] is on disk.
-    Durable(Durable),
-    /// A timer fired.
-    Timer {
-        /// Which.
-        timer: Timer,
-        /// Its generation when it was set.
-        generation: u64,
-    },
-    /// Committed blocks in ascending order, verified: answers to [`Effect::Sync`].
-    Certified(Vec<CertifiedBlock>),
-    /// A link to this validator came up: tell it where this replica stands.
-    PeerUp(ValidatorIndex),
-    /// Whether validators of power `Q`, this one included, are connected.
-    QuorumConnected(bool),
-    /// A record of the log, at start.
-    Replay(Record),
-    /// All records were replayed: begin.
-    Start,
-}
 
 /// What is written to the consensus log.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -322,7 +175,7 @@ pub enum Effect {
         record: Record,
     },
     /// Sign; where [`Say`] says so, persist the exact bytes under `after`; once `after` is durable, broadcast, and hand
-    /// it to this replica as [`Input::Own`].
+    /// it to this replica as [`Input::Own`](crate::Input::Own).
     Say {
         /// The ticket that it waits for.
         after: Ticket,
@@ -330,7 +183,7 @@ pub enum Effect {
         say: Say,
     },
     /// Sign a PREPARE for this block; once `after` is durable, broadcast it as PRE-PREPARE, and hand the PREPARE to this
-    /// replica as [`Input::Own`].
+    /// replica as [`Input::Own`](crate::Input::Own).
     Propose {
         /// The ticket that it waits for.
         after: Ticket,
@@ -350,14 +203,14 @@ pub enum Effect {
         /// What.
         what: Unsigned,
     },
-    /// Hand [`Input::Durable`] back once `after` is durable.
+    /// Hand [`Input::Durable`](crate::Input::Durable) back once `after` is durable.
     Notify {
         /// The ticket that it waits for.
         after: Ticket,
         /// What it is about.
         what: Durable,
     },
-    /// Execute speculatively, directly above what was executed last; answer with [`Input::Executed`].
+    /// Execute speculatively, directly above what was executed last; answer with [`Input::Executed`](crate::Input::Executed).
     Execute {
         /// The execution's number.
         id: u64,
@@ -409,7 +262,7 @@ pub enum Effect {
     },
     /// A checkpoint became stable: everything at or below it may be collected once it is applied.
     Stable(Arc<StableCheckpoint>),
-    /// Send [`Input::Timer`] after this time.
+    /// Send [`Input::Timer`](crate::Input::Timer) after this time.
     SetTimer {
         /// Which.
         timer: Timer,

@@ -106,6 +106,31 @@ impl Replica {
         Some(Arc::clone(&recent.block))
     }
 
+    /// Keeps a block's bundle list. Above the bound one goes that no slot, selection or certificate names: one that is
+    /// committed or has lost first, then the highest.
+    pub(crate) fn remember_block(&mut self, block: &Arc<Block>, digest: Digest) {
+        self.known.insert((block.header.height, digest), Arc::clone(block));
+        let bound = 2 * usize::try_from(self.config.parameters.log_window).unwrap_or(usize::MAX);
+        if self.known.len() <= bound {
+            return;
+        }
+        let committed = self.chain.committed();
+        let unused = |key: &&(Height, Digest)| !self.is_named(key.0, &key.1);
+        let over = self.known.keys().take_while(|(height, _)| *height <= committed).find(unused);
+        let over = over.or_else(|| self.known.keys().rev().find(unused)).copied();
+        if let Some(key) = over.filter(|key| *key != (block.header.height, digest)) {
+            self.known.remove(&key);
+        }
+    }
+
+    fn is_named(&self, height: Height, digest: &Digest) -> bool {
+        let slot = self.slots.get(&height).and_then(|slot| slot.proposal.as_ref());
+        slot.is_some_and(|proposal| proposal.digest == *digest)
+            || self.promised.get(&height).is_some_and(|promised| promised.digest == *digest)
+            || self.selection.blocks.get(&height).is_some_and(|selected| selected.digest == *digest)
+            || self.prepared.get(&height).is_some_and(|kept| kept.certificate.digest() == *digest)
+    }
+
     /// A peer lacks the bundle lists of blocks.
     pub(crate) fn on_fetch_blocks(&mut self, from: ValidatorIndex, digests: &[Digest], effects: &mut Vec<Effect>) {
         if !self.may_answer(from, Ask::Blocks) {

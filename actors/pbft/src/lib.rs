@@ -31,6 +31,7 @@ mod config;
 mod early;
 mod effect;
 mod execute;
+mod input;
 mod install;
 mod pace;
 mod propose;
@@ -45,7 +46,8 @@ mod wish;
 
 pub use bundles::BundleMeta;
 pub use config::Config;
-pub use effect::{Cause, CertifiedBlock, Durable, Effect, Input, Message, Own, Record, Say, Ticket, Timer, Unsigned};
+pub use effect::{Cause, Effect, Record, Say, Ticket, Unsigned};
+pub use input::{CertifiedBlock, Durable, Input, Message, Own, Timer};
 pub use recover::Base;
 pub use replica::{Replica, View as ReplicaView};
 pub use selection::{Selected, Selection, select};

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use dtvn_messages::{Digest, Height, ValidatorIndex, View};
 
 use crate::config::Config;
-use crate::effect::{Cause, Timer};
+use crate::effect::Cause;
+use crate::input::Timer;
 use crate::timers::Timers;
 
 /// `fairness_timeout` is this many times the view timeout.

@@ -9,7 +9,8 @@ use dtvn_messages::{Block, CommittedProof, Digest, Genesis, Height, StableCheckp
 
 use crate::bundles::Positions;
 use crate::chain::Tip;
-use crate::effect::{CertifiedBlock, Effect, Record};
+use crate::effect::{Effect, Record};
+use crate::input::CertifiedBlock;
 use crate::replica::{Kept, Proposal, Replica};
 
 /// Where the derived state stands at start.

@@ -7,14 +7,15 @@ use dtvn_messages::bundle::BundlePosition;
 use dtvn_messages::view_change::{SealedNewView, SealedViewChange};
 use dtvn_messages::{
     Block, Checkpoint, CommittedProof, Digest, Height, Now, PreparedCertificate, Signature, Signed, StableCheckpoint,
-    ValidatorIndex, View as ViewNumber, ViewChange, VoteKind,
+    ValidatorIndex, View as ViewNumber, VoteKind,
 };
 
 use crate::bundles::{BundleMeta, Bundles};
 use crate::chain::Chain;
 use crate::config::Config;
 use crate::early::{Early, Reached};
-use crate::effect::{CertifiedBlock, Durable, Effect, Input, Message, Own, Ticket, Timer, Unsigned};
+use crate::effect::{Effect, Ticket, Unsigned};
+use crate::input::{CertifiedBlock, Durable, Input, Message, Own, Timer};
 use crate::pace::Pace;
 use crate::recover::{Base, Promised};
 use crate::selection::Selection;
@@ -403,45 +404,6 @@ impl Replica {
     pub(crate) fn tell(&self, to: ValidatorIndex, what: Unsigned, effects: &mut Vec<Effect>) {
         if Some(to) != self.config.me {
             effects.push(Effect::Tell { to, what });
-        }
-    }
-
-    /// Keeps a block's bundle list. Above the bound one goes that no slot, selection or certificate names: one that is
-    /// committed or has lost first, then the highest.
-    pub(crate) fn remember_block(&mut self, block: &Arc<Block>, digest: Digest) {
-        self.known.insert((block.header.height, digest), Arc::clone(block));
-        let bound = 2 * usize::try_from(self.config.parameters.log_window).unwrap_or(usize::MAX);
-        if self.known.len() <= bound {
-            return;
-        }
-        let committed = self.chain.committed();
-        let unused = |key: &&(Height, Digest)| !self.is_named(key.0, &key.1);
-        let over = self.known.keys().take_while(|(height, _)| *height <= committed).find(unused);
-        let over = over.or_else(|| self.known.keys().rev().find(unused)).copied();
-        if let Some(key) = over.filter(|key| *key != (block.header.height, digest)) {
-            self.known.remove(&key);
-        }
-    }
-
-    fn is_named(&self, height: Height, digest: &Digest) -> bool {
-        let slot = self.slots.get(&height).and_then(|slot| slot.proposal.as_ref());
-        slot.is_some_and(|proposal| proposal.digest == *digest)
-            || self.promised.get(&height).is_some_and(|promised| promised.digest == *digest)
-            || self.selection.blocks.get(&height).is_some_and(|selected| selected.digest == *digest)
-            || self.prepared.get(&height).is_some_and(|kept| kept.certificate.digest() == *digest)
-    }
-
-    /// The view change that this replica would send for its current view.
-    pub(crate) fn view_change(&self) -> ViewChange {
-        let committed = self.tip_proof.as_ref().filter(|proof| proof.header.epoch == self.config.epoch);
-        let floor = committed.map_or(self.config.epoch_base, |proof| proof.height());
-        let above = self.prepared.range(floor.next()..).filter(|(_, kept)| kept.certificate.view() < self.view);
-        ViewChange {
-            epoch: self.config.epoch,
-            view: self.view,
-            stable: self.stable.as_deref().filter(|stable| stable.epoch() == self.config.epoch).cloned(),
-            committed: committed.map(|proof| CommittedProof::clone(proof)),
-            prepared: above.map(|(_, kept)| PreparedCertificate::clone(&kept.certificate)).collect(),
         }
     }
 }

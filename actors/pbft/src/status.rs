@@ -9,7 +9,8 @@ use dtvn_messages::limits::{
 use dtvn_messages::wire::Status;
 use dtvn_messages::{Digest, Height, Signature, Signed, ValidatorIndex, VoteKind};
 
-use crate::effect::{Effect, Timer, Unsigned};
+use crate::effect::{Effect, Unsigned};
+use crate::input::Timer;
 use crate::replica::{Ask, Replica, Slot};
 
 impl Replica {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::effect::Timer;
+use crate::input::Timer;
 
 #[derive(Debug, Clone, Copy, Default)]
 struct State {

@@ -8,12 +8,27 @@ use std::sync::Arc;
 
 use dtvn_messages::limits::REPLICA_VIEW_CHANGES_PER_SENDER_MAX;
 use dtvn_messages::view_change::{SealedNewView, SealedViewChange};
-use dtvn_messages::{Digest, NewView, ValidatorIndex, View};
+use dtvn_messages::{CommittedProof, Digest, NewView, PreparedCertificate, ValidatorIndex, View, ViewChange};
 
-use crate::effect::{Cause, Durable, Effect, Record, Say, Unsigned};
+use crate::effect::{Cause, Effect, Record, Say, Unsigned};
+use crate::input::Durable;
 use crate::replica::{Ask, Replica};
 
 impl Replica {
+    /// The view change that this replica would send for its current view.
+    pub(crate) fn view_change(&self) -> ViewChange {
+        let committed = self.tip_proof.as_ref().filter(|proof| proof.header.epoch == self.config.epoch);
+        let floor = committed.map_or(self.config.epoch_base, |proof| proof.height());
+        let above = self.prepared.range(floor.next()..).filter(|(_, kept)| kept.certificate.view() < self.view);
+        ViewChange {
+            epoch: self.config.epoch,
+            view: self.view,
+            stable: self.stable.as_deref().filter(|stable| stable.epoch() == self.config.epoch).cloned(),
+            committed: committed.map(|proof| CommittedProof::clone(proof)),
+            prepared: above.map(|(_, kept)| PreparedCertificate::clone(&kept.certificate)).collect(),
+        }
+    }
+
     /// A VIEW-CHANGE, verified, from its signer or relayed. It counts as a wish, and proves what it shows.
     pub(crate) fn on_view_change(&mut self, view_change: SealedViewChange) {
         let body = &view_change.signed.body;

@@ -14,7 +14,8 @@
 
 use dtvn_messages::{Epoch, ValidatorIndex, View};
 
-use crate::effect::{Cause, Effect, Say, Timer, Unsigned};
+use crate::effect::{Cause, Effect, Say, Unsigned};
+use crate::input::Timer;
 use crate::replica::Replica;
 use crate::timers::Fired;
 
@@ -43,10 +44,21 @@ impl Replica {
         else {
             return progress;
         };
-        let is_last = self.active && reached == view.next() && self.proved_height() >= self.last_height_of_view();
-        let cause = if is_last { Cause::Planned } else { self.pace.asked().unwrap_or(Cause::JoinedOthers) };
+        let is_planned = reached == view.next() && (self.is_at_its_end() || self.is_near_its_time());
+        let cause = self.pace.asked().unwrap_or(if is_planned { Cause::Planned } else { Cause::JoinedOthers });
         self.move_to(reached, cause, effects);
         true
+    }
+
+    /// Whether others have proved the last height of this view, before this replica committed it.
+    fn is_at_its_end(&self) -> bool {
+        self.active && self.proved_height() >= self.last_height_of_view()
+    }
+
+    /// Whether this view's time is over by the clock of a peer, which began it a moment earlier.
+    fn is_near_its_time(&self) -> bool {
+        let soon_us = self.now.monotonic_us.saturating_add(self.pace.relay_us());
+        self.active && self.timers.deadline_us(Timer::Rotation).is_some_and(|due_us| due_us <= soon_us)
     }
 
     /// Wishes for the next view if there is a cause, or for a later one if others of power `F` do.

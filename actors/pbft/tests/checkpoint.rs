@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use dtvn_messages::{Block, Checkpoint, Digest, Epoch, Height, Signed, VoteKind, limits};
-use dtvn_pbft::{Effect, Message, Record, Say};
+use dtvn_pbft::{Effect, Input, Message, Record, Say};
 
-use crate::common::build::{numbered, validator};
+use crate::common::build::{Story, numbered, validator};
 use crate::common::under::{Under, blame, small, under};
 use crate::common::{genesis, sign};
 
@@ -223,16 +223,39 @@ fn one_that_was_lost_with_the_commit_on_the_disk_is_signed_after_a_restart() {
     let log: Vec<Record> =
         under.log.iter().filter(|record| !matches!(record, Record::Checkpoint(_))).cloned().collect();
     let mut again = under.restarted(&log, &[0, 1, 2, 3].map(|number| numbered(1, number)));
-    let effects = again.run(dtvn_pbft::Input::Start);
+    let effects = again.run(Input::Start);
     let said = |effect: &Effect| matches!(effect, Effect::Say { say: Say::Checkpoint(_), .. });
     assert!(effects.iter().any(said), "{effects:?}");
+}
+
+#[test]
+fn one_that_was_lost_with_the_commit_in_the_derived_state_is_signed_at_the_start() {
+    let genesis = Arc::new(genesis(4, small));
+    let story = Story::new(&genesis);
+    let blocks = story.chain(0, 4, 1);
+    let mut under = Under::stopped(&genesis, Some(3), story.base(&blocks[3], 1, &[0, 1, 2]), true);
+    let effects = under.run(Input::Start);
+    let said = Effect::Say { after: 1, say: Say::Checkpoint(story.checkpoint(&blocks[3])) };
+    assert!(effects.contains(&said), "{effects:?}");
+}
+
+#[test]
+fn one_with_enough_votes_on_the_disk_becomes_stable_at_the_start() {
+    let genesis = Arc::new(genesis(1, small));
+    let story = Story::new(&genesis);
+    let blocks = story.chain(0, 4, 0);
+    let base = story.base(&blocks[3], 0, &[0]);
+    let mut under = Under::stopped(&genesis, Some(0), base, true);
+    under.step(Input::Replay(Record::Checkpoint(story.checkpoint_vote(0, &blocks[3]))));
+    under.run(Input::Start);
+    assert_eq!(under.replica.stable_height(), Height(4));
 }
 
 #[test]
 fn one_that_is_on_the_disk_is_not_signed_again() {
     let (under, blocks, _) = committed(4);
     let mut again = under.restarted(&under.log, &[0, 1, 2, 3].map(|number| numbered(1, number)));
-    let effects = again.run(dtvn_pbft::Input::Start);
+    let effects = again.run(Input::Start);
     assert_eq!(again.replica.committed(), Height(4));
     assert!(!effects.iter().any(|effect| matches!(effect, Effect::Say { say: Say::Checkpoint(_), .. })), "{effects:?}");
     let own: Signed<Checkpoint> = under.checkpoint_vote(3, &blocks[3]);

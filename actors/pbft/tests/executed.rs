@@ -70,6 +70,27 @@ fn a_result_that_differs_from_a_synced_block_is_divergence() {
 }
 
 #[test]
+fn a_synced_block_that_breaks_the_order_of_bundles_is_divergence_and_no_panic() {
+    let mut under = under(3);
+    under.hold(&[numbered(1, 0), numbered(1, 1)]);
+    let block = under.block(0, None, &[numbered(1, 1)]);
+    let effects = under.run(Input::Certified(vec![under.certified(0, &block, &[0, 1, 2])]));
+    assert_eq!(effects, [diverged(1, &block, Digest::ZERO)]);
+}
+
+#[test]
+fn synced_blocks_above_a_committed_one_that_they_contradict_are_not_taken() {
+    let mut under = under(3);
+    under.hold(&[numbered(1, 0), numbered(1, 1), numbered(2, 0)]);
+    let blocks = under.chain(0, 2, 1);
+    under.commit_block(0, &blocks[0]);
+    let other = under.block(0, None, &[numbered(2, 0)]);
+    let above = under.block(0, Some(&other), &[numbered(1, 0)]);
+    assert_eq!(under.run(Input::Certified(vec![under.certified(0, &above, &[0, 1, 2])])), []);
+    assert_eq!(under.replica.committed(), Height(1));
+}
+
+#[test]
 fn a_refusal_for_the_block_below_is_no_divergence_when_the_others_accepted_another_one_there() {
     // A leader that sends two blocks must not make an honest replica think that its state is wrong.
     let mut under = under(3);

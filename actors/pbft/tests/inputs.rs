@@ -5,6 +5,7 @@ mod bundle;
 mod certified;
 mod checkpoint;
 mod common;
+mod epoch;
 mod executed;
 mod new_view;
 mod own;

@@ -100,9 +100,11 @@ fn what_is_committed_above_the_window_or_of_another_epoch_is_passed_over() {
     let (mut under, blocks) = follower();
     under.commit_block(0, &blocks[0]);
     assert_eq!(under.propose(0, &blocks[0]), [], "committed");
-    let mut far = blocks[1].clone();
-    far.header.height = Height(13);
-    assert_eq!(under.propose(0, &far), [], "stable 0 and window 12 end at 12");
+    for height in [0, 13, u64::MAX] {
+        let mut far = blocks[1].clone();
+        far.header.height = Height(height);
+        assert_eq!(under.propose(0, &far), [], "stable 0 and window 12 end at 12: {height}");
+    }
     let mut foreign = blocks[1].clone();
     foreign.header.epoch = Epoch(1);
     assert_eq!(under.propose(0, &foreign), [], "another epoch");
@@ -215,6 +217,17 @@ fn a_proposal_ahead_of_the_clock_is_held_until_the_clock_gets_there() {
     under.wait_us(100_000);
     assert_eq!(under.fire_now(Timer::Hold), [], "the clock is not there yet");
     assert_eq!(votes_said(&under.fire(Timer::Hold)).len(), 1);
+}
+
+#[test]
+fn a_proposal_for_the_end_of_all_times_is_held_and_does_no_harm() {
+    let (mut under, blocks) = follower();
+    let mut block = blocks[0].clone();
+    block.header.timestamp = Timestamp(u64::MAX);
+    assert_eq!(under.propose(0, &block), []);
+    assert_eq!(under.due_in_us(Timer::View), Some(1_000_000), "it is work: the view can end");
+    under.now.wall = Timestamp(u64::MAX);
+    assert!(under.fire_now(Timer::Hold).len() <= 5);
 }
 
 #[test]

@@ -232,6 +232,15 @@ fn a_leader_proposes_the_same_block_again_and_no_other() {
 }
 
 #[test]
+fn a_leader_proposes_nothing_in_the_place_of_a_block_that_it_cannot_execute_any_more() {
+    let mut under = under(0);
+    under.bundle(numbered(1, 0));
+    let mut again = under.restarted(&under.log, &[]);
+    again.run(Input::Start);
+    assert_eq!(again.bundle(numbered(2, 0)), [], "height 1 is promised");
+}
+
+#[test]
 fn committed_blocks_above_the_derived_state_are_executed_and_committed_again() {
     let (mut under, blocks) = voted(3);
     under.votes(VoteKind::Commit, 0, &blocks[1], &[0, 1, 2]);

@@ -1,5 +1,6 @@
 //! How the rest of the node uses the network: one handle, cheap to clone, valid across restarts.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -127,6 +128,15 @@ impl NetworkHandle {
         self.forward(peer, PeerMessage::Report(offence)).await
     }
 
+    /// As [`NetworkHandle::report`] for a validator, without waiting: a report that finds no place is lost.
+    pub fn report_validator(&self, validator: ValidatorIndex, offence: Offence) {
+        if let Some(link) = self.shared.contacts.validator(validator) {
+            let report = PeerManagerMessage::Forward(link.peer(), PeerMessage::Report(offence));
+            // A liar goes on lying; the next report will do.
+            let _lost = self.manager.try_send(report);
+        }
+    }
+
     /// Closes a peer's connections. A validator is dialed again at once.
     ///
     /// # Errors
@@ -155,6 +165,12 @@ impl NetworkHandle {
 
     async fn forward(&self, peer: PeerId, message: PeerMessage) -> Result<(), NetworkDown> {
         self.manager.send(PeerManagerMessage::Forward(peer, message)).await.map_err(|_| NetworkDown)
+    }
+}
+
+impl fmt::Debug for NetworkHandle {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "NetworkHandle({})", self.shared.local)
     }
 }
 

@@ -1,5 +1,6 @@
 //! Blocks, and what other validators say about them.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use dtvn_messages::block::bundles_root;
@@ -12,7 +13,7 @@ use dtvn_messages::{
     PreparedCertificate, RulesVersion, Signed, StableCheckpoint, Timestamp, ValidatorIndex, View, ViewChange, Vote,
     VoteKind,
 };
-use dtvn_pbft::{BundleMeta, CertifiedBlock, Message};
+use dtvn_pbft::{Base, BundleMeta, CertifiedBlock, Message};
 
 use super::node::{bundle, execute};
 use super::sign;
@@ -149,6 +150,21 @@ impl Story {
         let signature = |signer: &u16| sign(&self.genesis, validator(*signer), checkpoint).signature;
         let signatures = signers.iter().map(|signer| (validator(*signer), signature(signer))).collect();
         StableCheckpoint { header: block.header.clone(), checkpoint, signatures: Signatures(signatures) }
+    }
+
+    /// The derived state after the last block of [`Self::chain`], with its commit certificate.
+    pub fn base(&self, last: &Block, origin: u16, signers: &[u16]) -> Base {
+        let position = numbered(origin, last.header.height.0 - 1).position;
+        Base {
+            height: last.header.height,
+            digest: self.digest(last),
+            timestamp: last.header.timestamp,
+            positions: BTreeMap::from([(validator(origin), position)]),
+            log: (last.header.log_size, last.header.log_root),
+            empty_run: 0,
+            proof: Some(Arc::new(self.committed(0, last, signers))),
+            stable: None,
+        }
     }
 
     /// A VIEW-CHANGE for a view that shows nothing, to be filled in.

@@ -4,11 +4,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use dtvn_messages::{Digest, Genesis, Height, Now, Timestamp, ValidatorIndex};
-use dtvn_pbft::{BundleMeta, Input};
+use dtvn_messages::{Digest, Genesis, Height, Now, Timestamp, ValidatorIndex, VoteKind};
+use dtvn_pbft::{BundleMeta, Input, Message, Record, select};
 
 use super::lies::distort;
-use super::node::{Later, Node, Out, Wire};
+use super::node::{Entry, Later, Node, Out, Wire};
 use super::oracle::Oracle;
 use super::random::Random;
 
@@ -18,6 +18,9 @@ pub struct Weather {
     /// Of 100 messages, how many are lost and how many come twice.
     pub lost: u64,
     pub repeated: u64,
+    /// Of 100 votes of each kind, how many are lost beside.
+    pub lost_prepares: u64,
+    pub lost_commits: u64,
     pub delay_us: (u64, u64),
     pub disk_us: (u64, u64),
     pub execute_us: (u64, u64),
@@ -25,7 +28,15 @@ pub struct Weather {
 
 impl Weather {
     pub fn fine() -> Self {
-        Self { lost: 0, repeated: 0, delay_us: (100, 300), disk_us: (50, 200), execute_us: (0, 20) }
+        Self {
+            lost: 0,
+            repeated: 0,
+            lost_prepares: 0,
+            lost_commits: 0,
+            delay_us: (100, 300),
+            disk_us: (50, 200),
+            execute_us: (0, 20),
+        }
     }
 }
 
@@ -179,7 +190,16 @@ impl Network {
     }
 
     fn transmit(&mut self, from: usize, to: usize, wire: Wire) {
-        if self.groups[from] != self.groups[to] || self.random.chance(self.weather.lost) {
+        let lost_votes = match &wire {
+            Wire::Core(Message::Vote(vote)) if vote.body.kind == VoteKind::Commit => self.weather.lost_commits,
+            Wire::Core(Message::Vote(_)) => self.weather.lost_prepares,
+            Wire::Core(Message::Committed(_) | Message::Prepared(_)) => {
+                self.weather.lost_commits.max(self.weather.lost_prepares)
+            }
+            _ => 0,
+        };
+        let is_cut = self.groups[from] != self.groups[to];
+        if is_cut || self.random.chance(self.weather.lost) || self.random.chance(lost_votes) {
             return;
         }
         let copies = if self.random.chance(self.weather.repeated) { 2 } else { 1 };
@@ -236,9 +256,33 @@ impl Network {
         }
         match wire {
             Wire::SyncBlocks { .. } => self.oracle.count.synced += 1,
-            Wire::Core(dtvn_pbft::Message::NewView(_)) => self.oracle.count.new_views += 1,
+            Wire::Core(Message::NewView(sealed)) if sealed.signed.signer == self.nodes[node].index => {
+                self.count_new_view(node, sealed.digest);
+            }
             _ => {}
         }
+    }
+
+    /// A NEW-VIEW leaves: what does it take over?
+    fn count_new_view(&mut self, node: usize, digest: Digest) {
+        let named = self.nodes[node].log.iter().find_map(|entry| match entry {
+            Entry::Replica(Record::NewView { new_view, view_changes }) if new_view.digest == digest => {
+                Some(view_changes)
+            }
+            _ => None,
+        });
+        let Some(named) = named else { return };
+        let shown: Vec<_> = named.iter().map(|named| &named.signed.body).collect();
+        let selection = select(&shown, (Height(0), self.genesis.hash()));
+        let prepared = shown.iter().flat_map(|shown| &shown.prepared);
+        let count = &mut self.oracle.count;
+        count.new_views += 1;
+        count.selected += u64::from(!selection.blocks.is_empty());
+        count.stopped += u64::from(prepared.clone().any(|prepared| prepared.height() > selection.end));
+        let lost = |height: Height, digest: Digest| {
+            selection.blocks.get(&height).is_some_and(|selected| selected.digest != digest)
+        };
+        count.outvoted += u64::from(prepared.clone().any(|prepared| lost(prepared.height(), prepared.digest())));
     }
 
     fn after_step(&mut self, node: usize) {

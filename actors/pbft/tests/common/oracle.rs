@@ -27,11 +27,43 @@ pub struct Oracle {
 pub struct Count {
     pub commits: u64,
     pub new_views: u64,
+    /// NEW-VIEWs that took over blocks, that left out prepared blocks above the end, and that chose one of two at a height.
     pub selected: u64,
+    pub stopped: u64,
+    pub outvoted: u64,
     pub stable: u64,
     pub synced: u64,
     pub crashes: u64,
     pub resumed_views: u64,
+}
+
+impl Count {
+    pub fn add(&mut self, other: &Self) {
+        self.commits += other.commits;
+        self.new_views += other.new_views;
+        self.selected += other.selected;
+        self.stopped += other.stopped;
+        self.outvoted += other.outvoted;
+        self.stable += other.stable;
+        self.synced += other.synced;
+        self.crashes += other.crashes;
+        self.resumed_views += other.resumed_views;
+    }
+
+    /// The counters by name.
+    pub fn all(&self) -> [(&'static str, u64); 9] {
+        [
+            ("commits", self.commits),
+            ("new views", self.new_views),
+            ("new views that took over blocks", self.selected),
+            ("new views that left out prepared blocks", self.stopped),
+            ("new views that chose one of two prepared blocks", self.outvoted),
+            ("stable checkpoints", self.stable),
+            ("answers to sync", self.synced),
+            ("crashes", self.crashes),
+            ("restarts above view 0", self.resumed_views),
+        ]
+    }
 }
 
 impl Oracle {

@@ -58,10 +58,14 @@ impl Under {
     /// A replica at a base that was not started.
     pub fn stopped(genesis: &Arc<Genesis>, me: Option<u16>, base: Base, voting: bool) -> Self {
         let key = me.and_then(|me| genesis.validators().key(validator(me)));
-        let config = Config::from_genesis(genesis, key.as_ref());
+        Self::configured(genesis, Config::from_genesis(genesis, key.as_ref()), base, voting)
+    }
+
+    /// A replica of any configuration that was not started.
+    pub fn configured(genesis: &Arc<Genesis>, config: Config, base: Base, voting: bool) -> Self {
         let story = Story::new(genesis);
         Self {
-            me: validator(me.unwrap_or(u16::MAX)),
+            me: config.me.unwrap_or(ValidatorIndex(u16::MAX)),
             now: Now { monotonic_us: 5_000_000, wall: story.time_at(1) },
             ledger: BTreeMap::from([(base.height, base.log)]),
             replica: Replica::new(config, base, voting),

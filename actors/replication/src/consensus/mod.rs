@@ -314,7 +314,7 @@ impl Consensus {
                 self.carry_out(effect, &mut inputs, effects);
             }
         }
-        if let Some(ticket) = self.outbox.to_flush() {
+        if let Some(ticket) = self.outbox.take_flush() {
             effects.push(Effect::Flush { ticket });
         }
     }

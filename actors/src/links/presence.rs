@@ -1,0 +1,192 @@
+//! Presence: tells replica and gossip which validators are connected. Liveness is for people, redial and sync only:
+//! never for quorum or leader.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use dtvn_messages::ValidatorIndex;
+use libp2p::Multiaddr;
+use tokio::sync::{Mutex, mpsc, watch};
+
+use crate::directory::Role;
+use crate::gossip::{self, GossipMessage};
+use crate::mailbox::{Address, FullPolicy, Mail};
+use crate::network::{NetworkEvent, PeerState};
+use crate::replica::{self, ReplicaMessage};
+use crate::shared::Shared;
+use crate::supervision::{ActorError, Behaviour, Context};
+
+/// Presence's role.
+pub const PRESENCE: Role<PresenceMessage> = Role::new("presence");
+
+/// How often the list of connected peers is compared with the links' own, in case news was lost in a restart.
+const COMPARE_EVERY: Duration = Duration::from_secs(5);
+
+/// What can be said to presence.
+pub enum PresenceMessage {
+    /// News of the network.
+    Event(NetworkEvent),
+    /// Compare with what the links say.
+    Compare,
+}
+
+impl Mail for PresenceMessage {
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Event(_) => "event",
+            Self::Compare => "compare",
+        }
+    }
+
+    fn policy(&self) -> FullPolicy {
+        match self {
+            Self::Compare => FullPolicy::DropNewest,
+            _ => FullPolicy::Wait,
+        }
+    }
+}
+
+/// What presence is made with.
+#[derive(Clone)]
+pub struct PresenceArguments {
+    /// What the node's actors share.
+    pub shared: Shared,
+    /// The network's news. Whoever holds the lock takes them: one incarnation after the other.
+    pub events: Arc<Mutex<mpsc::Receiver<NetworkEvent>>>,
+    /// Where this node listens, for whoever wants to know the real ports.
+    pub listening: Arc<watch::Sender<Vec<Multiaddr>>>,
+}
+
+/// The actor.
+pub struct Presence {
+    shared: Shared,
+    listening: Arc<watch::Sender<Vec<Multiaddr>>>,
+    connected: BTreeSet<ValidatorIndex>,
+    quorum: bool,
+    replica: Address<ReplicaMessage>,
+    gossip: Address<GossipMessage>,
+}
+
+impl Presence {
+    /// Starts with whoever is connected.
+    ///
+    /// # Errors
+    /// Never; the signature is every actor's.
+    #[expect(clippy::unused_async, reason = "the signature is every actor's")]
+    pub async fn start(context: Context<PresenceMessage>, arguments: PresenceArguments) -> Result<Self, ActorError> {
+        let PresenceArguments { shared, events, listening } = arguments;
+        let mut presence = Self {
+            shared,
+            listening,
+            connected: BTreeSet::new(),
+            quorum: false,
+            replica: context.address_of(&replica::ROLE),
+            gossip: context.address_of(&gossip::ROLE),
+        };
+        let myself = context.myself();
+        context.spawn(async move {
+            let mut events = events.lock().await;
+            while let Some(event) = events.recv().await {
+                if myself.send(PresenceMessage::Event(event)).await.is_err() {
+                    return;
+                }
+            }
+        });
+        context.send_every(COMPARE_EVERY, || PresenceMessage::Compare);
+        watch_neighbours(&context, &presence);
+        presence.compare();
+        presence.tell_quorum();
+        Ok(presence)
+    }
+
+    fn up(&mut self, peer: ValidatorIndex) {
+        self.connected.insert(peer);
+        tracing::info!(peer = peer.0, connected = self.connected.len(), "A validator is connected.");
+        let _down = self.gossip.try_send(GossipMessage::Link { peer, up: true });
+        let _down = self.replica.try_send(ReplicaMessage::PeerUp(peer));
+        self.tell_quorum();
+    }
+
+    fn down(&mut self, peer: ValidatorIndex, cause: &str) {
+        if self.connected.remove(&peer) {
+            tracing::info!(peer = peer.0, cause, connected = self.connected.len(), "A validator is disconnected.");
+            let _down = self.gossip.try_send(GossipMessage::Link { peer, up: false });
+            self.tell_quorum();
+        }
+    }
+
+    fn tell_quorum(&mut self) {
+        let config = &self.shared.config;
+        let own = config.me.into_iter();
+        let power = config.set.power_of(self.connected.iter().copied().chain(own));
+        let quorum = power >= config.set.quorum();
+        self.shared.board.post_quorum(quorum);
+        if quorum != self.quorum {
+            self.quorum = quorum;
+            let _down = self.replica.try_send(ReplicaMessage::QuorumConnected(quorum));
+        }
+    }
+
+    /// Compares with what the links say: news that a former incarnation took are known to nobody else.
+    fn compare(&mut self) {
+        let Some(handle) = self.shared.network.get() else { return };
+        let connected = |state: PeerState| matches!(state, PeerState::Connected | PeerState::Suspect);
+        let peers = handle.peers().into_iter().filter(|peer| connected(peer.state));
+        let now: BTreeSet<ValidatorIndex> = peers.filter_map(|peer| peer.validator).collect();
+        for peer in self.connected.difference(&now).copied().collect::<Vec<_>>() {
+            self.down(peer, "the network lists it no more");
+        }
+        for peer in now.difference(&self.connected).copied().collect::<Vec<_>>() {
+            self.up(peer);
+        }
+    }
+}
+
+/// A gossip or replica that starts again does not know who is connected.
+fn watch_neighbours(context: &Context<PresenceMessage>, presence: &Presence) {
+    let (board, replica) = (presence.shared.board.clone(), presence.replica.clone());
+    let mut presence = replica.watch();
+    context.spawn(async move {
+        let mut known = presence.borrow_and_update().incarnation;
+        while presence.changed().await.is_ok() {
+            let now = *presence.borrow_and_update();
+            if now.up && now.incarnation != known {
+                known = now.incarnation;
+                let connected = *board.quorum().borrow();
+                let _down = replica.try_send(ReplicaMessage::QuorumConnected(connected));
+            }
+        }
+    });
+}
+
+impl Behaviour for Presence {
+    type Message = PresenceMessage;
+
+    async fn handle(&mut self, _: &Context<PresenceMessage>, message: PresenceMessage) -> Result<(), ActorError> {
+        match message {
+            PresenceMessage::Event(NetworkEvent::Connected(peer)) => {
+                if let Some(validator) = peer.validator {
+                    self.up(validator);
+                }
+            }
+            PresenceMessage::Event(NetworkEvent::Disconnected { validator, cause, .. }) => {
+                if let Some(validator) = validator {
+                    self.down(validator, &cause);
+                }
+            }
+            PresenceMessage::Event(NetworkEvent::Refused { peer, refusal, .. }) => {
+                tracing::warn!(%peer, differences = ?refusal.differences, "A peer belongs to another network.");
+            }
+            PresenceMessage::Event(NetworkEvent::Suspect { peer, suspect, .. }) => {
+                tracing::debug!(%peer, suspect, "A peer is silent, or is heard again.");
+            }
+            PresenceMessage::Event(NetworkEvent::Listening(addresses)) => {
+                tracing::info!(addresses = ?addresses, "The node listens for peers.");
+                self.listening.send_replace(addresses);
+            }
+            PresenceMessage::Compare => self.compare(),
+        }
+        Ok(())
+    }
+}
