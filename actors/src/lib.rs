@@ -11,6 +11,7 @@ pub mod intake;
 pub mod links;
 pub mod mailbox;
 pub mod network;
+pub mod peer_manager;
 pub mod replica;
 pub mod shared;
 pub mod state_machine;

@@ -300,7 +300,9 @@ pub const CONNECTIONS_PER_STRANGER_MAX: usize = 2;
 /// Connections of all peers that are no validators (observers, discovery). Further ones are refused.
 pub const STRANGER_CONNECTIONS_MAX: usize = 32;
 /// Inbound connections whose identity is not known yet. Further ones are closed unanswered.
-pub const PENDING_INBOUND_CONNECTIONS_MAX: usize = 128;
+pub const PENDING_INBOUND_CONNECTIONS_MAX: usize = 256;
+/// Those of them that come from one IP address, so that one that stalls leaves room for others. Further ones likewise.
+pub const PENDING_INBOUND_CONNECTIONS_PER_ADDRESS_MAX: usize = 64;
 /// Inbound connections that one IP address may open at once (a whole development network has one address).
 pub const INBOUND_CONNECTIONS_PER_ADDRESS_BURST: u32 = 128;
 /// And per second after that. Further ones are closed before any cryptography.
@@ -313,9 +315,15 @@ pub const MISBEHAVIOUR_POINTS_MAX: u32 = 100;
 /// How long a ban lasts: long enough that the offence costs little, short enough that a repaired validator is
 /// back soon.
 pub const BAN_DURATION: Duration = Duration::from_secs(60);
-/// Banned peers that are no validators remembered at a time. The one whose ban ends first goes.
-pub const BANNED_STRANGERS_MAX: usize = 1_024;
+/// Peers that are no validators whose misbehaviour or ban is remembered at a time. Beyond it one that is not connected
+/// is forgotten, among the banned the one whose ban ends first.
+pub const STRANGERS_REMEMBERED_MAX: usize = 1_024;
 
+/// Actors of peers: validators and peers at bootstrap addresses. One more is not started, and that is logged.
+pub const PEER_ACTORS_MAX: usize = VALIDATORS_MAX + 64;
+/// Failures of peers' actors within [`SUPERVISOR_RESTART_WINDOW`] that are mended: there are many of them, and each
+/// failure ends one session only. One more, and the whole subtree of links starts anew.
+pub const PEER_RESTARTS_MAX: u32 = 10;
 /// Commands and notices waiting inside the network layer, per queue. When full, the asker waits.
 pub const NETWORK_QUEUE_MAX: usize = 256;
 /// Network events waiting for a slow listener. At the bound, refusals are dropped (and counted), and a connection that

@@ -1,8 +1,6 @@
-//! The links to other nodes: the network actor, which owns the libp2p layer, and the peer manager, which knows who is
-//! connected and tells those who care (architecture.md section 2).
+//! What the rest of the node learns of its links: who is connected, and where this node listens. The links themselves
+//! are `network` and `peer_manager` (architecture.md section 2).
 
-mod network;
-mod peer_manager;
+mod presence;
 
-pub use network::{NETWORK, NetworkActor, NetworkArguments, NetworkMessage};
-pub use peer_manager::{PEER_MANAGER, PeerManager, PeerManagerArguments, PeerManagerMessage};
+pub use presence::{PRESENCE, Presence, PresenceArguments, PresenceMessage};

@@ -4,14 +4,16 @@ use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
-use dtvn_messages::crypto::{Digest, PublicKey};
+use dtvn_messages::crypto::{Digest, KeyPair, PublicKey};
 use dtvn_messages::ids::{ChainId, NodeName, ValidatorIndex};
-use libp2p::identity::Keypair;
+use dtvn_messages::limits;
 use libp2p::{Multiaddr, PeerId};
+use thiserror::Error;
 
 use super::class::{ClassSet, PerClass};
 use super::handshake::Refusal;
-use super::peer::PeerState;
+use super::keys::{KeyError, peer_id};
+use super::status::PeerState;
 
 /// A validator as the network layer needs it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,11 +37,50 @@ pub struct Validators {
     pub summary: Bytes,
 }
 
+/// Why validators cannot be put in force.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum ValidatorsError {
+    /// A key is none.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// The summary does not fit into the handshake.
+    #[error(
+        "the summary of the validator set has {length} bytes, the limit is {}",
+        limits::HANDSHAKE_SUMMARY_BYTES_MAX
+    )]
+    SummaryTooLong {
+        /// Its length in bytes.
+        length: usize,
+    },
+    /// There are too many.
+    #[error("there are {count} validators, the limit is {}", limits::VALIDATORS_MAX)]
+    TooMany {
+        /// How many there are.
+        count: usize,
+    },
+}
+
+impl Validators {
+    /// Whether they can be put in force.
+    pub(crate) fn check(&self) -> Result<(), ValidatorsError> {
+        if self.summary.len() > limits::HANDSHAKE_SUMMARY_BYTES_MAX {
+            return Err(ValidatorsError::SummaryTooLong { length: self.summary.len() });
+        }
+        if self.entries.len() > limits::VALIDATORS_MAX {
+            return Err(ValidatorsError::TooMany { count: self.entries.len() });
+        }
+        for entry in &self.entries {
+            peer_id(&entry.public_key)?;
+        }
+        Ok(())
+    }
+}
+
 /// What a node says of itself and where it looks for others.
 #[derive(Clone)]
 pub struct NetworkConfig {
     /// Its Ed25519 key.
-    pub keypair: Keypair,
+    pub key: KeyPair,
     /// Its chain.
     pub chain_id: ChainId,
     /// The hash of its genesis.
@@ -63,7 +104,7 @@ impl fmt::Debug for NetworkConfig {
         // Without the key.
         formatter
             .debug_struct("NetworkConfig")
-            .field("peer", &self.keypair.public().to_peer_id())
+            .field("key", &self.key.public())
             .field("chain_id", &self.chain_id)
             .field("node_name", &self.node_name)
             .field("listen", &self.listen)
@@ -176,4 +217,29 @@ pub struct PeerInfo {
     pub bytes_in_last_heartbeat: u64,
     /// What went wrong last.
     pub last_error: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn validators_that_a_handshake_could_not_carry_are_refused() {
+        let long = limits::HANDSHAKE_SUMMARY_BYTES_MAX + 1;
+        let validators = Validators { summary: vec![0; long].into(), ..Validators::default() };
+        assert_eq!(validators.check(), Err(ValidatorsError::SummaryTooLong { length: long }));
+        let mut off_the_curve = [0xff; 32];
+        off_the_curve[0] = 2;
+        let entry = ValidatorEntry {
+            index: ValidatorIndex(0),
+            name: NodeName::new("node0").unwrap(),
+            public_key: PublicKey(off_the_curve),
+            addresses: Vec::new(),
+        };
+        let one = Validators { entries: vec![entry.clone()], ..Validators::default() };
+        assert!(matches!(one.check(), Err(ValidatorsError::Key(_))));
+        let many = Validators { entries: vec![entry; limits::VALIDATORS_MAX + 1], ..Validators::default() };
+        assert_eq!(many.check(), Err(ValidatorsError::TooMany { count: limits::VALIDATORS_MAX + 1 }));
+        assert_eq!(Validators::default().check(), Ok(()));
+    }
 }

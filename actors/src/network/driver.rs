@@ -2,167 +2,76 @@
 //!
 //! It decides nothing. Everything that needs a decision goes to the peer manager as a [`SwarmNotice`], and comes back
 //! as a [`SwarmCommand`]. Both queues are bounded: while notices wait to be taken, the swarm is not polled, which slows
-//! the peers; commands are always taken, so the two tasks cannot wait for each other.
+//! the peers; commands are always taken, so that nobody who sends one waits for long. Without a peer manager, notices
+//! are dropped: the next one begins with a clean slate.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use dtvn_messages::limits;
 use futures::StreamExt as _;
 use libp2p::core::ConnectedPoint;
 use libp2p::core::transport::ListenerId;
+use libp2p::multiaddr::Protocol;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::{ConnectionError, ConnectionId, DialError, ListenError, SwarmEvent};
 use libp2p::{Multiaddr, PeerId, Swarm, identify, kad};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
-use super::class::Class;
 use super::gate::Denial;
-use super::metrics::NetworkMetrics;
+use super::notices::{DialFailure, PeerNotice, SwarmCommand, SwarmNotice};
+use super::shared::Shared;
 use super::streams::StreamsNotice;
 use super::swarm::{Behaviour, BehaviourEvent, innermost};
 
-/// What the peer manager wants of the swarm.
-#[derive(Debug)]
-pub enum SwarmCommand {
-    /// Connect to a peer, unless connected or connecting. Answered by `Connected` or `DialFailed`.
-    Dial {
-        /// The peer.
-        peer: PeerId,
-        /// Where.
-        addresses: Vec<Multiaddr>,
-        /// Whether to try addresses that discovery knows as well.
-        discovered_too: bool,
-    },
-    /// Connect to whoever is there. Answered by `Connected` or `DialFailed` with that address.
-    DialAddress(Multiaddr),
-    /// Open a stream. Answered by a stream notice, unless the connection closes.
-    Open {
-        /// The peer.
-        peer: PeerId,
-        /// On this connection.
-        connection: ConnectionId,
-        /// Of this class.
-        class: Class,
-    },
-    /// Close a connection.
-    Close(ConnectionId),
-    /// Ask discovery for a peer's addresses. May be answered by `Addresses`.
-    LookUp(PeerId),
-    /// Forget an address at which somebody else was found.
-    Forget(PeerId, Multiaddr),
-    /// Who is a validator from now on.
-    SetValidators(HashSet<PeerId>),
-    /// Refuse a peer's connections until then.
-    Ban(PeerId, Instant),
-    /// Close everything, and say when it is closed.
-    Shutdown(oneshot::Sender<()>),
-}
-
-/// What happened in the swarm.
-#[derive(Debug)]
-pub enum SwarmNotice {
-    /// All listeners have addresses; these.
-    Listening(Vec<Multiaddr>),
-    /// A connection stands.
-    Connected {
-        /// The peer.
-        peer: PeerId,
-        /// The connection.
-        connection: ConnectionId,
-        /// The other end.
-        remote: Multiaddr,
-        /// The address, if it was dialed by `DialAddress`.
-        bootstrap: Option<Multiaddr>,
-    },
-    /// A connection is gone.
-    Closed {
-        /// The peer.
-        peer: PeerId,
-        /// The connection.
-        connection: ConnectionId,
-        /// Why, in words.
-        cause: String,
-    },
-    /// A dial failed.
-    DialFailed {
-        /// The peer, if known.
-        peer: Option<PeerId>,
-        /// The address, if it was dialed by `DialAddress`.
-        bootstrap: Option<Multiaddr>,
-        /// How.
-        failure: DialFailure,
-    },
-    /// Something about streams.
-    Streams(StreamsNotice),
-    /// A heartbeat was answered.
-    Pong {
-        /// The peer.
-        peer: PeerId,
-        /// The connection.
-        connection: ConnectionId,
-        /// The round trip.
-        round_trip: Duration,
-    },
-    /// A peer, or somebody else, says where a peer can be found.
-    Addresses {
-        /// The peer.
-        peer: PeerId,
-        /// Its addresses.
-        addresses: Vec<Multiaddr>,
-    },
-}
-
-/// How a dial failed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum DialFailure {
-    /// There is a connection or another attempt already.
-    Busy,
-    /// No address is known.
-    NoAddress,
-    /// It was this node itself.
-    Ourselves,
-    /// Somebody else was found at the address.
-    SomebodyElse {
-        /// Who.
-        found: PeerId,
-        /// Where.
-        address: Multiaddr,
-    },
-    /// It could not be reached.
-    Unreachable(String),
+impl Listener {
+    /// The configured address with the real port in place of 0.
+    fn with_port(&self) -> Multiaddr {
+        let real = self.addresses.first().unwrap_or(&self.configured);
+        let part = |(configured, real)| match (configured, real) {
+            (Protocol::Tcp(0), real @ Protocol::Tcp(_)) | (Protocol::Udp(0), real @ Protocol::Udp(_)) => real,
+            (configured, _) => configured,
+        };
+        self.configured.iter().zip(real.iter()).map(part).collect()
+    }
 }
 
 /// The swarm, and what it takes to run it.
 pub struct Driver {
     swarm: Swarm<Behaviour>,
     commands: mpsc::Receiver<SwarmCommand>,
-    notices: mpsc::Sender<SwarmNotice>,
+    notices: Option<mpsc::Sender<SwarmNotice>>,
     waiting: VecDeque<SwarmNotice>,
     bootstraps: HashMap<ConnectionId, Multiaddr>,
-    listeners: HashMap<ListenerId, Vec<Multiaddr>>,
-    metrics: Arc<NetworkMetrics>,
+    listeners: Vec<Listener>,
+    shared: Arc<Shared>,
+}
+
+/// A configured address, and the addresses that it turned out to be.
+struct Listener {
+    id: ListenerId,
+    configured: Multiaddr,
+    addresses: Vec<Multiaddr>,
 }
 
 impl Driver {
     /// Takes a swarm and the listeners it has.
     pub fn new(
         swarm: Swarm<Behaviour>,
-        listeners: impl IntoIterator<Item = ListenerId>,
+        listeners: Vec<(ListenerId, Multiaddr)>,
         commands: mpsc::Receiver<SwarmCommand>,
-        notices: mpsc::Sender<SwarmNotice>,
-        metrics: Arc<NetworkMetrics>,
+        shared: Arc<Shared>,
     ) -> Self {
-        let listeners = listeners.into_iter().map(|listener| (listener, Vec::new())).collect();
-        Self { swarm, commands, notices, waiting: VecDeque::new(), bootstraps: HashMap::new(), listeners, metrics }
+        let listeners = listeners.into_iter();
+        let listeners = listeners.map(|(id, configured)| Listener { id, configured, addresses: Vec::new() }).collect();
+        Self { swarm, commands, notices: None, waiting: VecDeque::new(), bootstraps: HashMap::new(), listeners, shared }
     }
 
-    /// Runs until `Shutdown`, or until nobody commands or listens any more.
+    /// Runs until `Shutdown`, or until nobody commands any more.
     pub async fn run(mut self) {
-        let notices = self.notices.clone();
         loop {
             let may_poll = self.waiting.len() < limits::NETWORK_QUEUE_MAX;
+            let notices = self.notices.clone();
             tokio::select! {
                 biased;
                 command = self.commands.recv() => match command {
@@ -175,9 +84,13 @@ impl Driver {
                     Some(command) => self.execute(command),
                     None => return self.shut_down().await,
                 },
-                permit = notices.reserve(), if !self.waiting.is_empty() => match (permit, self.waiting.pop_front()) {
-                    (Ok(permit), Some(notice)) => permit.send(notice),
-                    _ => return self.shut_down().await,
+                permit = reserve(notices.as_ref()), if !self.waiting.is_empty() => match permit {
+                    Some(permit) => {
+                        if let Some(notice) = self.waiting.pop_front() {
+                            permit.send(notice);
+                        }
+                    }
+                    None => self.detach(),
                 },
                 event = self.swarm.select_next_some(), if may_poll => self.on_event(event),
             }
@@ -194,6 +107,11 @@ impl Driver {
             SwarmCommand::Close(connection) => {
                 self.swarm.close_connection(connection);
             }
+            SwarmCommand::Disconnect(peer) => {
+                // Fails only if it is not connected.
+                let _ = self.swarm.disconnect_peer_id(peer);
+            }
+            SwarmCommand::Attach(notices) => self.attach(notices),
             SwarmCommand::LookUp(peer) => {
                 self.swarm.behaviour_mut().kademlia.get_closest_peers(peer);
             }
@@ -209,6 +127,26 @@ impl Driver {
         }
     }
 
+    fn attach(&mut self, notices: mpsc::Sender<SwarmNotice>) {
+        self.detach();
+        self.notices = Some(notices);
+        self.disconnect_all();
+        self.tell_listening();
+    }
+
+    fn detach(&mut self) {
+        self.notices = None;
+        self.waiting.clear();
+    }
+
+    fn disconnect_all(&mut self) {
+        let peers: Vec<PeerId> = self.swarm.connected_peers().copied().collect();
+        for peer in peers {
+            // As above.
+            let _ = self.swarm.disconnect_peer_id(peer);
+        }
+    }
+
     fn dial(&mut self, peer: PeerId, addresses: Vec<Multiaddr>, discovered_too: bool) {
         // From a port of its own: two nodes that dial each other from their listening ports would meet half-way, in a
         // TCP connection in which both are clients.
@@ -218,7 +156,7 @@ impl Driver {
             .allocate_new_port();
         let options = if discovered_too { options.extend_addresses_through_behaviour() } else { options };
         if let Err(error) = self.swarm.dial(options.build()) {
-            self.tell_dial_failed(Some(peer), None, &error);
+            self.on_dial_failed(Some(peer), None, &error);
         }
     }
 
@@ -229,20 +167,30 @@ impl Driver {
             Ok(()) => {
                 self.bootstraps.insert(connection, address);
             }
-            Err(error) => self.tell_dial_failed(None, Some(address), &error),
+            Err(error) => self.on_dial_failed(None, Some(address), &error),
         }
     }
 
     fn tell(&mut self, notice: SwarmNotice) {
-        self.waiting.push_back(notice);
+        if self.notices.is_some() {
+            self.waiting.push_back(notice);
+        }
     }
 
-    fn tell_dial_failed(&mut self, peer: Option<PeerId>, bootstrap: Option<Multiaddr>, error: &DialError) {
+    fn tell_of(&mut self, peer: PeerId, notice: PeerNotice) {
+        self.tell(SwarmNotice::Peer(peer, notice));
+    }
+
+    fn on_dial_failed(&mut self, peer: Option<PeerId>, bootstrap: Option<Multiaddr>, error: &DialError) {
         let failure = dial_failure(error);
         if !matches!(failure, DialFailure::Busy) {
-            self.metrics.dial_failures.add(1);
+            self.shared.metrics.dial_failures.add(1);
         }
-        self.tell(SwarmNotice::DialFailed { peer, bootstrap, failure });
+        match (bootstrap, peer) {
+            (Some(address), _) => self.tell(SwarmNotice::NotFound(address, failure)),
+            (None, Some(peer)) => self.tell_of(peer, PeerNotice::DialFailed(failure)),
+            (None, None) => {}
+        }
     }
 
     fn on_event(&mut self, event: SwarmEvent<BehaviourEvent>) {
@@ -253,25 +201,25 @@ impl Driver {
             }
             SwarmEvent::ConnectionClosed { peer_id, connection_id, cause, .. } => {
                 let cause = describe_close(cause.as_ref());
-                self.tell(SwarmNotice::Closed { peer: peer_id, connection: connection_id, cause });
+                self.tell_of(peer_id, PeerNotice::Closed { connection: connection_id, cause });
             }
             SwarmEvent::OutgoingConnectionError { connection_id, peer_id, error } => {
                 let bootstrap = self.bootstraps.remove(&connection_id);
-                self.tell_dial_failed(peer_id, bootstrap, &error);
+                self.on_dial_failed(peer_id, bootstrap, &error);
             }
             SwarmEvent::IncomingConnectionError { error, send_back_addr, .. } => {
                 self.on_incoming_failure(&error, &send_back_addr);
             }
             SwarmEvent::NewListenAddr { listener_id, address } => {
-                self.listeners.entry(listener_id).or_default().push(address);
+                self.listener(listener_id).for_each(|listener| listener.addresses.push(address.clone()));
                 self.tell_listening();
             }
             SwarmEvent::ExpiredListenAddr { listener_id, address } => {
-                self.listeners.entry(listener_id).or_default().retain(|other| *other != address);
+                self.listener(listener_id).for_each(|listener| listener.addresses.retain(|other| *other != address));
                 self.tell_listening();
             }
             SwarmEvent::ListenerClosed { listener_id, reason, .. } => {
-                self.listeners.remove(&listener_id);
+                self.listeners.retain(|listener| listener.id != listener_id);
                 if let Err(error) = reason {
                     tracing::error!(%error, "A listener of the network layer failed");
                 }
@@ -284,39 +232,47 @@ impl Driver {
     }
 
     fn on_established(&mut self, peer: PeerId, connection: ConnectionId, endpoint: &ConnectedPoint) {
-        self.metrics.connections.add(1);
-        let bootstrap = self.bootstraps.remove(&connection);
-        let remote = endpoint.get_remote_address().clone();
-        self.tell(SwarmNotice::Connected { peer, connection, remote, bootstrap });
+        self.shared.metrics.connections.add(1);
+        if let Some(address) = self.bootstraps.remove(&connection) {
+            self.tell(SwarmNotice::Found(address, peer));
+        }
+        self.tell_of(peer, PeerNotice::Connected { connection, remote: endpoint.get_remote_address().clone() });
     }
 
     fn on_incoming_failure(&self, error: &ListenError, from: &Multiaddr) {
         if let ListenError::Denied { cause } = error
             && let Some(denial) = cause.downcast_ref::<Denial>()
         {
-            self.metrics.connections_denied.add(1);
+            self.shared.metrics.connections_denied.add(1);
             tracing::debug!(%from, %denial, "An inbound connection was refused");
         } else {
-            self.metrics.connections_failed.add(1);
+            self.shared.metrics.connections_failed.add(1);
             tracing::debug!(%from, %error, "An inbound connection came to nothing");
         }
     }
 
     fn tell_listening(&mut self) {
-        if self.listeners.values().all(|addresses| !addresses.is_empty()) {
-            let addresses = self.listeners.values().flatten().cloned().collect();
+        if self.listeners.iter().all(|listener| !listener.addresses.is_empty()) {
+            let addresses = self.listeners.iter().flat_map(|listener| listener.addresses.iter().cloned()).collect();
+            self.shared.remember_listening(self.listeners.iter().map(Listener::with_port).collect());
             self.tell(SwarmNotice::Listening(addresses));
         }
+    }
+
+    fn listener(&mut self, id: ListenerId) -> impl Iterator<Item = &mut Listener> {
+        self.listeners.iter_mut().filter(move |listener| listener.id == id)
     }
 
     fn on_behaviour_event(&mut self, event: BehaviourEvent) {
         match event {
             BehaviourEvent::Gate(never) => match never {},
-            BehaviourEvent::Streams(notice) => self.tell(SwarmNotice::Streams(notice)),
+            BehaviourEvent::Streams(StreamsNotice { peer, connection, class, event }) => {
+                self.tell_of(peer, PeerNotice::Stream { connection, class, event });
+            }
             BehaviourEvent::Ping(event) => {
                 // A failed ping needs no notice: the silence is what counts.
                 if let Ok(round_trip) = event.result {
-                    self.tell(SwarmNotice::Pong { peer: event.peer, connection: event.connection, round_trip });
+                    self.tell_of(event.peer, PeerNotice::Pong { connection: event.connection, round_trip });
                 }
             }
             BehaviourEvent::Identify(identify::Event::Received { peer_id, info, .. }) => {
@@ -327,7 +283,7 @@ impl Driver {
                 ..
             }) => {
                 for found in found.peers.into_iter().filter(|found| !found.addrs.is_empty()) {
-                    self.tell(SwarmNotice::Addresses { peer: found.peer_id, addresses: found.addrs });
+                    self.tell_of(found.peer_id, PeerNotice::Addresses(found.addrs));
                 }
             }
             BehaviourEvent::Identify(_) | BehaviourEvent::Kademlia(_) => {}
@@ -343,20 +299,15 @@ impl Driver {
                 kademlia.add_address(&peer, address.clone());
             }
         }
-        self.tell(SwarmNotice::Addresses { peer, addresses });
+        self.tell_of(peer, PeerNotice::Addresses(addresses));
     }
 
     /// Closes all connections in an orderly way, so that what was written is sent.
     async fn shut_down(&mut self) {
-        let listeners: Vec<ListenerId> = self.listeners.drain().map(|(listener, _)| listener).collect();
-        for listener in listeners {
-            self.swarm.remove_listener(listener);
+        for listener in std::mem::take(&mut self.listeners) {
+            self.swarm.remove_listener(listener.id);
         }
-        let peers: Vec<PeerId> = self.swarm.connected_peers().copied().collect();
-        for peer in peers {
-            // Fails only if it is not connected any more.
-            let _ = self.swarm.disconnect_peer_id(peer);
-        }
+        self.disconnect_all();
         let closed = async {
             while self.swarm.network_info().connection_counters().num_established() > 0 {
                 self.swarm.select_next_some().await;
@@ -366,6 +317,11 @@ impl Driver {
             tracing::warn!("Some connections did not close in time and are dropped");
         }
     }
+}
+
+/// A place in the queue of notices; none if nobody takes them any more.
+async fn reserve(notices: Option<&mpsc::Sender<SwarmNotice>>) -> Option<mpsc::Permit<'_, SwarmNotice>> {
+    notices?.reserve().await.ok()
 }
 
 fn dial_failure(error: &DialError) -> DialFailure {

@@ -51,12 +51,6 @@ impl WaitingEvents {
     pub fn pop(&mut self) -> Option<NetworkEvent> {
         self.events.pop_front()
     }
-
-    /// Whether none waits.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.events.is_empty()
-    }
 }
 
 const fn is_suspect(event: &NetworkEvent) -> bool {

@@ -29,6 +29,9 @@ pub enum Denial {
     /// Too many connections wait for their identity.
     #[error("too many connections are being established")]
     TooManyPending,
+    /// Too many of them come from one address.
+    #[error("too many connections from {0} are being established")]
+    TooManyPendingOfAddress(IpAddr),
     /// The address opens connections too fast.
     #[error("too many connections from {0}")]
     AddressTooFast(IpAddr),
@@ -81,7 +84,7 @@ impl Allowance {
 pub struct Gate {
     validators: HashSet<PeerId>,
     bans: HashMap<PeerId, Instant>,
-    pending: HashSet<ConnectionId>,
+    pending: HashMap<ConnectionId, Option<IpAddr>>,
     established: HashMap<ConnectionId, PeerId>,
     allowances: HashMap<IpAddr, Allowance>,
     /// What addresses beyond the table share.
@@ -97,7 +100,7 @@ impl Gate {
     /// Refuses a peer until then.
     pub fn ban(&mut self, peer: PeerId, until: Instant) {
         self.bans.insert(peer, until);
-        if self.bans.len() > limits::BANNED_STRANGERS_MAX + self.validators.len() {
+        if self.bans.len() > limits::STRANGERS_REMEMBERED_MAX + self.validators.len() {
             let first = self.bans.iter().min_by_key(|(_, until)| **until).map(|(peer, _)| *peer);
             first.map(|peer| self.bans.remove(&peer));
         }
@@ -113,15 +116,20 @@ impl Gate {
         address: Option<IpAddr>,
         now: Instant,
     ) -> Result<(), Denial> {
+        let address = address.map(network_of);
         if self.pending.len() >= limits::PENDING_INBOUND_CONNECTIONS_MAX {
             return Err(Denial::TooManyPending);
         }
-        if let Some(address) = address.map(network_of)
-            && !self.allowance(address, now).take(now)
-        {
-            return Err(Denial::AddressTooFast(address));
+        if let Some(address) = address {
+            let of_address = self.pending.values().filter(|other| **other == Some(address)).count();
+            if of_address >= limits::PENDING_INBOUND_CONNECTIONS_PER_ADDRESS_MAX {
+                return Err(Denial::TooManyPendingOfAddress(address));
+            }
+            if !self.allowance(address, now).take(now) {
+                return Err(Denial::AddressTooFast(address));
+            }
         }
-        self.pending.insert(connection);
+        self.pending.insert(connection, address);
         Ok(())
     }
 
@@ -338,7 +346,14 @@ mod tests {
     #[test]
     fn connections_without_identity_are_bounded() {
         let (mut gate, now) = (gate_with(&[]), Instant::now());
-        for number in 0..limits::PENDING_INBOUND_CONNECTIONS_MAX {
+        let (stalling, other) = (Some(IpAddr::from([10, 0, 0, 1])), Some(IpAddr::from([10, 0, 0, 2])));
+        for number in 0..limits::PENDING_INBOUND_CONNECTIONS_PER_ADDRESS_MAX {
+            gate.on_arrival(connection(number), stalling, now).unwrap();
+        }
+        let denied = gate.on_arrival(connection(999), stalling, now);
+        assert!(matches!(denied, Err(Denial::TooManyPendingOfAddress(_))), "{denied:?}");
+        assert_eq!(gate.on_arrival(connection(1_000), other, now), Ok(()), "one address leaves room for others");
+        for number in limits::PENDING_INBOUND_CONNECTIONS_PER_ADDRESS_MAX + 1..limits::PENDING_INBOUND_CONNECTIONS_MAX {
             gate.on_arrival(connection(number), None, now).unwrap();
         }
         assert_eq!(gate.on_arrival(connection(999), None, now), Err(Denial::TooManyPending));
@@ -352,9 +367,9 @@ mod tests {
         gate.ban(peer, now + limits::BAN_DURATION);
         assert_eq!(gate.on_identity(connection(1), peer, now), Err(Denial::Banned));
         assert_eq!(gate.on_identity(connection(1), peer, now + limits::BAN_DURATION), Ok(()));
-        for _ in 0..2 * limits::BANNED_STRANGERS_MAX {
+        for _ in 0..2 * limits::STRANGERS_REMEMBERED_MAX {
             gate.ban(PeerId::random(), now + limits::BAN_DURATION);
         }
-        assert_eq!(gate.bans.len(), limits::BANNED_STRANGERS_MAX);
+        assert_eq!(gate.bans.len(), limits::STRANGERS_REMEMBERED_MAX);
     }
 }

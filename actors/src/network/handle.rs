@@ -1,37 +1,38 @@
-//! How the rest of the node uses the network: one handle, cheap to clone.
+//! How the rest of the node uses the network: one handle, cheap to clone, valid across restarts.
 
+use std::fmt;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use dtvn_messages::ids::ValidatorIndex;
 use libp2p::PeerId;
 use thiserror::Error;
-use tokio::sync::{mpsc, oneshot};
 
-use super::class::Class;
-use super::config::{PeerInfo, Validators};
-use super::directory::Directory;
-use super::keys::KeyError;
-use super::manager::ManagerCommand;
+use super::class::{Class, PerClass};
+use super::config::{PeerInfo, TrafficTotals, Validators, ValidatorsError};
+use super::link::{Link, SendError};
 use super::metrics::NetworkMetrics;
-use super::outbox::{Outbox, SendError};
 use super::queue::Kind;
 use super::score::Offence;
+use super::shared::Shared;
+use crate::mailbox::{Address, CallError};
+use crate::peer_manager::{PeerManagerMessage, PeerMessage};
 
-/// The network layer is gone.
+/// The peer manager is down, perhaps because it restarts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[error("the network layer has ended")]
-pub struct NetworkEnded;
+#[error("the peer manager is down")]
+pub struct NetworkDown;
 
 /// Why a validator set was not put in force.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum SetValidatorsError {
-    /// A key is none.
+    /// They cannot be; nothing changed.
     #[error(transparent)]
-    Key(#[from] KeyError),
-    /// The network layer is gone.
-    #[error(transparent)]
-    Ended(#[from] NetworkEnded),
+    Invalid(#[from] ValidatorsError),
+    /// The peer manager did not answer; ask again.
+    #[error("the peer manager did not answer: {0}")]
+    Call(#[from] CallError),
 }
 
 /// What became of a broadcast.
@@ -46,25 +47,27 @@ pub struct Broadcast {
 }
 
 /// The handle.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct NetworkHandle {
-    pub(super) local: PeerId,
-    pub(super) directory: Arc<Directory>,
-    pub(super) metrics: Arc<NetworkMetrics>,
-    pub(super) commands: mpsc::Sender<ManagerCommand>,
+    shared: Arc<Shared>,
+    manager: Address<PeerManagerMessage>,
 }
 
 impl NetworkHandle {
+    pub(super) const fn new(shared: Arc<Shared>, manager: Address<PeerManagerMessage>) -> Self {
+        Self { shared, manager }
+    }
+
     /// This node's identity.
     #[must_use]
-    pub const fn local_peer(&self) -> PeerId {
-        self.local
+    pub fn local_peer(&self) -> PeerId {
+        self.shared.local
     }
 
     /// The counters.
     #[must_use]
     pub fn metrics(&self) -> &Arc<NetworkMetrics> {
-        &self.metrics
+        &self.shared.metrics
     }
 
     /// Queues a frame for a validator, without waiting and without copying its bytes. With a kind it may take the place
@@ -73,7 +76,7 @@ impl NetworkHandle {
     /// # Errors
     /// Any [`SendError`].
     pub fn send(&self, to: ValidatorIndex, class: Class, frame: &Bytes, kind: Option<Kind>) -> Result<(), SendError> {
-        self.directory.validator(to).ok_or(SendError::UnknownPeer)?.push(class, frame, kind)
+        self.shared.contacts.validator(to).ok_or(SendError::UnknownPeer)?.push(class, frame, kind)
     }
 
     /// Queues a frame for a validator, waiting for room as long as its session stands.
@@ -81,23 +84,24 @@ impl NetworkHandle {
     /// # Errors
     /// Any [`SendError`] but `Full`.
     pub async fn send_when_room(&self, to: ValidatorIndex, class: Class, frame: &Bytes) -> Result<(), SendError> {
-        self.directory.validator(to).ok_or(SendError::UnknownPeer)?.push_when_room(class, frame, None).await
+        let link = self.shared.contacts.validator(to).ok_or(SendError::UnknownPeer)?;
+        link.push_when_room(class, frame, None).await
     }
 
-    /// The outbound side of any peer with a session, an observer too: to answer who asked.
+    /// The link of anybody known, an observer too: to answer who asked.
     ///
     /// # Errors
-    /// `UnknownPeer` if it is neither a validator nor an observer with a session.
-    pub fn outbox(&self, peer: &PeerId) -> Result<Arc<Outbox>, SendError> {
-        self.directory.peer(peer).ok_or(SendError::UnknownPeer)
+    /// `UnknownPeer`.
+    pub fn link(&self, peer: &PeerId) -> Result<Arc<Link>, SendError> {
+        self.shared.contacts.peer(peer).ok_or(SendError::UnknownPeer)
     }
 
     /// Queues one frame for every other validator; its bytes exist once.
     #[must_use]
     pub fn broadcast(&self, class: Class, frame: &Bytes, kind: Option<Kind>) -> Broadcast {
         let mut broadcast = Broadcast::default();
-        for outbox in self.directory.table().validators.iter().flatten() {
-            match outbox.push(class, frame, kind) {
+        for link in self.shared.contacts.table().validators.iter().flatten() {
+            match link.push(class, frame, kind) {
                 Ok(()) => broadcast.queued += 1,
                 Err(SendError::Full) => broadcast.full += 1,
                 Err(_) => broadcast.disconnected += 1,
@@ -106,67 +110,89 @@ impl NetworkHandle {
         broadcast
     }
 
-    /// How the peers are: validators in their order, then others.
-    ///
-    /// # Errors
-    /// If the network layer is gone.
-    pub async fn peers(&self) -> Result<Vec<PeerInfo>, NetworkEnded> {
-        let (reply, answer) = oneshot::channel();
-        self.command(ManagerCommand::Peers(reply)).await?;
-        answer.await.map_err(|_| NetworkEnded)
+    /// How the peers are: validators in their order, then others. Asks nobody, so it answers even while they restart.
+    #[must_use]
+    pub fn peers(&self) -> Vec<PeerInfo> {
+        let now = Instant::now();
+        let mut peers: Vec<PeerInfo> =
+            self.shared.contacts.table().by_peer.values().map(|link| info(link, now)).collect();
+        peers.sort_by_key(|peer| (peer.validator.is_none(), peer.validator, peer.peer));
+        peers
     }
 
     /// Says that a peer sent what only a faulty or malicious one sends. Enough of it, and it is banned for a while.
     ///
     /// # Errors
-    /// If the network layer is gone.
-    pub async fn report(&self, peer: PeerId, offence: Offence) -> Result<(), NetworkEnded> {
-        self.command(ManagerCommand::Report(peer, offence)).await
+    /// If the peer manager is down.
+    pub async fn report(&self, peer: PeerId, offence: Offence) -> Result<(), NetworkDown> {
+        self.forward(peer, PeerMessage::Report(offence)).await
     }
 
     /// As [`NetworkHandle::report`] for a validator, without waiting: a report that finds no place is lost.
     pub fn report_validator(&self, validator: ValidatorIndex, offence: Offence) {
-        if let Some(outbox) = self.directory.validator(validator) {
-            let _full = self.commands.try_send(ManagerCommand::Report(outbox.peer(), offence));
+        if let Some(link) = self.shared.contacts.validator(validator) {
+            let report = PeerManagerMessage::Forward(link.peer(), PeerMessage::Report(offence));
+            // A liar goes on lying; the next report will do.
+            let _lost = self.manager.try_send(report);
         }
     }
 
     /// Closes a peer's connections. A validator is dialed again at once.
     ///
     /// # Errors
-    /// If the network layer is gone.
-    pub async fn disconnect(&self, peer: PeerId) -> Result<(), NetworkEnded> {
-        self.command(ManagerCommand::Disconnect(peer)).await
+    /// If the peer manager is down.
+    pub async fn disconnect(&self, peer: PeerId) -> Result<(), NetworkDown> {
+        self.forward(peer, PeerMessage::Disconnect).await
     }
 
     /// Refuses a peer for a while.
     ///
     /// # Errors
-    /// If the network layer is gone.
-    pub async fn ban(&self, peer: PeerId) -> Result<(), NetworkEnded> {
-        self.command(ManagerCommand::Ban(peer)).await
+    /// If the peer manager is down.
+    pub async fn ban(&self, peer: PeerId) -> Result<(), NetworkDown> {
+        self.forward(peer, PeerMessage::Ban).await
     }
 
-    /// Puts another validator set in force. Sessions end with those whose role changed, and with no others.
+    /// Puts another validator set in force, and returns when its members can be reached. Sessions end with those whose
+    /// role changed, and with no others.
     ///
     /// # Errors
-    /// If a key is none, in which case nothing changed, or the network layer is gone.
-    pub async fn set_validators(&self, validators: Validators) -> Result<(), SetValidatorsError> {
-        let (reply, answer) = oneshot::channel();
-        self.command(ManagerCommand::SetValidators(validators, reply)).await?;
-        Ok(answer.await.map_err(|_| NetworkEnded)??)
+    /// If they cannot be put in force, or the peer manager does not answer in time.
+    pub async fn set_validators(&self, validators: Validators, timeout: Duration) -> Result<(), SetValidatorsError> {
+        let answer = self.manager.call(timeout, |reply| PeerManagerMessage::SetValidators(validators, reply)).await;
+        Ok(answer??)
     }
 
-    /// Accepts nothing more, writes what is queued, says goodbye, closes. Returns when done, within a few seconds.
-    pub async fn shutdown(&self) {
-        let (done, ended) = oneshot::channel();
-        if self.command(ManagerCommand::Shutdown(done)).await.is_ok() {
-            // An error means that it ended in another way.
-            let _ = ended.await;
-        }
+    async fn forward(&self, peer: PeerId, message: PeerMessage) -> Result<(), NetworkDown> {
+        self.manager.send(PeerManagerMessage::Forward(peer, message)).await.map_err(|_| NetworkDown)
     }
+}
 
-    async fn command(&self, command: ManagerCommand) -> Result<(), NetworkEnded> {
-        self.commands.send(command).await.map_err(|_| NetworkEnded)
+impl fmt::Debug for NetworkHandle {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "NetworkHandle({})", self.shared.local)
+    }
+}
+
+fn info(link: &Link, now: Instant) -> PeerInfo {
+    let (role, status, traffic) = (link.role(), link.status(), link.traffic());
+    PeerInfo {
+        peer: link.peer(),
+        validator: role.validator.as_ref().map(|(index, _)| *index),
+        name: role.validator.map(|(_, name)| name),
+        state: status.state,
+        addresses: status.addresses,
+        connected_for: status.connected_since.map(|since| now.saturating_duration_since(since)),
+        round_trip: status.round_trip,
+        points: status.points,
+        queue_depths: PerClass::build(|class| link.depth(class)),
+        traffic: TrafficTotals {
+            frames_in: PerClass::build(|class| traffic.frames_in.get(class).get()),
+            bytes_in: PerClass::build(|class| traffic.bytes_in.get(class).get()),
+            frames_out: PerClass::build(|class| traffic.frames_out.get(class).get()),
+            bytes_out: PerClass::build(|class| traffic.bytes_out.get(class).get()),
+        },
+        bytes_in_last_heartbeat: status.bytes_in_last_heartbeat,
+        last_error: status.last_error,
     }
 }

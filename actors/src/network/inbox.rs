@@ -5,8 +5,8 @@
 //! window fills and the peer is slowed, while others pass. [`FairInbox`] holds one bounded lane per peer and serves the
 //! lanes in turn, so a flood delays another peer's frame by one frame per flooding peer.
 
-use std::collections::hash_map::Entry;
-use std::collections::{HashMap, VecDeque};
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -47,7 +47,7 @@ pub trait FrameSink: Send + Sync + 'static {
     /// If the frame's peer has no room, or nobody receives any more.
     fn offer(&self, frame: InboundFrame) -> Result<(), OfferError>;
 
-    /// Resolves when the next of the peer's frames has been taken, or nobody receives any more; at once if none waits.
+    /// Resolves when some of the peer's frames have been taken, or nobody receives any more; at once if none waits.
     fn room(&self, peer: PeerId) -> BoxFuture<'_, ()>;
 }
 
@@ -81,7 +81,7 @@ struct Lane {
 
 #[derive(Debug, Default)]
 struct State {
-    lanes: HashMap<PeerId, Lane>,
+    lanes: BTreeMap<PeerId, Lane>,
     /// Peers with frames, in the order in which they are served. Each at most once.
     turns: VecDeque<PeerId>,
     closed: bool,
@@ -163,13 +163,16 @@ impl FrameSink for FairInbox {
 }
 
 impl State {
-    fn pop(&mut self) -> Option<InboundFrame> {
+    fn pop(&mut self, bounds: QueueBounds) -> Option<InboundFrame> {
         let peer = self.turns.pop_front()?;
         let Entry::Occupied(mut entry) = self.lanes.entry(peer) else { return None };
         let lane = entry.get_mut();
         let frame = lane.frames.pop_front()?;
         lane.bytes -= frame.bytes.len();
-        lane.room.notify_waiters();
+        // Not for each frame: a reader that is woken for one place would wait again at once.
+        if lane.frames.len() <= bounds.frames / 2 && lane.bytes <= bounds.bytes / 2 {
+            lane.room.notify_waiters();
+        }
         if lane.frames.is_empty() {
             // Peers come and go; a lane is cheap to make anew.
             entry.remove();
@@ -196,14 +199,14 @@ impl FairReceiver {
         into.push(self.receive().await);
         let mut state = self.inbox.lock();
         for _ in 1..frames_max {
-            let Some(frame) = state.pop() else { break };
+            let Some(frame) = state.pop(self.inbox.bounds) else { break };
             into.push(frame);
         }
     }
 
     /// The next frame, if one waits.
     pub fn try_receive(&mut self) -> Option<InboundFrame> {
-        self.inbox.lock().pop()
+        self.inbox.lock().pop(self.inbox.bounds)
     }
 }
 
@@ -212,7 +215,7 @@ impl Drop for FairReceiver {
         let mut state = self.inbox.lock();
         state.closed = true;
         state.turns.clear();
-        for (_, lane) in state.lanes.drain() {
+        for lane in std::mem::take(&mut state.lanes).into_values() {
             lane.room.notify_waiters();
         }
     }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::class::{Class, PerClass};
 
-/// A number that only grows (or, for a gauge, is set). Relaxed: it orders nothing.
+/// A number that only grows, or, where it says "now", goes up and down. Relaxed: it orders nothing.
 #[derive(Debug, Default)]
 pub struct Counter(AtomicU64);
 
@@ -15,9 +15,13 @@ impl Counter {
         self.0.fetch_add(amount, Ordering::Relaxed);
     }
 
-    /// Sets the number.
-    pub fn set(&self, value: u64) {
-        self.0.store(value, Ordering::Relaxed);
+    /// One more (true) or one less.
+    pub(crate) fn step(&self, up: bool) {
+        if up {
+            self.0.fetch_add(1, Ordering::Relaxed)
+        } else {
+            self.0.fetch_sub(1, Ordering::Relaxed)
+        };
     }
 
     /// The number now.
@@ -75,7 +79,7 @@ pub struct NetworkMetrics {
     pub connections_failed: Counter,
     /// Dials that failed.
     pub dial_failures: Counter,
-    /// Handshakes refused: another chain, genesis or version.
+    /// Peers refused for another chain, genesis or version; once for each difference, not for each attempt.
     pub refused: Counter,
     /// Frames announced above their limit.
     pub frames_too_long: Counter,

@@ -4,101 +4,90 @@
 //! [`NetworkHandle`] to send and to ask with, a [`FrameSink`] per class for what arrives, and a bounded queue of
 //! [`NetworkEvent`]s. Inside:
 //!
-//! - `driver` owns the swarm and decides nothing; `swarm`, `streams`, `gate`, `muxer` are what it consists of;
-//! - `manager` holds one [`peer::Peer`] value for everybody known and does what these want done;
-//! - `session` reads and writes the streams of one peer; `outbox`, `inbox`, `queue`, `frame` are its bounded queues.
+//! - the actor `network` (`actor`) owns the swarm, whose task (`driver`) decides nothing; `swarm`, `streams`, `gate` and
+//!   `muxer` are what the swarm consists of;
+//! - `crate::peer_manager` decides: whom to dial, to greet, to distrust;
+//! - `session` reads and writes the streams of one peer; `link`, `queue`, `inbox`, `frame` are its bounded queues.
 //!
-//! A frame's way is caller, outbox, writer, stream, reader, sink: neither the manager nor the swarm's task touches it.
+//! A frame's way is caller, link, writer, stream, reader, sink: no actor touches it.
 
-mod bootstrap;
-mod class;
-mod config;
-mod dialing;
-mod directory;
+mod actor;
+pub(crate) mod class;
+pub(crate) mod config;
+pub(crate) mod contacts;
 mod driver;
 mod events;
 mod frame;
 mod gate;
 mod handle;
-mod handshake;
+pub(crate) mod handshake;
 mod inbox;
-mod keys;
-mod manager;
+pub(crate) mod keys;
+pub(crate) mod link;
 mod metrics;
 mod muxer;
-mod outbox;
-mod peer;
+pub(crate) mod notices;
 mod queue;
-mod score;
-mod session;
-mod streams;
+pub(crate) mod score;
+pub(crate) mod session;
+pub(crate) mod shared;
+pub(crate) mod status;
+pub(crate) mod streams;
 mod swarm;
 
 use std::sync::Arc;
 
-use dtvn_messages::limits;
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
 
+use crate::directory::{Directory, Role as ActorRole};
+use crate::peer_manager::{self, PEER_MANAGER};
+use crate::supervision::ChildSpec;
+
+pub use actor::NetworkMessage;
 pub use class::{Class, ClassSet, PerClass, QueueBounds};
-pub use config::{ConnectedPeer, NetworkConfig, NetworkEvent, PeerInfo, TrafficTotals, ValidatorEntry, Validators};
-pub use handle::{Broadcast, NetworkEnded, NetworkHandle, SetValidatorsError};
+pub use config::{
+    ConnectedPeer, NetworkConfig, NetworkEvent, PeerInfo, TrafficTotals, ValidatorEntry, Validators, ValidatorsError,
+};
+pub use handle::{Broadcast, NetworkDown, NetworkHandle, SetValidatorsError};
 pub use handshake::{Difference, Refusal};
 pub use inbox::{FairInbox, FairReceiver, FrameSink, FrameSinks, InboundFrame, OfferError, fair_inbox};
-pub use keys::{
-    DEVELOPMENT_KEY_SEED, KeyError, development_keypair, development_seed, keypair_from_seed, peer_id, public_key,
-};
+pub use keys::{KeyError, identity, peer_id};
+pub use link::{Link, SendError};
 pub use metrics::{Counter, NetworkMetrics, Traffic};
-pub use outbox::{Outbox, SendError};
-pub use peer::PeerState;
 pub use queue::Kind;
 pub use score::Offence;
+pub use status::{PeerState, PeerStatus, Role};
 pub use swarm::StartError;
 
-use directory::Directory;
-use driver::Driver;
-use manager::{Manager, ManagerChannels};
-use streams::Access;
+use actor::NetworkActor;
+use shared::Shared;
 
-/// A running network layer.
-#[derive(Debug)]
+/// The role of the actor that owns the swarm.
+pub const NETWORK: ActorRole<NetworkMessage> = ActorRole::new("network");
+
+/// A node's network: what belongs into its tree, and how to use it.
 pub struct Network {
-    /// To use it with.
+    /// To use it with. Valid before, during and after the life of the children.
     pub handle: NetworkHandle,
-    /// Its two tasks, the peer manager and the swarm. Both end after a shutdown; dropping them ends them at once.
-    pub tasks: JoinSet<()>,
+    /// The first children of `links` (rest_for_one), in start order: the swarm, the peers, the peer manager.
+    pub children: Vec<ChildSpec>,
 }
 
-/// Starts the network layer: listens, and dials whom it is told of. Must be called inside a tokio runtime.
+/// Describes a node's network; nothing runs until the children are started. Frames go to `sinks`, the rest of the news
+/// to `events`. `directory` is that of the tree in which the children will stand.
 ///
 /// # Errors
-/// If an address cannot be listened on, a transport cannot be set up, or a validator's key is none.
-pub fn start(
+/// If the validators cannot be put in force.
+pub fn network(
     config: NetworkConfig,
     sinks: FrameSinks,
     events: mpsc::Sender<NetworkEvent>,
-) -> Result<Network, StartError> {
-    let metrics = Arc::new(NetworkMetrics::default());
-    let access = Arc::new(Access::default());
-    let directory = Arc::new(Directory::default());
-    let (command_sender, commands) = mpsc::channel(limits::NETWORK_QUEUE_MAX);
-    let (swarm_sender, swarm_commands) = mpsc::channel(limits::NETWORK_QUEUE_MAX);
-    let (notice_sender, notices) = mpsc::channel(limits::NETWORK_QUEUE_MAX);
-
-    let mut swarm = swarm::build(config.keypair.clone(), &config.chain_id, Arc::clone(&access))?;
-    let mut listeners = Vec::with_capacity(config.listen.len());
-    for address in &config.listen {
-        let listening = swarm.listen_on(address.clone());
-        listeners.push(listening.map_err(|error| StartError::listen(address, &error))?);
-    }
-    config.announce.iter().for_each(|address| swarm.add_external_address(address.clone()));
-    let local = *swarm.local_peer_id();
-    let driver = Driver::new(swarm, listeners, swarm_commands, notice_sender, Arc::clone(&metrics));
-    let channels = ManagerChannels { commands, swarm: swarm_sender, notices, events };
-    let manager = Manager::new(config, sinks, Arc::clone(&directory), access, Arc::clone(&metrics), channels)?;
-
-    let mut tasks = JoinSet::new();
-    tasks.spawn(driver.run());
-    tasks.spawn(manager.run());
-    Ok(Network { handle: NetworkHandle { local, directory, metrics, commands: command_sender }, tasks })
+    directory: &Directory,
+) -> Result<Network, ValidatorsError> {
+    let shared = Arc::new(Shared::new(config, sinks, events)?);
+    let handle = NetworkHandle::new(Arc::clone(&shared), directory.address(&PEER_MANAGER));
+    let of_manager = peer_manager::children(&shared);
+    let swarm = ChildSpec::worker(NETWORK, move |context| NetworkActor::start(context, Arc::clone(&shared)));
+    let children = std::iter::once(swarm).chain(of_manager).collect();
+    Ok(Network { handle, children })
 }

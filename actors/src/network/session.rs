@@ -21,13 +21,12 @@ use super::class::Class;
 use super::frame::{self, FrameReader};
 use super::handshake::{GreetingError, Hello, greet};
 use super::inbox::{FrameSink, FrameSinks, InboundFrame, OfferError};
-use super::metrics::{NetworkMetrics, Traffic};
-use super::outbox::{Outbox, Taken};
+use super::link::{Link, Taken};
+use super::metrics::NetworkMetrics;
 use super::score::Offence;
 
 /// What the tasks of links tell the peer manager.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "few are under way, and each is moved once")]
 pub enum LinkNotice {
     /// Handshakes were exchanged on a stream and agree.
     Greeted {
@@ -40,7 +39,7 @@ pub enum LinkNotice {
         /// The stream.
         stream: Stream,
         /// What the peer said.
-        hello: Hello,
+        hello: Box<Hello>,
     },
     /// The handshake on a stream failed.
     GreetingFailed {
@@ -64,8 +63,17 @@ pub enum LinkNotice {
     },
 }
 
-/// Exchanges handshakes on a fresh stream, in a task of its own.
-pub fn spawn_greeting(
+impl LinkNotice {
+    /// The peer that it is about.
+    pub const fn peer(&self) -> PeerId {
+        match self {
+            Self::Greeted { peer, .. } | Self::GreetingFailed { peer, .. } | Self::Ended { peer, .. } => *peer,
+        }
+    }
+}
+
+/// Exchanges handshakes on a fresh stream, and tells how it went.
+pub async fn greeting(
     peer: PeerId,
     connection: ConnectionId,
     class: Class,
@@ -74,15 +82,13 @@ pub fn spawn_greeting(
     opened_by_us: bool,
     notices: mpsc::Sender<LinkNotice>,
 ) {
-    tokio::spawn(async move {
-        let greeting = timeout(limits::SESSION_SETUP_TIMEOUT, greet(&mut stream, &ours, opened_by_us));
-        let notice = match greeting.await.unwrap_or(Err(GreetingError::TimedOut)) {
-            Ok(hello) => LinkNotice::Greeted { peer, connection, class, stream, hello },
-            Err(error) => LinkNotice::GreetingFailed { peer, connection, error },
-        };
-        // Without a manager there is nobody to tell, and the stream is dropped.
-        let _ = notices.send(notice).await;
-    });
+    let greeted = timeout(limits::SESSION_SETUP_TIMEOUT, greet(&mut stream, &ours, opened_by_us));
+    let notice = match greeted.await.unwrap_or(Err(GreetingError::TimedOut)) {
+        Ok(hello) => LinkNotice::Greeted { peer, connection, class, stream, hello: Box::new(hello) },
+        Err(error) => LinkNotice::GreetingFailed { peer, connection, error },
+    };
+    // Without its owner there is nobody to tell, and the stream is dropped.
+    let _ = notices.send(notice).await;
 }
 
 /// What a session's tasks share.
@@ -90,8 +96,8 @@ pub fn spawn_greeting(
 pub struct SessionContext {
     /// The session's connection.
     pub connection: ConnectionId,
-    /// The peer's outbound queues and counters.
-    pub outbox: Arc<Outbox>,
+    /// The peer's link.
+    pub link: Arc<Link>,
     /// The longest frame of each class may be shorter for a peer that is no validator.
     pub is_validator: bool,
     /// Where received frames go.
@@ -118,7 +124,7 @@ pub fn spawn(
     notices: mpsc::Sender<LinkNotice>,
 ) -> AbortOnDropHandle<()> {
     AbortOnDropHandle::new(tokio::spawn(async move {
-        let peer = context.outbox.peer();
+        let peer = context.link.peer();
         let connection = context.connection;
         let (cause, offence) = run(context, streams).await;
         // As above.
@@ -127,7 +133,7 @@ pub fn spawn(
 }
 
 async fn run(context: SessionContext, streams: Vec<(Class, Stream)>) -> (String, Option<Offence>) {
-    let outbox = Arc::clone(&context.outbox);
+    let link = Arc::clone(&context.link);
     let mut tasks = JoinSet::new();
     for (class, stream) in streams {
         let (read_half, write_half) = stream.split();
@@ -149,7 +155,7 @@ async fn run(context: SessionContext, streams: Vec<(Class, Stream)>) -> (String,
                 End::PeerFinished(class) => {
                     // Having read all of the class, we answer its goodbye with ours: what waits is written, then our
                     // half is closed as well. So who said goodbye first knows that everything was read.
-                    outbox.drain(class);
+                    link.drain(class);
                     cause = "the peer closed the session";
                 }
                 End::Failed(cause, offence) => return (cause, offence),
@@ -162,11 +168,6 @@ async fn run(context: SessionContext, streams: Vec<(Class, Stream)>) -> (String,
 fn flatten(end: Result<End, JoinError>) -> End {
     // A panic in a task is a broken invariant of ours; the session is the smallest thing to start over.
     end.unwrap_or_else(|error| End::Failed(format!("a task of the session failed: {error}"), None))
-}
-
-/// Both places where traffic is counted.
-fn counters(context: &SessionContext) -> [&Traffic; 2] {
-    [&context.outbox.traffic, &context.metrics.traffic]
 }
 
 async fn write_frames<W: AsyncWrite + Unpin>(stream: W, class: Class, context: SessionContext) -> End {
@@ -184,7 +185,7 @@ async fn try_write_frames<W: AsyncWrite + Unpin>(
     let mut batch: Vec<Bytes> = Vec::new();
     let mut buffer = Vec::with_capacity(limits::WRITE_BATCH_BYTES_MAX);
     loop {
-        match context.outbox.take(class, &mut batch) {
+        match context.link.take(class, &mut batch) {
             Taken::Frames => {
                 let (frames, bytes) = (batch.len(), batch.iter().map(|frame| frame.len() + frame::HEADER_BYTES).sum());
                 write_batch(&mut stream, &mut batch, &mut buffer).await?;
@@ -192,7 +193,7 @@ async fn try_write_frames<W: AsyncWrite + Unpin>(
             }
             Taken::Nothing => {
                 stream.flush().await?;
-                context.outbox.work(class).await;
+                context.link.work(class).await;
             }
             Taken::Finished => {
                 stream.flush().await?;
@@ -205,10 +206,10 @@ async fn try_write_frames<W: AsyncWrite + Unpin>(
 }
 
 fn count_written(context: &SessionContext, class: Class, frames: usize, bytes: usize) {
-    for traffic in counters(context) {
+    context.link.count(|traffic| {
         traffic.frames_out.get(class).add(frames as u64);
         traffic.bytes_out.get(class).add(bytes as u64);
-    }
+    });
 }
 
 /// Writes a batch: short frames together from one buffer, long ones from their own bytes.
@@ -249,7 +250,7 @@ async fn read_frames<R: AsyncRead + Unpin>(mut stream: R, class: Class, context:
                 return End::Failed(format!("the {} stream broke while reading: {error}", class.name()), None);
             }
         };
-        counters(&context).iter().for_each(|traffic| traffic.bytes_in.get(class).add(length as u64));
+        context.link.count(|traffic| traffic.bytes_in.get(class).add(length as u64));
         let mut chunk = &buffer[..length];
         while !chunk.is_empty() {
             match frames.next(&mut chunk) {
@@ -272,8 +273,8 @@ async fn read_frames<R: AsyncRead + Unpin>(mut stream: R, class: Class, context:
 
 /// Hands a frame over; waits while the sink has no room for this peer.
 async fn deliver(bytes: Bytes, class: Class, context: &SessionContext, sink: &dyn FrameSink) -> Result<(), End> {
-    let peer = context.outbox.peer();
-    let mut frame = InboundFrame { peer, validator: context.outbox.index(), class, bytes };
+    let peer = context.link.peer();
+    let mut frame = InboundFrame { peer, validator: context.link.index(), class, bytes };
     loop {
         match sink.offer(frame) {
             Ok(()) => break,
@@ -286,6 +287,6 @@ async fn deliver(bytes: Bytes, class: Class, context: &SessionContext, sink: &dy
             }
         }
     }
-    counters(context).iter().for_each(|traffic| traffic.frames_in.get(class).add(1));
+    context.link.count(|traffic| traffic.frames_in.get(class).add(1));
     Ok(())
 }

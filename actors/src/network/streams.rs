@@ -214,9 +214,9 @@ impl ConnectionHandler for Handler {
     fn on_connection_event(&mut self, event: ConnectionEvent<'_, Offer, Offer, (), Class>) {
         match event {
             // A second stream of a class is dropped, which resets it.
-            ConnectionEvent::FullyNegotiatedInbound(FullyNegotiatedInbound { protocol: (class, _), .. })
-                if self.accepted.contains(class) => {}
-            ConnectionEvent::FullyNegotiatedInbound(FullyNegotiatedInbound { protocol: (class, stream), .. }) => {
+            ConnectionEvent::FullyNegotiatedInbound(FullyNegotiatedInbound { protocol: (class, stream), .. })
+                if !self.accepted.contains(class) =>
+            {
                 self.accepted = self.accepted.with(class);
                 self.events.push_back((class, StreamsEvent::Accepted(stream)));
             }

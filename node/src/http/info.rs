@@ -98,7 +98,7 @@ pub(super) async fn stats(services: web::Data<Services>) -> Result<HttpResponse,
     let identity = &services.board.identity;
     let shown = services.board.consensus().borrow().replica;
     let leader = shown.map_or(ValidatorIndex(0), |replica| replica.leader);
-    let peer_count = connected(&services).await.iter().filter(|peer| peer.connected).count() as u64;
+    let peer_count = connected(&services).iter().filter(|peer| peer.connected).count() as u64;
     Ok(HttpResponse::Ok().json(Stats {
         node_id: identity.name.clone(),
         peer_count,
@@ -115,10 +115,10 @@ pub(super) async fn stats(services: web::Data<Services>) -> Result<HttpResponse,
     }))
 }
 
-async fn connected(services: &Services) -> Vec<Peer> {
+fn connected(services: &Services) -> Vec<Peer> {
     let Some(handle) = services.network.get() else { return Vec::new() };
-    let peers = handle.peers().await.unwrap_or_default();
-    peers
+    handle
+        .peers()
         .into_iter()
         .map(|peer| Peer {
             id: peer.peer.to_string(),
@@ -132,7 +132,7 @@ async fn connected(services: &Services) -> Vec<Peer> {
 }
 
 pub(super) async fn peers(services: web::Data<Services>) -> HttpResponse {
-    let peers = connected(&services).await;
+    let peers = connected(&services);
     let count = peers.iter().filter(|peer| peer.connected).count() as u64;
     HttpResponse::Ok().json(Peers { peers, count })
 }

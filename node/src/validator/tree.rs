@@ -9,8 +9,8 @@ use dtvn_actors::directory::Directory;
 use dtvn_actors::gossip::{self, Gossip, GossipArguments};
 use dtvn_actors::instruments::Instruments;
 use dtvn_actors::intake::{self, Intake, IntakeArguments};
-use dtvn_actors::links::{NETWORK, NetworkActor, NetworkArguments, PEER_MANAGER, PeerManager, PeerManagerArguments};
-use dtvn_actors::network::{NetworkConfig, ValidatorEntry, Validators, keypair_from_seed};
+use dtvn_actors::links::{PRESENCE, Presence, PresenceArguments};
+use dtvn_actors::network::{self, Network, NetworkConfig, NetworkEvent, ValidatorEntry, Validators};
 use dtvn_actors::network_address::Multiaddr;
 use dtvn_actors::replica::{self, Replica, ReplicaArguments};
 use dtvn_actors::shared::{Shared, wall};
@@ -23,7 +23,7 @@ use dtvn_client::api::Ready;
 use dtvn_messages::{Ed25519, Genesis, limits};
 use dtvn_pbft::Config;
 use dtvn_replication::verify::{Remembering, Verifier};
-use tokio::sync::watch;
+use tokio::sync::{Mutex, mpsc, watch};
 
 use crate::config::{Identity, ValidatorConfig};
 use crate::http::{ADMIN, HTTP, HttpActor, HttpArguments, Server, Services};
@@ -50,7 +50,9 @@ struct Parts {
     store: StoreSlot,
     inbound: Arc<Inbound>,
     listening: Arc<watch::Sender<Vec<Multiaddr>>>,
-    network: NetworkConfig,
+    /// The actors of the links themselves.
+    links: Vec<ChildSpec>,
+    events: Arc<Mutex<mpsc::Receiver<NetworkEvent>>>,
     used_before: bool,
 }
 
@@ -80,11 +82,18 @@ impl Node {
         };
         let shared = Shared::new(Arc::clone(&board), core, Arc::new(identity.key.clone()), verifier);
         let (listening_sender, listening) = watch::channel(Vec::new());
+        let directory = Directory::new();
+        let inbound = Inbound::new();
+        let (event_sender, events) = mpsc::channel(limits::NETWORK_EVENTS_MAX);
+        let network = network_config(&config, identity, &genesis)?;
+        let Network { handle, children } = network::network(network, inbound.sinks(), event_sender, &directory)?;
+        shared.network.publish(Some(handle));
         let parts = Parts {
-            network: network_config(&config, identity, &genesis)?,
+            links: children,
+            events: Arc::new(Mutex::new(events)),
             instruments: Instruments::default(),
             store: StoreSlot::default(),
-            inbound: Inbound::new(),
+            inbound,
             listening: Arc::new(listening_sender),
             shared,
             config,
@@ -92,7 +101,6 @@ impl Node {
         };
         let (api, admin) = (Arc::default(), Arc::default());
         let tree_slot = Arc::new(OnceLock::new());
-        let directory = Directory::new();
         let services = Services {
             board: Arc::clone(&board),
             intake: directory.address(&intake::ROLE),
@@ -163,7 +171,7 @@ fn network_config(config: &ValidatorConfig, identity: &Identity, genesis: &Genes
         });
     }
     Ok(NetworkConfig {
-        keypair: keypair_from_seed(identity.key.seed()),
+        key: identity.key.clone(),
         chain_id: genesis.chain_id().clone(),
         genesis: genesis.hash(),
         node_name: identity.name.clone(),
@@ -227,23 +235,20 @@ fn verifiers(parts: &Parts) -> SupervisorSpec {
 }
 
 fn links(parts: &Parts) -> SupervisorSpec {
-    let network = NetworkArguments {
+    let presence = PresenceArguments {
         shared: parts.shared.clone(),
-        config: parts.network.clone(),
-        inbound: Arc::clone(&parts.inbound),
+        events: Arc::clone(&parts.events),
         listening: Arc::clone(&parts.listening),
     };
-    let peer_manager = PeerManagerArguments { shared: parts.shared.clone() };
     let gossip = GossipArguments { shared: parts.shared.clone() };
     let start = Duration::from_millis(limits::CORE_START_WAIT_MS);
-    SupervisorSpec::new("links", Strategy::RestForOne)
-        .child(ChildSpec::worker(NETWORK, move |context| NetworkActor::start(context, network.clone())))
-        .child(ChildSpec::worker(PEER_MANAGER, move |context| PeerManager::start(context, peer_manager.clone())))
-        .child(
-            ChildSpec::worker(gossip::ROLE, move |context| Gossip::start(context, gossip.clone()))
-                .mailbox(limits::CORE_MAILBOX_MAX)
-                .start_timeout(start),
-        )
+    let links = SupervisorSpec::new("links", Strategy::RestForOne);
+    let links = parts.links.iter().cloned().fold(links, SupervisorSpec::child);
+    links.child(ChildSpec::worker(PRESENCE, move |context| Presence::start(context, presence.clone()))).child(
+        ChildSpec::worker(gossip::ROLE, move |context| Gossip::start(context, gossip.clone()))
+            .mailbox(limits::CORE_MAILBOX_MAX)
+            .start_timeout(start),
+    )
 }
 
 fn edge(parts: &Parts, services: &Services, (api, admin): (&Bound, &Bound)) -> SupervisorSpec {

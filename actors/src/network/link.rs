@@ -1,4 +1,5 @@
-//! One peer's outbound queues, one lane per class: where frames wait for the class's writer.
+//! One peer's link as the rest of the node sees it: outbound queues, one lane per class, where frames wait for the
+//! class's writer; counters; and how the peer is.
 //!
 //! architecture.md section 4: each queue is bounded and "has a policy when full (wait, refuse, drop superseded)".
 //! A lane is open only while a session with the peer stands. Without one, frames are refused at once and nothing is
@@ -6,7 +7,7 @@
 //! offers them again when the peer is back (`NetworkEvent::Connected`).
 
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use dtvn_messages::ids::ValidatorIndex;
@@ -16,8 +17,9 @@ use thiserror::Error;
 use tokio::sync::Notify;
 
 use super::class::{Class, PerClass};
-use super::metrics::Traffic;
+use super::metrics::{NetworkMetrics, Traffic};
 use super::queue::{Kind, OutboundQueue, Push};
+use super::status::{PeerStatus, Role};
 
 /// Why a frame was not queued.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -91,26 +93,30 @@ impl Lane {
 /// The index of a peer that is no validator.
 const NO_INDEX: u32 = u32::MAX;
 
-/// The outbound side of one peer, shared by its senders, its writers and the peer manager.
+/// One peer's link, shared by its senders, its readers and writers, and whoever owns the peer. It outlives sessions
+/// and restarts.
 #[derive(Debug)]
-pub struct Outbox {
+pub struct Link {
     peer: PeerId,
     index: AtomicU32,
     lanes: PerClass<Lane>,
-    /// What went through this peer's link since the node started.
-    pub traffic: Traffic,
+    traffic: Traffic,
+    metrics: Arc<NetworkMetrics>,
+    role: Mutex<Role>,
+    status: Mutex<PeerStatus>,
 }
 
-impl Outbox {
-    pub(crate) fn new(peer: PeerId, index: Option<ValidatorIndex>) -> Self {
-        let outbox = Self {
+impl Link {
+    pub(crate) fn new(peer: PeerId, metrics: Arc<NetworkMetrics>) -> Self {
+        Self {
             peer,
             index: AtomicU32::new(NO_INDEX),
             lanes: PerClass::build(Lane::new),
             traffic: Traffic::default(),
-        };
-        outbox.set_index(index);
-        outbox
+            metrics,
+            role: Mutex::default(),
+            status: Mutex::default(),
+        }
     }
 
     /// The peer.
@@ -125,8 +131,38 @@ impl Outbox {
         u16::try_from(self.index.load(Ordering::Relaxed)).ok().map(ValidatorIndex)
     }
 
-    pub(crate) fn set_index(&self, index: Option<ValidatorIndex>) {
-        self.index.store(index.map_or(NO_INDEX, |index| u32::from(index.0)), Ordering::Relaxed);
+    /// What the peer is to this node.
+    #[must_use]
+    pub fn role(&self) -> Role {
+        self.role.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn set_role(&self, role: Role) {
+        let index = role.validator.as_ref().map_or(NO_INDEX, |(index, _)| u32::from(index.0));
+        self.index.store(index, Ordering::Relaxed);
+        *self.role.lock().unwrap_or_else(PoisonError::into_inner) = role;
+    }
+
+    /// What went through this link since the node started.
+    #[must_use]
+    pub const fn traffic(&self) -> &Traffic {
+        &self.traffic
+    }
+
+    /// Both places where traffic is counted: here and for all links together.
+    pub(crate) fn count(&self, count: impl Fn(&Traffic)) {
+        count(&self.traffic);
+        count(&self.metrics.traffic);
+    }
+
+    /// How the peer is.
+    #[must_use]
+    pub fn status(&self) -> PeerStatus {
+        self.status.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn publish(&self, status: PeerStatus) {
+        *self.status.lock().unwrap_or_else(PoisonError::into_inner) = status;
     }
 
     /// Queues a frame for the class's writer; the bytes are shared, not copied.
@@ -141,16 +177,16 @@ impl Outbox {
         let pushed = {
             let mut state = lane.lock();
             if state.gate != Gate::Open {
-                self.traffic.lost.get(class).add(1);
+                self.count(|traffic| traffic.lost.get(class).add(1));
                 return Err(SendError::Disconnected);
             }
             state.queue.push(frame, kind)
         };
         match pushed {
             Push::Queued => {}
-            Push::Replaced(dropped) => self.traffic.superseded.get(class).add(dropped as u64),
+            Push::Replaced(dropped) => self.count(|traffic| traffic.superseded.get(class).add(dropped as u64)),
             Push::Full => {
-                self.traffic.queue_full.get(class).add(1);
+                self.count(|traffic| traffic.queue_full.get(class).add(1));
                 return Err(SendError::Full);
             }
         }
@@ -204,7 +240,8 @@ impl Outbox {
             }
             state.gate = gate;
             if gate == Gate::Closed {
-                self.traffic.lost.get(class).add(state.queue.clear() as u64);
+                let lost = state.queue.clear() as u64;
+                self.count(|traffic| traffic.lost.get(class).add(lost));
             }
         }
         lane.work.notify_one();
@@ -238,24 +275,33 @@ impl Outbox {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use dtvn_messages::ids::NodeName;
 
     use super::*;
+
+    fn validator(index: u16) -> Role {
+        Role { validator: Some((ValidatorIndex(index), NodeName::new("node").unwrap())), ..Role::default() }
+    }
+
+    fn link() -> Link {
+        Link::new(PeerId::random(), Arc::default())
+    }
 
     fn frame(byte: u8) -> Bytes {
         Bytes::from(vec![byte; 100])
     }
 
-    fn open_outbox() -> Arc<Outbox> {
-        let outbox = Arc::new(Outbox::new(PeerId::random(), Some(ValidatorIndex(2))));
-        Class::ALL.iter().for_each(|class| outbox.open(*class));
-        outbox
+    fn open_link() -> Arc<Link> {
+        let link = Arc::new(link());
+        link.set_role(validator(2));
+        Class::ALL.iter().for_each(|class| link.open(*class));
+        link
     }
 
-    fn take_all(outbox: &Outbox, class: Class) -> (usize, Taken) {
+    fn take_all(link: &Link, class: Class) -> (usize, Taken) {
         let (mut frames, mut batch) = (0, Vec::new());
         loop {
-            match outbox.take(class, &mut batch) {
+            match link.take(class, &mut batch) {
                 Taken::Frames => frames += batch.drain(..).len(),
                 end => return (frames, end),
             }
@@ -264,64 +310,66 @@ mod tests {
 
     #[test]
     fn nothing_is_accepted_without_a_session() {
-        let outbox = Outbox::new(PeerId::random(), None);
-        assert_eq!(outbox.push(Class::Consensus, &frame(1), None), Err(SendError::Disconnected));
-        outbox.open(Class::Consensus);
-        assert_eq!(outbox.push(Class::Consensus, &frame(1), None), Ok(()));
-        assert_eq!(outbox.push(Class::Bundles, &frame(1), None), Err(SendError::Disconnected), "not in this session");
-        outbox.close();
-        assert_eq!(outbox.push(Class::Consensus, &frame(1), None), Err(SendError::Disconnected));
-        assert_eq!(take_all(&outbox, Class::Consensus), (0, Taken::Closed), "what waited is gone");
-        assert_eq!(outbox.traffic.lost.get(Class::Consensus).get(), 3);
+        let link = link();
+        assert_eq!(link.push(Class::Consensus, &frame(1), None), Err(SendError::Disconnected));
+        link.open(Class::Consensus);
+        assert_eq!(link.push(Class::Consensus, &frame(1), None), Ok(()));
+        assert_eq!(link.push(Class::Bundles, &frame(1), None), Err(SendError::Disconnected), "not in this session");
+        link.close();
+        assert_eq!(link.push(Class::Consensus, &frame(1), None), Err(SendError::Disconnected));
+        assert_eq!(take_all(&link, Class::Consensus), (0, Taken::Closed), "what waited is gone");
+        assert_eq!(link.traffic.lost.get(Class::Consensus).get(), 3);
     }
 
     #[test]
     fn draining_accepts_nothing_and_keeps_what_waits() {
-        let outbox = open_outbox();
-        outbox.push(Class::Bundles, &frame(1), None).unwrap();
-        outbox.drain(Class::Bundles);
-        assert_eq!(outbox.push(Class::Bundles, &frame(2), None), Err(SendError::Disconnected));
-        assert_eq!(take_all(&outbox, Class::Bundles), (1, Taken::Finished));
+        let link = open_link();
+        link.push(Class::Bundles, &frame(1), None).unwrap();
+        link.drain(Class::Bundles);
+        assert_eq!(link.push(Class::Bundles, &frame(2), None), Err(SendError::Disconnected));
+        assert_eq!(take_all(&link, Class::Bundles), (1, Taken::Finished));
     }
 
     #[test]
     fn a_frame_above_the_classes_limit_is_refused_here() {
-        let outbox = open_outbox();
+        let link = open_link();
         let long = Bytes::from(vec![0; Class::Sync.frame_bytes_max() + 1]);
-        assert!(matches!(outbox.push(Class::Sync, &long, None), Err(SendError::TooLong { .. })));
+        assert!(matches!(link.push(Class::Sync, &long, None), Err(SendError::TooLong { .. })));
     }
 
     #[tokio::test]
     async fn who_waits_for_room_gets_it_and_learns_of_the_end() {
-        let outbox = open_outbox();
-        while outbox.push(Class::Sync, &frame(1), None).is_ok() {}
+        let link = open_link();
+        while link.push(Class::Sync, &frame(1), None).is_ok() {}
         let waiting = tokio::spawn({
-            let outbox = Arc::clone(&outbox);
-            async move { outbox.push_when_room(Class::Sync, &frame(2), None).await }
+            let link = Arc::clone(&link);
+            async move { link.push_when_room(Class::Sync, &frame(2), None).await }
         });
         let (mut batch, mut taken) = (Vec::new(), 0);
         while taken < limits::OUTBOUND_SYNC_FRAMES_MAX + 1 {
-            match outbox.take(Class::Sync, &mut batch) {
+            match link.take(Class::Sync, &mut batch) {
                 Taken::Frames => taken += batch.drain(..).len(),
-                _ => outbox.work(Class::Sync).await,
+                _ => link.work(Class::Sync).await,
             }
         }
         assert_eq!(waiting.await.unwrap(), Ok(()));
-        while outbox.push(Class::Sync, &frame(1), None).is_ok() {}
+        while link.push(Class::Sync, &frame(1), None).is_ok() {}
         let waiting = tokio::spawn({
-            let outbox = Arc::clone(&outbox);
-            async move { outbox.push_when_room(Class::Sync, &frame(2), None).await }
+            let link = Arc::clone(&link);
+            async move { link.push_when_room(Class::Sync, &frame(2), None).await }
         });
         tokio::task::yield_now().await;
-        outbox.close();
+        link.close();
         assert_eq!(waiting.await.unwrap(), Err(SendError::Disconnected));
     }
 
     #[test]
     fn the_index_follows_the_epoch() {
-        let outbox = open_outbox();
-        assert_eq!(outbox.index(), Some(ValidatorIndex(2)));
-        outbox.set_index(None);
-        assert_eq!(outbox.index(), None);
+        let link = open_link();
+        assert_eq!(link.index(), Some(ValidatorIndex(2)));
+        link.set_role(validator(0));
+        assert_eq!(link.index(), Some(ValidatorIndex(0)));
+        link.set_role(Role::default());
+        assert_eq!(link.index(), None);
     }
 }

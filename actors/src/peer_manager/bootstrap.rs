@@ -29,11 +29,6 @@ impl Bootstrap {
         &self.address
     }
 
-    /// Who answered there last, if that one is still there.
-    pub const fn found(&self) -> Option<PeerId> {
-        self.found
-    }
-
     /// When it is to be dialed, if it is.
     pub const fn next_dial(&self) -> Option<Instant> {
         self.next_dial
@@ -65,12 +60,14 @@ impl Bootstrap {
         self.next_dial = None;
     }
 
-    /// The peer that was there is no longer: somebody else is.
-    pub fn on_replaced(&mut self, peer: PeerId, at: Moment) {
-        if self.found == Some(peer) {
+    /// Somebody else than this peer was found there. Says whether it had been that peer's.
+    pub fn on_replaced(&mut self, peer: PeerId, at: Moment) -> bool {
+        let was_there = self.found == Some(peer);
+        if was_there {
             self.found = None;
             self.on_failed(at);
         }
+        was_there
     }
 }
 
@@ -97,9 +94,9 @@ mod tests {
         let peer = PeerId::random();
         bootstrap.on_found(peer);
         assert_eq!(bootstrap.next_dial(), None);
-        bootstrap.on_replaced(PeerId::random(), at);
+        assert!(!bootstrap.on_replaced(PeerId::random(), at));
         assert_eq!(bootstrap.next_dial(), None);
-        bootstrap.on_replaced(peer, at);
+        assert!(bootstrap.on_replaced(peer, at));
         assert!(bootstrap.next_dial().is_some());
     }
 }

@@ -10,7 +10,7 @@ use libp2p::Multiaddr;
 use libp2p::swarm::ConnectionId;
 
 use super::{Effect, Effects, Moment, Peer, Stage};
-use crate::network::driver::DialFailure;
+use crate::network::notices::DialFailure;
 
 impl<S> Peer<S> {
     /// When the peer next wants [`Peer::on_dial_time`], if it is to be dialed.

@@ -3,7 +3,7 @@
 use libp2p::Multiaddr;
 use libp2p::swarm::ConnectionId;
 
-use super::{Effect, Effects, Established, Greeting, Link, Moment, Peer, Stage};
+use super::{Connection, Effect, Effects, Established, Greeting, Moment, Peer, Stage};
 use crate::network::class::{Class, ClassSet};
 use crate::network::handshake::{GreetingError, Hello, Refusal};
 use crate::network::score::Offence;
@@ -13,7 +13,7 @@ impl<S> Peer<S> {
     /// A connection stands.
     pub fn on_connected(&mut self, connection: ConnectionId, remote: Multiaddr, at: Moment, effects: &mut Effects<S>) {
         let given_up = self.banned_until.is_some();
-        self.links.insert(connection, Link { remote, since: at.now, heard: at.now, given_up });
+        self.links.insert(connection, Connection { remote, since: at.now, heard: at.now, given_up });
         self.dialing = false;
         self.next_dial = None;
         if given_up {

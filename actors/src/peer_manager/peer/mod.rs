@@ -17,14 +17,14 @@ mod tests;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use dtvn_messages::ids::{NodeName, ValidatorIndex};
 use libp2p::swarm::ConnectionId;
 use libp2p::{Multiaddr, PeerId};
 
-use super::class::{Class, ClassSet};
 use super::dialing::{AddressBook, Backoff};
-use super::handshake::{Hello, Refusal};
-use super::score::{Offence, Score};
+use crate::network::class::{Class, ClassSet};
+use crate::network::handshake::{Hello, Refusal};
+use crate::network::score::{Offence, Score};
+use crate::network::status::{PeerState, PeerStatus, Role};
 
 /// When an input arrives, and a random number in 0..1 for jitter.
 #[derive(Debug, Clone, Copy)]
@@ -35,20 +35,9 @@ pub struct Moment {
     pub jitter: f64,
 }
 
-/// What a peer is to this node.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Role {
-    /// Its place in the validator set; none for an observer or a stranger.
-    pub validator: Option<(ValidatorIndex, NodeName)>,
-    /// What we are willing to share with it.
-    pub willing: ClassSet,
-    /// Whether it is dialed for ever: validators and bootstrap peers are.
-    pub persistent: bool,
-}
-
 /// A connection to the peer.
 #[derive(Debug)]
-struct Link {
+struct Connection {
     remote: Multiaddr,
     since: Instant,
     heard: Instant,
@@ -133,38 +122,6 @@ pub enum Effect<S> {
 /// Effects in their order.
 pub type Effects<S> = Vec<Effect<S>>;
 
-/// How a peer is, for people.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PeerState {
-    /// A session stands and heartbeats are answered.
-    Connected,
-    /// A session stands and two heartbeats went unanswered.
-    Suspect,
-    /// No session stands.
-    Disconnected,
-    /// It misbehaved and is not talked to for a while.
-    Banned,
-}
-
-/// The peer's view in the eyes of an operator.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PeerStatus {
-    /// How it is.
-    pub state: PeerState,
-    /// Where it is connected, or may be found.
-    pub addresses: Vec<Multiaddr>,
-    /// How long the session has stood.
-    pub connected_for: Option<Duration>,
-    /// The last heartbeat's round trip.
-    pub round_trip: Option<Duration>,
-    /// Bytes received from it during the last heartbeat.
-    pub bytes_in_last_heartbeat: u64,
-    /// Its misbehaviour points.
-    pub points: u32,
-    /// What went wrong last.
-    pub last_error: Option<String>,
-}
-
 /// One peer.
 #[derive(Debug)]
 pub struct Peer<S> {
@@ -173,7 +130,7 @@ pub struct Peer<S> {
     opener: bool,
     role: Role,
     addresses: AddressBook,
-    links: BTreeMap<ConnectionId, Link>,
+    links: BTreeMap<ConnectionId, Connection>,
     stage: Stage<S>,
     dialing: bool,
     dials: u32,
@@ -192,13 +149,13 @@ pub struct Peer<S> {
 
 impl<S> Peer<S> {
     /// A peer that is not connected. A persistent one is dialed at once.
-    pub fn new(local: PeerId, id: PeerId, role: Role, addresses: AddressBook, at: Moment) -> Self {
+    pub fn new(local: PeerId, id: PeerId, role: Role, at: Moment) -> Self {
         Self {
             id,
             opener: local < id,
             next_dial: role.persistent.then_some(at.now),
+            addresses: AddressBook::new(role.addresses.iter().cloned()),
             role,
-            addresses,
             links: BTreeMap::new(),
             stage: Stage::Idle,
             dialing: false,
@@ -226,19 +183,14 @@ impl<S> Peer<S> {
         &self.role
     }
 
-    /// Its addresses.
-    pub const fn addresses(&mut self) -> &mut AddressBook {
-        &mut self.addresses
-    }
-
     /// Whether a session stands.
     pub const fn is_up(&self) -> bool {
         matches!(self.stage, Stage::Up { .. })
     }
 
-    /// Whether its session stands and it is silent.
-    pub const fn is_suspect(&self) -> bool {
-        self.suspect
+    /// Whether there is a connection, with or without a session.
+    pub fn is_connected(&self) -> bool {
+        !self.links.is_empty()
     }
 
     /// Whether it is to be found, and nobody said where yet.
@@ -255,6 +207,7 @@ impl<S> Peer<S> {
     /// another role end; the peers meet again in the new one.
     pub fn on_role(&mut self, role: Role, at: Moment, effects: &mut Effects<S>) {
         let fresh_start = role.willing != self.role.willing;
+        self.addresses.configure(role.addresses.iter().cloned());
         self.role = role;
         if fresh_start {
             self.backoff.reset();
@@ -296,8 +249,8 @@ impl<S> Peer<S> {
             Stage::Up { .. } => PeerState::Connected,
             Stage::Idle | Stage::Greeting(_) => PeerState::Disconnected,
         };
-        let connected_for = match &self.stage {
-            Stage::Up { since, .. } => Some(now.saturating_duration_since(*since)),
+        let connected_since = match &self.stage {
+            Stage::Up { since, .. } => Some(*since),
             Stage::Idle | Stage::Greeting(_) => None,
         };
         let addresses = match &self.stage {
@@ -309,7 +262,7 @@ impl<S> Peer<S> {
         PeerStatus {
             state,
             addresses,
-            connected_for,
+            connected_since,
             round_trip: self.round_trip,
             bytes_in_last_heartbeat: self.bytes_in_last_heartbeat,
             points: self.score.points(now),

@@ -50,14 +50,18 @@ pub struct AddressBook {
 impl AddressBook {
     /// A book with configured addresses; their peer id, if they have one, is left out.
     pub fn new(configured: impl IntoIterator<Item = Multiaddr>) -> Self {
-        Self { configured: configured.into_iter().map(without_peer).collect(), learned: VecDeque::new() }
+        let mut book = Self::default();
+        book.configure(configured);
+        book
     }
 
-    /// Adds a configured address.
-    pub fn configure(&mut self, address: Multiaddr) {
-        let address = without_peer(address);
-        if !self.configured.contains(&address) {
-            self.configured.push(address);
+    /// Replaces the configured addresses.
+    pub fn configure(&mut self, configured: impl IntoIterator<Item = Multiaddr>) {
+        self.configured.clear();
+        for address in configured.into_iter().map(without_peer) {
+            if !self.configured.contains(&address) {
+                self.configured.push(address);
+            }
         }
     }
 

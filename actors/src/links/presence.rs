@@ -1,9 +1,13 @@
-//! The peer manager: who is connected. Liveness is for people, redial and sync only: never for quorum or leader.
+//! Presence: tells replica and gossip which validators are connected. Liveness is for people, redial and sync only:
+//! never for quorum or leader.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use dtvn_messages::ValidatorIndex;
+use libp2p::Multiaddr;
+use tokio::sync::{Mutex, mpsc, watch};
 
 use crate::directory::Role;
 use crate::gossip::{self, GossipMessage};
@@ -13,28 +17,25 @@ use crate::replica::{self, ReplicaMessage};
 use crate::shared::Shared;
 use crate::supervision::{ActorError, Behaviour, Context};
 
-/// The peer manager's role.
-pub const PEER_MANAGER: Role<PeerManagerMessage> = Role::new("peer_manager");
+/// Presence's role.
+pub const PRESENCE: Role<PresenceMessage> = Role::new("presence");
 
-/// How often the list of connected peers is compared with the network's own, in case news was lost in a restart.
+/// How often the list of connected peers is compared with the links' own, in case news was lost in a restart.
 const COMPARE_EVERY: Duration = Duration::from_secs(5);
 
-/// What can be said to the peer manager.
-pub enum PeerManagerMessage {
+/// What can be said to presence.
+pub enum PresenceMessage {
     /// News of the network.
     Event(NetworkEvent),
-    /// Compare with what the network says.
+    /// Compare with what the links say.
     Compare,
-    /// The validators that the network says are connected.
-    Connected(Vec<ValidatorIndex>),
 }
 
-impl Mail for PeerManagerMessage {
+impl Mail for PresenceMessage {
     fn kind(&self) -> &'static str {
         match self {
             Self::Event(_) => "event",
             Self::Compare => "compare",
-            Self::Connected(_) => "connected",
         }
     }
 
@@ -46,44 +47,57 @@ impl Mail for PeerManagerMessage {
     }
 }
 
-/// What the peer manager is made with.
+/// What presence is made with.
 #[derive(Clone)]
-pub struct PeerManagerArguments {
+pub struct PresenceArguments {
     /// What the node's actors share.
     pub shared: Shared,
+    /// The network's news. Whoever holds the lock takes them: one incarnation after the other.
+    pub events: Arc<Mutex<mpsc::Receiver<NetworkEvent>>>,
+    /// Where this node listens, for whoever wants to know the real ports.
+    pub listening: Arc<watch::Sender<Vec<Multiaddr>>>,
 }
 
-/// The peer manager.
-pub struct PeerManager {
+/// The actor.
+pub struct Presence {
     shared: Shared,
+    listening: Arc<watch::Sender<Vec<Multiaddr>>>,
     connected: BTreeSet<ValidatorIndex>,
     quorum: bool,
     replica: Address<ReplicaMessage>,
     gossip: Address<GossipMessage>,
 }
 
-impl PeerManager {
-    /// Starts with nobody connected, and compares at once.
+impl Presence {
+    /// Starts with whoever is connected.
     ///
     /// # Errors
     /// Never; the signature is every actor's.
     #[expect(clippy::unused_async, reason = "the signature is every actor's")]
-    pub async fn start(
-        context: Context<PeerManagerMessage>,
-        arguments: PeerManagerArguments,
-    ) -> Result<Self, ActorError> {
-        let mut manager = Self {
-            shared: arguments.shared,
+    pub async fn start(context: Context<PresenceMessage>, arguments: PresenceArguments) -> Result<Self, ActorError> {
+        let PresenceArguments { shared, events, listening } = arguments;
+        let mut presence = Self {
+            shared,
+            listening,
             connected: BTreeSet::new(),
             quorum: false,
             replica: context.address_of(&replica::ROLE),
             gossip: context.address_of(&gossip::ROLE),
         };
-        context.send_every(COMPARE_EVERY, || PeerManagerMessage::Compare);
-        let _full = context.myself().try_send(PeerManagerMessage::Compare);
-        watch_neighbours(&context, &manager);
-        manager.tell_quorum();
-        Ok(manager)
+        let myself = context.myself();
+        context.spawn(async move {
+            let mut events = events.lock().await;
+            while let Some(event) = events.recv().await {
+                if myself.send(PresenceMessage::Event(event)).await.is_err() {
+                    return;
+                }
+            }
+        });
+        context.send_every(COMPARE_EVERY, || PresenceMessage::Compare);
+        watch_neighbours(&context, &presence);
+        presence.compare();
+        presence.tell_quorum();
+        Ok(presence)
     }
 
     fn up(&mut self, peer: ValidatorIndex) {
@@ -114,18 +128,12 @@ impl PeerManager {
         }
     }
 
-    /// Asks the network beside the mailbox.
-    fn compare(&self, context: &Context<PeerManagerMessage>) {
+    /// Compares with what the links say: news that a former incarnation took are known to nobody else.
+    fn compare(&mut self) {
         let Some(handle) = self.shared.network.get() else { return };
-        context.spawn_then(async move { handle.peers().await }, |peers| {
-            let connected = |state: PeerState| matches!(state, PeerState::Connected | PeerState::Suspect);
-            let peers = peers.unwrap_or_default().into_iter().filter(|peer| connected(peer.state));
-            PeerManagerMessage::Connected(peers.filter_map(|peer| peer.validator).collect())
-        });
-    }
-
-    fn on_connected(&mut self, now: Vec<ValidatorIndex>) {
-        let now: BTreeSet<ValidatorIndex> = now.into_iter().collect();
+        let connected = |state: PeerState| matches!(state, PeerState::Connected | PeerState::Suspect);
+        let peers = handle.peers().into_iter().filter(|peer| connected(peer.state));
+        let now: BTreeSet<ValidatorIndex> = peers.filter_map(|peer| peer.validator).collect();
         for peer in self.connected.difference(&now).copied().collect::<Vec<_>>() {
             self.down(peer, "the network lists it no more");
         }
@@ -136,9 +144,9 @@ impl PeerManager {
 }
 
 /// A gossip or replica that starts again does not know who is connected.
-fn watch_neighbours(context: &Context<PeerManagerMessage>, manager: &PeerManager) {
-    let mut presence = manager.replica.watch();
-    let (board, replica) = (manager.shared.board.clone(), manager.replica.clone());
+fn watch_neighbours(context: &Context<PresenceMessage>, presence: &Presence) {
+    let (board, replica) = (presence.shared.board.clone(), presence.replica.clone());
+    let mut presence = replica.watch();
     context.spawn(async move {
         let mut known = presence.borrow_and_update().incarnation;
         while presence.changed().await.is_ok() {
@@ -152,34 +160,32 @@ fn watch_neighbours(context: &Context<PeerManagerMessage>, manager: &PeerManager
     });
 }
 
-impl Behaviour for PeerManager {
-    type Message = PeerManagerMessage;
+impl Behaviour for Presence {
+    type Message = PresenceMessage;
 
-    async fn handle(
-        &mut self,
-        context: &Context<PeerManagerMessage>,
-        message: PeerManagerMessage,
-    ) -> Result<(), ActorError> {
+    async fn handle(&mut self, _: &Context<PresenceMessage>, message: PresenceMessage) -> Result<(), ActorError> {
         match message {
-            PeerManagerMessage::Event(NetworkEvent::Connected(peer)) => {
+            PresenceMessage::Event(NetworkEvent::Connected(peer)) => {
                 if let Some(validator) = peer.validator {
                     self.up(validator);
                 }
             }
-            PeerManagerMessage::Event(NetworkEvent::Disconnected { validator, cause, .. }) => {
+            PresenceMessage::Event(NetworkEvent::Disconnected { validator, cause, .. }) => {
                 if let Some(validator) = validator {
                     self.down(validator, &cause);
                 }
             }
-            PeerManagerMessage::Event(NetworkEvent::Refused { peer, refusal, .. }) => {
+            PresenceMessage::Event(NetworkEvent::Refused { peer, refusal, .. }) => {
                 tracing::warn!(%peer, differences = ?refusal.differences, "A peer belongs to another network.");
             }
-            PeerManagerMessage::Event(NetworkEvent::Suspect { peer, suspect, .. }) => {
+            PresenceMessage::Event(NetworkEvent::Suspect { peer, suspect, .. }) => {
                 tracing::debug!(%peer, suspect, "A peer is silent, or is heard again.");
             }
-            PeerManagerMessage::Event(NetworkEvent::Listening(_)) => {}
-            PeerManagerMessage::Compare => self.compare(context),
-            PeerManagerMessage::Connected(now) => self.on_connected(now),
+            PresenceMessage::Event(NetworkEvent::Listening(addresses)) => {
+                tracing::info!(addresses = ?addresses, "The node listens for peers.");
+                self.listening.send_replace(addresses);
+            }
+            PresenceMessage::Compare => self.compare(),
         }
         Ok(())
     }

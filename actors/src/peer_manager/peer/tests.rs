@@ -1,12 +1,12 @@
 use bytes::Bytes;
 use dtvn_messages::crypto::Digest;
-use dtvn_messages::ids::ChainId;
+use dtvn_messages::ids::{ChainId, NodeName, ValidatorIndex};
 use dtvn_messages::limits;
 use dtvn_messages::wire::WIRE_VERSION;
 
 use super::*;
-use crate::network::driver::DialFailure;
 use crate::network::handshake::{Difference, GreetingError};
+use crate::network::notices::DialFailure;
 use crate::network::streams::OpenError;
 
 /// A stream is a number here.
@@ -31,10 +31,10 @@ impl Story {
             validator: Some((ValidatorIndex(1), NodeName::new("node1").unwrap())),
             willing: ClassSet::VALIDATORS,
             persistent: true,
+            addresses: vec![address("/ip4/10.0.0.1/tcp/4001")],
         };
         let now = Instant::now();
-        let addresses = AddressBook::new([address("/ip4/10.0.0.1/tcp/4001")]);
-        Self { peer: Peer::new(local, remote, role, addresses, Moment { now, jitter: 0.0 }), now }
+        Self { peer: Peer::new(local, remote, role, Moment { now, jitter: 0.0 }), now }
     }
 
     fn at(&self) -> Moment {
@@ -423,7 +423,7 @@ fn a_change_of_role_ends_the_session_and_a_mere_change_of_index_does_not() {
     let mut role = story.peer.role().clone();
     role.validator = Some((ValidatorIndex(3), NodeName::new("node1").unwrap()));
     assert!(story.feed(|peer, at, effects| peer.on_role(role.clone(), at, effects)).is_empty());
-    let observer = Role { validator: None, willing: ClassSet::OBSERVERS, persistent: false };
+    let observer = Role { willing: ClassSet::OBSERVERS, ..Role::default() };
     assert_eq!(story.feed(|peer, at, effects| peer.on_role(observer, at, effects)), ["stop", "close 1"]);
     story.closed(connection(1));
     assert_eq!(story.peer.next_dial(), None, "an observer is not dialed");

@@ -1,0 +1,159 @@
+//! What the network's actors have in common, and what outlives their restarts.
+
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use dtvn_messages::wire::WIRE_VERSION;
+use libp2p::{Multiaddr, PeerId};
+use tokio::sync::{Notify, mpsc, watch};
+
+use super::class::ClassSet;
+use super::config::{NetworkConfig, NetworkEvent, Validators, ValidatorsError};
+use super::contacts::Contacts;
+use super::events::WaitingEvents;
+use super::handshake::Hello;
+use super::inbox::FrameSinks;
+use super::keys;
+use super::metrics::NetworkMetrics;
+use super::notices::SwarmCommand;
+use super::streams::Access;
+use crate::supervision::ActorError;
+
+/// One per node.
+pub struct Shared {
+    /// What the node was configured with. The validators in it are those of the start.
+    pub config: NetworkConfig,
+    /// This node's identity.
+    pub local: PeerId,
+    /// Everybody known.
+    pub contacts: Contacts,
+    /// Who is offered which streams.
+    pub access: Arc<Access>,
+    /// Where received frames go.
+    pub sinks: FrameSinks,
+    /// Where events go.
+    pub events: EventOutlet,
+    /// The counters.
+    pub metrics: Arc<NetworkMetrics>,
+    /// Grows with every session: a new neighbour may know where others are.
+    pub neighbours: watch::Sender<u64>,
+    validators: RwLock<Arc<Validators>>,
+    swarm: RwLock<Option<mpsc::Sender<SwarmCommand>>>,
+    listening: Mutex<Option<Vec<Multiaddr>>>,
+}
+
+impl Shared {
+    /// What a node begins with.
+    ///
+    /// # Errors
+    /// If the validators cannot be put in force.
+    pub fn new(
+        config: NetworkConfig,
+        sinks: FrameSinks,
+        events: mpsc::Sender<NetworkEvent>,
+    ) -> Result<Self, ValidatorsError> {
+        config.validators.check()?;
+        Ok(Self {
+            local: keys::identity(&config.key).public().to_peer_id(),
+            contacts: Contacts::default(),
+            access: Arc::default(),
+            sinks,
+            events: EventOutlet::new(events),
+            metrics: Arc::default(),
+            neighbours: watch::Sender::new(0),
+            validators: RwLock::new(Arc::new(config.validators.clone())),
+            swarm: RwLock::new(None),
+            listening: Mutex::default(),
+            config,
+        })
+    }
+
+    /// The validators in force.
+    pub fn validators(&self) -> Arc<Validators> {
+        Arc::clone(&self.validators.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Puts validators in force that were checked.
+    pub fn set_validators(&self, validators: Validators) {
+        *self.validators.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(validators);
+    }
+
+    /// How to command the present swarm.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn swarm(&self) -> Result<mpsc::Sender<SwarmCommand>, ActorError> {
+        let swarm = self.swarm.read().unwrap_or_else(PoisonError::into_inner).clone();
+        swarm.ok_or_else(|| ActorError::new("there is no swarm"))
+    }
+
+    /// A new swarm is there.
+    pub fn set_swarm(&self, swarm: mpsc::Sender<SwarmCommand>) {
+        *self.swarm.write().unwrap_or_else(PoisonError::into_inner) = Some(swarm);
+    }
+
+    /// Where to listen: as configured, or, after a restart (true), where the node listened before.
+    pub fn listen(&self) -> (Vec<Multiaddr>, bool) {
+        let listening = self.listening.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let again = listening.is_some();
+        (listening.unwrap_or_else(|| self.config.listen.clone()), again)
+    }
+
+    /// The configured addresses with their real ports: a restarted network must be where it was.
+    pub fn remember_listening(&self, listening: Vec<Multiaddr>) {
+        *self.listening.lock().unwrap_or_else(PoisonError::into_inner) = Some(listening);
+    }
+
+    /// What this node says of itself to somebody with whom it is willing to share these classes.
+    pub fn hello(&self, classes: ClassSet) -> Hello {
+        Hello {
+            wire_version: WIRE_VERSION,
+            chain_id: self.config.chain_id.clone(),
+            genesis: self.config.genesis,
+            start: self.config.start,
+            classes,
+            summary: self.validators().summary.clone(),
+            node_name: self.config.node_name.clone(),
+        }
+    }
+
+    /// Tells the node something.
+    pub fn tell(&self, event: NetworkEvent) {
+        self.metrics.events_dropped.add(self.events.push(event));
+    }
+}
+
+/// Events on their way to the node: told by anybody without waiting, handed over by one task.
+pub struct EventOutlet {
+    waiting: Mutex<WaitingEvents>,
+    filled: Notify,
+    sink: mpsc::Sender<NetworkEvent>,
+}
+
+impl EventOutlet {
+    fn new(sink: mpsc::Sender<NetworkEvent>) -> Self {
+        Self { waiting: Mutex::default(), filled: Notify::new(), sink }
+    }
+
+    fn push(&self, event: NetworkEvent) -> u64 {
+        let dropped = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).push(event);
+        self.filled.notify_one();
+        dropped
+    }
+
+    fn pop(&self) -> Option<NetworkEvent> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).pop()
+    }
+
+    /// Hands events over for ever. Cancelling loses none.
+    pub async fn run(&self) {
+        loop {
+            // An event is taken only once there is a place for it. If nobody listens any more, events are dropped.
+            let permit = self.sink.reserve().await.ok();
+            match (self.pop(), permit) {
+                (Some(event), Some(permit)) => permit.send(event),
+                (Some(_), None) => {}
+                (None, _) => self.filled.notified().await,
+            }
+        }
+    }
+}
