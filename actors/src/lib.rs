@@ -5,4 +5,5 @@
 
 pub mod directory;
 pub mod mailbox;
+pub mod storage;
 pub mod supervision;

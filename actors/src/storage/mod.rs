@@ -1,0 +1,3 @@
+//! What a node keeps on disk (architecture.md section 5).
+
+pub mod store;
