@@ -112,14 +112,19 @@ impl<M: Mail> Claim<M> {
         *self.slot.current.write().unwrap_or_else(PoisonError::into_inner) = Some(mailbox);
         self.slot.presence.send_replace(Presence { incarnation, up: true });
     }
-}
 
-impl<M: Mail> Drop for Claim<M> {
-    fn drop(&mut self) {
+    /// From now on the role's addresses lead nowhere, and the watchers are told.
+    pub(crate) fn withdraw(&self) {
         let former = self.slot.current.write().unwrap_or_else(PoisonError::into_inner).take();
         if former.is_some() {
             self.slot.presence.send_modify(|presence| presence.up = false);
         }
+    }
+}
+
+impl<M: Mail> Drop for Claim<M> {
+    fn drop(&mut self) {
+        self.withdraw();
         self.slot.claimed.store(false, Ordering::Release);
     }
 }
@@ -180,5 +185,74 @@ impl fmt::Debug for Directory {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
         formatter.debug_set().entries(slots.by_role.keys()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mailbox::FullPolicy;
+
+    struct Ping;
+    struct Pong;
+
+    impl Mail for Ping {
+        fn kind(&self) -> &'static str {
+            "ping"
+        }
+
+        fn policy(&self) -> FullPolicy {
+            FullPolicy::Refuse
+        }
+    }
+
+    impl Mail for Pong {
+        fn kind(&self) -> &'static str {
+            "pong"
+        }
+
+        fn policy(&self) -> FullPolicy {
+            FullPolicy::Refuse
+        }
+    }
+
+    #[test]
+    fn an_address_may_be_had_before_anybody_fills_the_role() {
+        let address = Directory::new().address(&Role::<Ping>::new("ping"));
+        assert_eq!((address.is_up(), address.incarnation(), address.depth()), (false, 0, 0));
+        assert_eq!(*address.watch().borrow(), Presence::default());
+        assert_eq!(format!("{address:?}"), "Address(ping#0)");
+    }
+
+    #[test]
+    fn one_role_has_one_slot_which_one_actor_at_a_time_may_claim() {
+        let directory = Directory::new();
+        let role = Role::<Ping>::named("ping-1");
+        let (one, two) = (directory.slot(&role), directory.slot(&role));
+        assert!(Arc::ptr_eq(&one, &two));
+        let claim = one.claim().unwrap();
+        assert!(two.claim().is_none());
+        drop(claim);
+        assert!(two.claim().is_some());
+    }
+
+    #[test]
+    #[should_panic(expected = "role `ping` is already used for another message type")]
+    fn two_message_types_cannot_share_a_role() {
+        let directory = Directory::new();
+        let _held = directory.address(&Role::<Ping>::new("ping"));
+        let _other = directory.address(&Role::<Pong>::new("ping"));
+    }
+
+    #[test]
+    fn slots_that_nobody_holds_are_forgotten() {
+        let directory = Directory::new();
+        let held = directory.address(&Role::<Ping>::new("held"));
+        for number in 0..10 * SWEEP_FLOOR {
+            directory.address(&Role::<Ping>::named(format!("ping-{number}")));
+        }
+        let slots = directory.slots.lock().unwrap().by_role.len();
+        assert!(slots <= SWEEP_FLOOR + 1, "{slots} slots");
+        assert!(directory.slots.lock().unwrap().by_role.contains_key(held.role().name()));
     }
 }

@@ -3,6 +3,7 @@
 //! One folder per subsystem, the same floor plan in each; see `supervision` for what an actor is.
 #![warn(missing_docs)]
 
+pub mod board;
 pub mod directory;
 pub mod mailbox;
 pub mod storage;

@@ -100,6 +100,23 @@ pub trait Scheme: Send + Sync {
     fn verify(&self, key: &PublicKey, message: &[u8], signature: &Signature) -> bool;
 }
 
+/// Somebody who can sign. The core's shell holds one; the core never sees it.
+pub trait Signer: Send + Sync {
+    /// The public key under which its signatures verify.
+    fn public(&self) -> PublicKey;
+    /// Signs. Deterministic: the same message gives the same signature, so that a repeat is byte for byte the same.
+    fn sign(&self, message: &[u8]) -> Signature;
+}
+
+impl Signer for KeyPair {
+    fn public(&self) -> PublicKey {
+        self.public
+    }
+    fn sign(&self, message: &[u8]) -> Signature {
+        KeyPair::sign(self, message)
+    }
+}
+
 /// Ed25519 under strict verification: canonical encodings only, no small-order points (RFC 8032, and the stricter rule
 /// of ed25519-dalek's `verify_strict`).
 #[derive(Debug, Clone, Copy, Default)]

@@ -31,7 +31,7 @@ pub use certificate::{Certificate, CertificateError, CommittedProof, PreparedCer
 pub use checkpoint::Checkpoint;
 pub use clock::VectorClock;
 pub use codec::{DecodeError, Layout, Reader, Writer};
-pub use crypto::{Digest, Ed25519, KeyPair, PublicKey, Scheme, Signature, sha256};
+pub use crypto::{Digest, Ed25519, KeyPair, PublicKey, Scheme, Signature, Signer, sha256};
 pub use genesis::Genesis;
 pub use ids::{
     ChainId, Epoch, EventId, Height, IdempotencyKey, NodeName, Now, RulesVersion, TicketId, Timestamp, ValidatorIndex,

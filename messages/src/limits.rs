@@ -51,12 +51,12 @@ pub const BLOCK_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Idempotency keys that the ledger remembers: about 340 bytes each, so 1.4 GB; at the default retention of 24 hours 46
 /// operations a second without end, or a rush of hours. Beyond it operations are refused as `ledger_full`.
 pub const LEDGER_KEYS_MAX: usize = 4_000_000;
-/// Bytes of all tickets, where each counts [`LEDGER_TICKET_BYTES`] and its data, metadata and dispute reason: four
+/// Bytes of all tickets, where each counts [`LEDGER_TICKET_BYTES`] and its data, metadata and dispute reason: two
 /// million bare tickets. An operation that would go beyond is refused as `ledger_full`; scans that add no data still
 /// work.
 pub const LEDGER_TICKETS_BYTES_MAX: u64 = 2 * 1024 * 1024 * 1024;
-/// What a ticket counts in memory without its texts.
-pub const LEDGER_TICKET_BYTES: u64 = 512;
+/// What a ticket counts in memory without its texts: measured, with two scans and two facts.
+pub const LEDGER_TICKET_BYTES: u64 = 1_024;
 
 // ---- wire -----------------------------------------------------------------------------------------------------------
 
@@ -105,6 +105,200 @@ pub const ACTOR_KILL_GRACE: Duration = Duration::from_secs(2);
 
 /// Timers and background tasks of one incarnation. One more is a broken invariant and fails the actor.
 pub const ACTOR_TASKS_MAX: usize = 16_384;
+
+// ---- clients (api.md sections 2 and 3) ------------------------------------------------------------------------------
+
+/// Operations in one `POST /api/v1/operations`. More are `too_large`.
+pub const API_BATCH_OPERATIONS_MAX: usize = 1_000;
+/// Bytes of one batch, one way, in JSON or bincode. More are `too_large`; a client refuses a longer answer.
+pub const API_BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+// ---- bundle pool ----------------------------------------------------------------------------------------------------
+
+/// Up to so many validators a bundle goes from its origin to each of them directly; above it through about the square
+/// root of their number.
+pub const POOL_DIRECT_VALIDATORS_MAX: usize = 16;
+/// Pending bundles of one origin: an honest one has [`INTAKE_BUNDLES_ON_WAY_MAX`] on their way, more only after restarts.
+/// A peer's bundle beyond it is not taken; a proposal may still name it, then it is fetched.
+pub const POOL_ORIGIN_BUNDLES_MAX: usize = 64;
+/// Bytes of the pending bundles of one origin, at most an even share of [`POOL_BYTES_MAX`]. Beyond it as above; this
+/// node's own intake refuses operations as `overloaded` before.
+pub const POOL_ORIGIN_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// Bytes of all pending bundles without the reserve. Each origin has its share, so nobody can fill another's.
+pub const POOL_BYTES_MAX: usize = 512 * 1024 * 1024;
+/// Bytes beyond an origin's share that may be taken because a proposal names them: eight blocks. Beyond it a bundle is
+/// not taken until there is room, and is asked for again.
+pub const POOL_RESERVE_BYTES_MAX: usize = 8 * BLOCK_BYTES_MAX;
+/// Bytes of ordered bundles that are kept for peers. Beyond it the lowest heights go first: they are in the consensus
+/// log, and whoever lacks them syncs.
+pub const POOL_RETAINED_BYTES_MAX: usize = 128 * 1024 * 1024;
+/// Bundles of one origin at one position: two prove that it equivocates, more prove nothing else. A third is not taken
+/// unless a proposal names it.
+pub const POOL_VARIANTS_MAX: usize = 2;
+/// Bundles that the replica may want at once: the largest pipeline of the largest blocks. Beyond it the replica is told
+/// so, and asks again with its next proposal.
+pub const POOL_WANTS_MAX: usize = 64 * BLOCK_BUNDLES_MAX;
+/// How long a bundle that is wanted may still arrive by itself before it is fetched: proposals overtake bundles, and a
+/// fetch sends the same bytes again.
+pub const POOL_WANT_GRACE_MS: u64 = 10;
+/// Bundles asked for and not yet answered by one peer. Beyond it the next holder is asked, or this one later.
+pub const POOL_FETCHES_PER_PEER_MAX: usize = 1_024;
+/// Of the bundles that wait until somebody may be asked, so many are looked at in one step: it bounds the step. The others
+/// wait behind them, at most [`POOL_FETCH_TIMEOUT_MS`] for each round.
+pub const POOL_WAITING_SERVED_MAX: usize = 64;
+/// After this time the next holder is asked for a bundle: a quarter of the default view timeout.
+pub const POOL_FETCH_TIMEOUT_MS: u64 = 250;
+/// Announced bundles, first heard of from one peer, that are looked for. What it announces beyond is ignored.
+pub const POOL_ANNOUNCED_PER_PEER_MAX: usize = 1_024;
+/// How long an announced bundle may still arrive by itself before it is fetched.
+pub const POOL_ANNOUNCE_GRACE_MS: u64 = 50;
+/// How long a second peer may take to announce a bundle that the Bloom filter takes for an old one. Then it is forgotten.
+pub const POOL_ANNOUNCE_DOUBT_MS: u64 = 10_000;
+/// Bundles that one peer sent unasked and that are not verified yet. More are not taken.
+pub const POOL_UNVERIFIED_BUNDLES_PER_PEER_MAX: usize = 16;
+/// Bytes of the bundles of one peer, asked for or not, that are not verified yet: two blocks. More are not taken; those
+/// that are wanted are asked for again.
+pub const POOL_UNVERIFIED_BYTES_PER_PEER_MAX: usize = 2 * BLOCK_BYTES_MAX;
+/// How long a verification may take. Then it is given up: the verifier was restarted.
+pub const POOL_VERIFY_TIMEOUT_MS: u64 = 5_000;
+/// Bytes in answer to one fetch: one block. What is left over is asked for again, elsewhere.
+pub const POOL_SERVE_ANSWER_BYTES_MAX: usize = BLOCK_BYTES_MAX;
+/// Bytes served to one peer in [`POOL_SERVE_INTERVAL_MS`]. Beyond it nothing is served until the next interval.
+pub const POOL_SERVE_INTERVAL_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// The interval of that bound.
+pub const POOL_SERVE_INTERVAL_MS: u64 = 1_000;
+/// Digests of finished bundles that are remembered exactly. The one not heard of for longest goes first.
+pub const POOL_REMEMBERED_MAX: usize = 16_384;
+/// Digests in one generation of the Bloom filter, which remembers the last one to two generations of finished bundles.
+pub const POOL_BLOOM_DIGESTS_MAX: usize = 131_072;
+/// Bits of the Bloom filter for each of them: with seven probes one in two thousand is taken for old by mistake.
+pub const POOL_BLOOM_BITS_PER_DIGEST: usize = 16;
+
+// ---- intake ---------------------------------------------------------------------------------------------------------
+
+/// Bundles of this node that may be on their way at once: one, and more only if full ones wait. Then operations wait.
+pub const INTAKE_BUNDLES_ON_WAY_MAX: usize = 4;
+/// Operations of one request. More are `too_large`.
+pub const INTAKE_REQUEST_OPERATIONS_MAX: usize = 1_000;
+/// Operations that are queued or on their way: four seconds of the load of a node. More are `overloaded`.
+pub const INTAKE_OPERATIONS_MAX: usize = 32_768;
+/// Bytes of the operations that are queued: eight bundles. More are `overloaded`.
+pub const INTAKE_QUEUED_BYTES_MAX: usize = 8 * BUNDLE_BYTES_MAX;
+/// Entries in the lanes of the queue whose operations no longer wait, beyond twice those that do. Then they are swept out.
+pub const INTAKE_DEAD_ENTRIES_MAX: usize = 1_024;
+/// Requests that wait for the outcome of one operation. More are `in_progress`.
+pub const INTAKE_WAITERS_PER_OPERATION_MAX: usize = 64;
+/// Places in all requests that wait. Beyond it a new operation is `overloaded`, and one that would join a wait is
+/// `in_progress`.
+pub const INTAKE_WAITERS_MAX: usize = 65_536;
+/// The longest wait for an outcome. A longer one is cut to it.
+pub const INTAKE_WAIT_MS_MAX: u64 = 120_000;
+/// How long after it was taken in an operation may be executed, unless the keys are remembered for less. Later it is
+/// refused by the network as `operation_expired`.
+pub const INTAKE_OPERATION_LIFETIME_MS: u64 = 60_000;
+
+// ---- consensus log --------------------------------------------------------------------------------------------------
+
+/// Length of a segment's file. A full one is finished, and the next one made: about a millisecond. Small enough that
+/// what is no longer needed is freed soon.
+pub const LOG_SEGMENT_BYTES: u32 = 64 * 1024 * 1024;
+/// Longest batch, so also what one commit writes at most, and what opening a log holds in memory: the longest message
+/// and some more. A record that does not fit beside those before it goes into the next batch; one that fits into no
+/// batch is refused.
+pub const LOG_BATCH_BYTES_MAX: u32 = CONSENSUS_FRAME_BYTES_MAX as u32 + 64 * 1024;
+/// Files of the log that are held open. The one not used for longest is closed, and opened again when it is needed.
+pub const LOG_OPEN_FILES_MAX: usize = 16;
+
+// ---- actors ---------------------------------------------------------------------------------------------------------
+
+/// Mailbox of an actor inside `core` and `links`. The node's own messages are bounded by the protocol far below it; a
+/// full one is a broken invariant, and its sender fails.
+pub const CORE_MAILBOX_MAX: usize = 16_384;
+/// Peers' messages that may wait in the replica's mailbox; then their streams are not read.
+pub const REPLICA_CREDITS: usize = 512;
+/// Peers' messages that may wait in the gossip's mailbox; then their streams are not read.
+pub const GOSSIP_CREDITS: usize = 128;
+/// Peers' messages that may wait in the sync's mailbox; then their streams are not read.
+pub const SYNC_CREDITS: usize = 8;
+/// Submissions that may wait in the intake's mailbox; above it sessions are answered `overloaded`.
+pub const INTAKE_SUBMISSIONS_MAX: usize = 4_096;
+/// Work that waits for the thread of the consensus log or of the store; then the storage actor waits.
+pub const STORAGE_QUEUE_MAX: usize = 8_192;
+/// Blocks that the store's thread takes into one batch.
+pub const STORE_BATCH_BLOCKS_MAX: usize = 64;
+/// How long a part of the core waits for another at its start; then its start fails.
+pub const CORE_START_WAIT_MS: u64 = 120_000;
+/// Workers that check signatures.
+pub const VERIFIER_WORKERS: usize = 2;
+
+// ---- replica --------------------------------------------------------------------------------------------------------
+
+/// Votes and proposals of one sender that wait for their view or for the block below. Beyond it the one for the farthest
+/// future is dropped; it is sent again on the next status.
+pub const REPLICA_EARLY_PER_SENDER_MAX: usize = 64;
+/// VIEW-CHANGEs of one sender that are kept. Beyond it one goes that no waiting NEW-VIEW names, the lowest view first;
+/// what a NEW-VIEW names is fetched by digest.
+pub const REPLICA_VIEW_CHANGES_PER_SENDER_MAX: usize = 4;
+/// Checkpoint votes of one sender that are kept. Beyond it the one for the farthest future is dropped.
+pub const REPLICA_CHECKPOINT_VOTES_PER_SENDER_MAX: usize = 8;
+/// How far execution runs ahead of the committed height. What is above waits for commits.
+pub const REPLICA_EXECUTE_AHEAD_MAX: u64 = 256;
+/// Proved blocks that wait for their bundles and their execution. More are not taken, and are asked for again later.
+pub const REPLICA_CERTIFIED_BLOCKS_MAX: usize = 2 * SYNC_BLOCKS_MAX;
+/// A replica that is less than a pipeline behind for less than this is about to catch up by itself; then it asks for
+/// sync.
+pub const REPLICA_BEHIND_GRACE_MS: u64 = 100;
+/// Sync is asked for again after this time if nothing came.
+pub const REPLICA_SYNC_AGAIN_MS: u64 = 500;
+/// One peer's status, or its fetches, are answered at most this often. What comes in between gets no answer.
+pub const REPLICA_ANSWER_INTERVAL_MS: u64 = 15;
+/// Replicas tell each other where they stand at this interval when nothing is pending.
+pub const REPLICA_STATUS_IDLE_MS: u64 = 1_000;
+/// The shortest interval of that while something is pending; else a quarter of the view timeout.
+pub const REPLICA_STATUS_PENDING_MS_MIN: u64 = 20;
+/// Heights for which one answer to a status carries proposals and votes. The next answer carries the next.
+pub const REPLICA_STATUS_HEIGHTS_MAX: usize = 64;
+/// The shortest time for which a proposal from the near future is held; then the clock is looked at again.
+pub const REPLICA_HOLD_MS_MIN: u64 = 1;
+/// Bundle lists of blocks that are asked for at once, and that one answer carries. The next status asks for the rest.
+pub const REPLICA_FETCH_BLOCKS_MAX: usize = 64;
+
+// ---- the client's patience (api.md section 2) -----------------------------------------------------------------------
+
+/// After what time in all a client's request gives up: above a node's own wait for an outcome (20 s). Then the outcome
+/// is unknown, or the nodes unreachable.
+pub const CLIENT_DEADLINE: Duration = Duration::from_secs(30);
+/// After what time without any answer a client asks another node, with the same key: longer than a change of leader
+/// takes, short enough that a node that hangs is not felt as an outage.
+pub const CLIENT_ATTEMPT_TIMEOUT: Duration = Duration::from_secs(6);
+/// How long a connection may take to be made. Then the next node is asked.
+pub const CLIENT_CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// After what time without use a client closes a connection: before the server does (5 s), so that no request meets a
+/// connection that is being closed.
+pub const CLIENT_IDLE_TIMEOUT: Duration = Duration::from_secs(4);
+/// How long a node that failed is left alone at first, and how long a request waits after its first round over all
+/// nodes. Doubles up to [`CLIENT_BACKOFF_MAX`].
+pub const CLIENT_BACKOFF_MIN: Duration = Duration::from_millis(50);
+/// The longest such wait, unless a node's Retry-After asks for more.
+pub const CLIENT_BACKOFF_MAX: Duration = Duration::from_secs(2);
+/// Bytes of one answer that a client reads: 1,000 of the largest tickets. A longer one is an error.
+pub const CLIENT_ANSWER_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// Requests that a load run may have under way: each has a connection. A larger plan is refused.
+pub const LOAD_WORKERS_MAX: usize = 4_096;
+
+// ---- node processes that we start (devnet, bench, tests) ------------------------------------------------------------
+
+/// How long a node process may take until its API answers: it may recover a full log first. Then it is killed, and the
+/// cluster is not started.
+pub const NODE_READY_TIMEOUT: Duration = Duration::from_secs(120);
+/// How long a node process may take to end when asked. Then it is killed.
+pub const NODE_STOP_TIMEOUT: Duration = Duration::from_secs(15);
+/// Bytes of a node's log that a message about its failure shows.
+pub const NODE_LOG_TAIL_BYTES: u64 = 4_096;
+/// How long a new network may take until all its nodes are healthy. Then whoever waits goes on and says so.
+pub const NODE_HEALTH_TIMEOUT: Duration = Duration::from_secs(30);
+/// How often a node's health is looked at while somebody waits for it.
+pub const HEALTH_LOOK_INTERVAL: Duration = Duration::from_millis(50);
 
 // ---- derived store (architecture.md section 5) ----------------------------------------------------------------------
 

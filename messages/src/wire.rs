@@ -1,11 +1,13 @@
 //! What peers send each other: a version byte and a bincode message.
 //!
 //! Signed things travel as their own canonical layout, a byte string inside the message; they are never re-encoded to
-//! be hashed or checked. bincode is used within a limit, and a frame with bytes left over is refused.
+//! be hashed or checked. bincode is used within a limit that grows with the frame, so that a short frame cannot promise
+//! much, and a frame with bytes left over is refused.
 
 use std::sync::Arc;
 
-use bincode::config::{Configuration, Limit, LittleEndian, Varint};
+use bincode::de::Decoder;
+use bincode::de::read::Reader as _;
 use thiserror::Error;
 
 use crate::block::Block;
@@ -22,6 +24,18 @@ use crate::vote::{Vote, VoteKind};
 /// The version of the frame; a peer with another is refused at the handshake.
 pub const WIRE_VERSION: u8 = 1;
 
+/// Reads a byte string where it lies, without a copy, as a canonical layout. Works on slices, not on streams.
+fn decode_layout<T: Layout, D: Decoder>(decoder: &mut D) -> Result<T, bincode::error::DecodeError> {
+    let length = <u64 as bincode::Decode<D::Context>>::decode(decoder)?;
+    let length = usize::try_from(length).map_err(|_| bincode::error::DecodeError::LimitExceeded)?;
+    decoder.claim_bytes_read(length)?;
+    let short = bincode::error::DecodeError::UnexpectedEnd { additional: length };
+    let bytes = decoder.reader().peek_read(length).ok_or(short)?;
+    let value = T::from_bytes(bytes).map_err(|error| bincode::error::DecodeError::OtherString(error.to_string()))?;
+    decoder.reader().consume(length);
+    Ok(value)
+}
+
 /// Travels and is stored as its canonical layout inside a bincode message.
 macro_rules! as_layout {
     ($($type:ty),* $(,)?) => {$(
@@ -34,8 +48,7 @@ macro_rules! as_layout {
             fn decode<D: bincode::de::Decoder<Context = C>>(
                 decoder: &mut D,
             ) -> Result<Self, bincode::error::DecodeError> {
-                let bytes = Vec::<u8>::decode(decoder)?;
-                Self::from_bytes(&bytes).map_err(|error| bincode::error::DecodeError::OtherString(error.to_string()))
+                decode_layout(decoder)
             }
         }
         impl<'de, C> bincode::BorrowDecode<'de, C> for $type {
@@ -272,10 +285,6 @@ pub enum WireError {
     WrongClass(&'static str),
 }
 
-/// bincode's limit also bounds what a length inside a frame may promise.
-const CONFIGURATION: Configuration<LittleEndian, Varint, Limit<{ limits::SYNC_FRAME_BYTES_MAX }>> =
-    bincode::config::standard().with_limit::<{ limits::SYNC_FRAME_BYTES_MAX }>();
-
 /// A frame of a message.
 ///
 /// # Errors
@@ -304,8 +313,7 @@ pub fn decode(frame: &[u8], class: Class) -> Result<PeerMessage, WireError> {
     if *version != WIRE_VERSION {
         return Err(WireError::Version(*version));
     }
-    let (message, used): (PeerMessage, usize) =
-        bincode::decode_from_slice(body, CONFIGURATION).map_err(|error| WireError::Malformed(error.to_string()))?;
+    let (message, used) = decode_body(body).map_err(|error| WireError::Malformed(error.to_string()))?;
     if used != body.len() {
         return Err(WireError::Trailing(body.len() - used));
     }
@@ -314,6 +322,23 @@ pub fn decode(frame: &[u8], class: Class) -> Result<PeerMessage, WireError> {
     }
     check_counts(&message)?;
     Ok(message)
+}
+
+/// Decodes within a limit of some multiple of the body's length. bincode counts against it what a length promises,
+/// before it allocates, and every number as if it were written in full: no honest message has more than eight times its
+/// length. (The limit is part of a type, so there are steps.)
+fn decode_body(body: &[u8]) -> Result<(PeerMessage, usize), bincode::error::DecodeError> {
+    const KIB: usize = 1_024;
+    const LARGEST: usize = 2 * limits::SYNC_FRAME_BYTES_MAX;
+    let standard = bincode::config::standard();
+    match body.len() {
+        0..512 => bincode::decode_from_slice(body, standard.with_limit::<{ 4 * KIB }>()),
+        512..4_096 => bincode::decode_from_slice(body, standard.with_limit::<{ 32 * KIB }>()),
+        4_096..32_768 => bincode::decode_from_slice(body, standard.with_limit::<{ 256 * KIB }>()),
+        32_768..262_144 => bincode::decode_from_slice(body, standard.with_limit::<{ 2_048 * KIB }>()),
+        262_144..2_097_152 => bincode::decode_from_slice(body, standard.with_limit::<{ 16_384 * KIB }>()),
+        _ => bincode::decode_from_slice(body, standard.with_limit::<LARGEST>()),
+    }
 }
 
 fn check_counts(message: &PeerMessage) -> Result<(), WireError> {

@@ -1,1 +1,6 @@
-//! Placeholder.
+//! A DTVN node and its tools: the library behind the one binary `dtvn` (architecture.md section 1).
+#![warn(missing_docs)]
+
+pub mod cli;
+pub mod cluster;
+pub mod config;

@@ -1,1 +1,5 @@
-fn main() {}
+//! The program `dtvn`.
+
+fn main() -> std::process::ExitCode {
+    dtvn::cli::main()
+}

@@ -10,6 +10,7 @@
 #![warn(missing_docs)]
 
 mod effects;
+mod execute;
 mod image;
 mod keys;
 mod ledger;
@@ -18,8 +19,9 @@ mod seed;
 mod tickets;
 
 pub use effects::{BlockEffects, Executed, LogGrowth, OperationResult};
+pub use execute::BlockInput;
 pub use image::{LedgerImage, LoadError};
 pub use keys::{KeyEntry, KeyScope};
-pub use ledger::{BlockInput, Bounds, Ledger};
+pub use ledger::{Bounds, Ledger};
 pub use seed::{SEED_TICKETS, SeedTicket, seed_tickets};
 pub use tickets::{EventSummary, TicketCounts};

@@ -69,10 +69,28 @@ pub(crate) struct TicketChange {
     pub(crate) after: Arc<Ticket>,
 }
 
+/// A ticket's name with its first bytes as a number: most comparisons need no look at the text, which is elsewhere in
+/// memory. The order is that of the names, in which there is no zero byte.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Sorted {
+    head: u128,
+    id: TicketId,
+}
+
+impl Sorted {
+    fn new(id: &TicketId) -> Self {
+        let mut head = [0; 16];
+        let bytes = id.as_str().as_bytes();
+        let length = bytes.len().min(head.len());
+        head[..length].copy_from_slice(&bytes[..length]);
+        Self { head: u128::from_be_bytes(head), id: id.clone() }
+    }
+}
+
 #[derive(Debug, Clone)]
 struct EventTickets {
     policy: EventPolicy,
-    tickets: BTreeMap<TicketId, Arc<Ticket>>,
+    tickets: BTreeMap<Sorted, Arc<Ticket>>,
     counts: TicketCounts,
 }
 
@@ -119,7 +137,7 @@ impl TicketTable {
     }
 
     pub(crate) fn get(&self, event: EventIndex, id: &TicketId) -> Option<&Arc<Ticket>> {
-        self.events[event.0].tickets.get(id)
+        self.events[event.0].tickets.get(&Sorted::new(id))
     }
 
     /// All tickets, ascending by event and id.
@@ -148,7 +166,7 @@ impl TicketTable {
     ) -> Result<TicketChange, (Option<Arc<Ticket>>, Refusal)> {
         let tickets = &mut self.events[event.0].tickets;
         // One search only: tickets are many, and this is the ledger's hot path.
-        let (before, after) = match tickets.get_mut(id) {
+        let (before, after) = match tickets.get_mut(&Sorted::new(id)) {
             Some(slot) => {
                 let after = match decide(Some(slot)) {
                     Ok(after) => Arc::new(after),
@@ -169,7 +187,7 @@ impl TicketTable {
                 }
                 self.bytes = grown;
                 let after = Arc::new(after);
-                tickets.insert(after.id.clone(), Arc::clone(&after));
+                tickets.insert(Sorted::new(&after.id), Arc::clone(&after));
                 (None, after)
             }
         };
@@ -181,7 +199,7 @@ impl TicketTable {
     pub(crate) fn load(&mut self, event: EventIndex, ticket: Arc<Ticket>) -> bool {
         let weight = weight(&ticket);
         let tickets = &mut self.events[event.0];
-        let Entry::Vacant(slot) = tickets.tickets.entry(ticket.id.clone()) else {
+        let Entry::Vacant(slot) = tickets.tickets.entry(Sorted::new(&ticket.id)) else {
             return false;
         };
         tickets.counts.replace(None, Some(&ticket));
@@ -196,8 +214,8 @@ impl TicketTable {
         event.counts.replace(Some(&change.after), change.before.as_deref());
         self.bytes = self.bytes - weight(&change.after) + change.before.as_deref().map_or(0, weight);
         match change.before {
-            Some(before) => event.tickets.insert(before.id.clone(), before),
-            None => event.tickets.remove(&change.after.id),
+            Some(before) => event.tickets.insert(Sorted::new(&before.id), before),
+            None => event.tickets.remove(&Sorted::new(&change.after.id)),
         };
     }
 }
@@ -207,4 +225,32 @@ pub(crate) fn weight(ticket: &Ticket) -> u64 {
     let metadata: usize = ticket.metadata.iter().map(|(name, value)| name.len() + value.len()).sum();
     let text = |text: &Option<Box<str>>| text.as_ref().map_or(0, |text| text.len());
     limits::LEDGER_TICKET_BYTES + (metadata + text(&ticket.data) + text(&ticket.dispute_reason)) as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tickets_sort_like_their_names() {
+        let names = [
+            "A",
+            "A ",
+            "B",
+            "sixteen-bytes-xx",
+            "sixteen-bytes-xx ",
+            "sixteen-bytes-xxA",
+            "sixteen-bytes-xxB",
+            "sixteen-bytes-xy",
+            "é",
+            "票票票票票",
+            "票票票票票票",
+        ];
+        for left in names {
+            for right in names {
+                let of = |name| Sorted::new(&TicketId::new(name).unwrap());
+                assert_eq!(of(left).cmp(&of(right)), left.cmp(right), "{left:?} {right:?}");
+            }
+        }
+    }
 }

@@ -1,1 +1,22 @@
-//! Placeholder.
+//! The rest of a node's logic as pure values: what surrounds consensus and the ledger.
+//!
+//! | module | what it is | its actor |
+//! |---|---|---|
+//! | [`consensus`] | the replica with its outbox | replica |
+//! | [`pool`] | bundles: pool, dissemination, fetch | gossip |
+//! | [`intake`] | client operations into bundles, answers back | intake |
+//! | [`sync`] | the catch-up planner | sync |
+//! | [`verify`] | checks of what peers say | verifier |
+//! | [`log`], [`record`] | the consensus log and what it holds | storage |
+#![warn(missing_docs)]
+
+pub mod consensus;
+pub mod intake;
+pub mod log;
+pub mod now;
+pub mod pool;
+pub mod record;
+pub mod sync;
+pub mod verify;
+
+pub use now::Now;

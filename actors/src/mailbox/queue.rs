@@ -16,8 +16,8 @@ pub(crate) enum Envelope<M> {
     Mail { message: M, permit: OwnedSemaphorePermit },
     /// Fault injection: the handler panics with this text.
     Crash(String),
-    /// A background task of the actor panicked with this text: the actor fails.
-    TaskPanicked(String),
+    /// A task or thread of the actor failed, for this reason: the actor fails, too.
+    Failed(String),
     /// The supervisor's stop behind everything that was queued before it.
     Drained,
 }
@@ -136,7 +136,7 @@ impl<M: Mail> Mailbox<M> {
         }
     }
 
-    /// Sends what needs no place: crash injection, a task's panic, the drain mark. At most a few per incarnation.
+    /// Sends what needs no place: crash injection, a task's failure, the drain mark. At most a few per incarnation.
     pub(crate) fn send_unmetered(&self, envelope: Envelope<M>) -> bool {
         self.target.send_message(envelope).is_ok()
     }

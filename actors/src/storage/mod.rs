@@ -1,3 +1,11 @@
-//! What a node keeps on disk (architecture.md section 5).
+//! What a node keeps on its disk, and how it makes sure that the disk is its own.
+//!
+//! Architecture section 5: "Two things on disk, one owner". A data directory is `LOCK node.json log/ db/ snapshots/`:
+//! [`lock`] refuses a second process, [`identity`] another chain or node, [`disk`] is what the consensus log
+//! (`dtvn_replication::log`) writes to, and [`store`] is what follows from it, in RocksDB.
 
+pub mod disk;
+pub(crate) mod files;
+pub mod identity;
+pub mod lock;
 pub mod store;

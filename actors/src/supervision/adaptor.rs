@@ -107,7 +107,7 @@ impl<B: Behaviour> Actor for Adaptor<B> {
                 resident.on_mail(message).await.map_err(|error| error.to_string().into())
             }
             Envelope::Crash(reason) => panic!("crashed on purpose: {reason}"),
-            Envelope::TaskPanicked(text) => Err(format!("a background task panicked: {text}").into()),
+            Envelope::Failed(why) => Err(why.into()),
             Envelope::Drained => {
                 myself.stop(None);
                 Ok(())

@@ -9,7 +9,8 @@ use std::future::Future;
 ///
 /// It is built anew at every (re)start by the factory closure of its [`ChildSpec`](crate::supervision::ChildSpec),
 /// by convention an inherent `async fn start(context, arguments) -> Result<Self, ActorError>`. A handler must not
-/// block its thread nor await the outside world; see [`Context::spawn_then`] for that.
+/// block its thread (tokio would leave with it the task that it woke last, perhaps its own supervisor) nor await the
+/// outside world; see [`Context::spawn_then`] for that.
 pub trait Behaviour: Sized + Send + 'static {
     /// What can be said to it.
     type Message: Mail;

@@ -8,6 +8,7 @@ use dtvn_messages::limits::ACTOR_TASKS_MAX;
 use futures::FutureExt;
 use ractor::ActorCell;
 use std::any::Any;
+use std::fmt;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -81,10 +82,11 @@ impl<M: Mail> Context<M> {
         &self.inner.tree
     }
 
-    /// Ends this actor in good order after the present message. Normal for a transient or temporary child; a permanent
+    /// Ends this actor in good order after the present message; what waits in its mailbox is dropped. Normal for a transient or temporary child; a permanent
     /// one is restarted, and it counts as a failure.
     pub fn finish(&self, reason: impl Into<String>) {
         self.inner.life.finish(reason.into());
+        self.inner.mailbox.close();
         self.inner.cell.stop(None);
     }
 
@@ -96,6 +98,14 @@ impl<M: Mail> Context<M> {
     /// No successor starts before this is dropped. Move it into a thread that owns what the successor will want.
     pub fn lifeline(&self) -> Lifeline {
         self.inner.life.lifeline()
+    }
+
+    /// Fails this incarnation from a thread or callback that cannot be spawned here.
+    pub fn alarm(&self) -> Alarm {
+        let mailbox = Arc::clone(&self.inner.mailbox);
+        // False means that the incarnation has ended already.
+        let ring = move |why| _ = mailbox.send_unmetered(Envelope::Failed(why));
+        Alarm { ring: Arc::new(ring) }
     }
 
     /// Sends `message` to this incarnation after `delay`, waiting for a place in the mailbox if need be. A timer that
@@ -147,7 +157,8 @@ impl<M: Mail> Context<M> {
         let task = life.tasks().spawn(async move {
             let work = AssertUnwindSafe(work).catch_unwind();
             if let Some(Err(panic)) = over.run_until_cancelled(work).await {
-                mailbox.send_unmetered(Envelope::TaskPanicked(panic_text(panic.as_ref())));
+                let why = format!("a background task panicked: {}", panic_text(panic.as_ref()));
+                mailbox.send_unmetered(Envelope::Failed(why));
             }
         });
         TaskHandle { abort: task.abort_handle() }
@@ -175,6 +186,35 @@ impl TaskHandle {
     /// Whether it has run to its end or was cancelled.
     pub fn is_finished(&self) -> bool {
         self.abort.is_finished()
+    }
+}
+
+/// Fails the actor that it belongs to, from a thread or callback of its own; needs no place in the mailbox. Rings by
+/// itself when it is dropped by a panic, so move one into every thread.
+#[derive(Clone)]
+pub struct Alarm {
+    ring: Arc<dyn Fn(String) + Send + Sync>,
+}
+
+impl Alarm {
+    /// The actor fails for this reason, behind the messages that wait in its mailbox.
+    pub fn ring(&self, why: impl Into<String>) {
+        (self.ring)(why.into());
+    }
+}
+
+impl Drop for Alarm {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let thread = std::thread::current().name().map_or_else(String::new, |name| format!(" `{name}`"));
+            self.ring(format!("its thread{thread} panicked"));
+        }
+    }
+}
+
+impl fmt::Debug for Alarm {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Alarm")
     }
 }
 

@@ -37,12 +37,14 @@ pub(crate) struct Launched {
 
 /// How others get at an incarnation.
 pub(crate) trait Door: Send + Sync {
-    /// The role's addresses lead here from now on.
+    /// It is up: the role's addresses lead here from now on.
     fn open(&self);
-    /// They do not any more, and who waits for a place learns it.
-    fn shut(&self);
+    /// It is to stop: nothing more is let in, and who waits for a place learns it. What is inside stays.
+    fn refuse(&self);
     /// Asks for a stop behind what waits in the mailbox; false when that cannot be asked any more.
     fn drain(&self) -> bool;
+    /// It has ended: a successor may take the role.
+    fn shut(&self);
 }
 
 /// Starts the incarnations of one worker.
@@ -75,7 +77,8 @@ impl<B: Behaviour> Launch for WorkerLaunch<B> {
             return Err(format!("the role `{}` is held by another actor", self.role.name()));
         };
         let mailbox = Arc::new(OnceLock::new());
-        let door = Arc::new(WorkerDoor { claim: Mutex::new(Some(claim)), mailbox: Arc::clone(&mailbox) });
+        let entry = Mutex::new(Entry { claim: Some(claim), refusing: false });
+        let door = Arc::new(WorkerDoor { entry, mailbox: Arc::clone(&mailbox) });
         let birth = Birth { factory: Arc::clone(&self.factory), slot, record, life, tree, mailbox };
         // No name: that would be an entry in the process-wide registry.
         let (actor, starting) = ActorRuntime::spawn_linked_instant(None, Adaptor::<B>::new(), birth, supervisor)
@@ -88,25 +91,40 @@ impl<B: Behaviour> Launch for WorkerLaunch<B> {
 }
 
 struct WorkerDoor<M: Mail> {
-    claim: Mutex<Option<Claim<M>>>,
+    entry: Mutex<Entry<M>>,
     mailbox: Arc<OnceLock<Arc<Mailbox<M>>>>,
+}
+
+struct Entry<M: Mail> {
+    claim: Option<Claim<M>>,
+    refusing: bool,
 }
 
 impl<M: Mail> Door for WorkerDoor<M> {
     fn open(&self) {
-        if let (Some(claim), Some(mailbox)) = (lock(&self.claim).as_ref(), self.mailbox.get()) {
+        let entry = lock(&self.entry);
+        if let (Some(claim), Some(mailbox), false) = (&entry.claim, self.mailbox.get(), entry.refusing) {
             claim.publish(Arc::clone(mailbox));
         }
     }
 
-    fn shut(&self) {
+    fn refuse(&self) {
+        let mut entry = lock(&self.entry);
+        entry.refusing = true;
+        if let Some(claim) = &entry.claim {
+            claim.withdraw();
+        }
         if let Some(mailbox) = self.mailbox.get() {
             mailbox.close();
         }
-        lock(&self.claim).take();
     }
 
     fn drain(&self) -> bool {
         self.mailbox.get().is_some_and(|mailbox| mailbox.send_unmetered(Envelope::Drained))
+    }
+
+    fn shut(&self) {
+        self.refuse();
+        lock(&self.entry).claim = None;
     }
 }

@@ -8,6 +8,68 @@
 //! - `supervisor.rs`, `supervisor/`: its body, a ractor actor that never waits; here stands why it misses no event.
 //! - `guardian.rs`, `life.rs`: when an incarnation is really over. `adaptor.rs`, `launch.rs`: how one begins and runs.
 //! - `record.rs`, `snapshot.rs`, `observer.rs`: what can be seen from outside.
+//!
+//! An actor and a tree:
+//! ```
+//! use dtvn_actors::directory::Role;
+//! use dtvn_actors::mailbox::{FullPolicy, Mail, Reply};
+//! use dtvn_actors::supervision::{ActorError, Behaviour, ChildSpec, Context, NodeTree, Strategy, SupervisorSpec};
+//! use std::time::Duration;
+//!
+//! enum CounterMessage {
+//!     Add(u64),
+//!     Read(Reply<u64>),
+//! }
+//!
+//! impl Mail for CounterMessage {
+//!     fn kind(&self) -> &'static str {
+//!         match self {
+//!             Self::Add(_) => "add",
+//!             Self::Read(_) => "read",
+//!         }
+//!     }
+//!     fn policy(&self) -> FullPolicy {
+//!         FullPolicy::Wait
+//!     }
+//! }
+//!
+//! const COUNTER: Role<CounterMessage> = Role::new("counter");
+//!
+//! struct Counter(u64);
+//!
+//! impl Counter {
+//!     async fn start(_: Context<CounterMessage>, first: u64) -> Result<Self, ActorError> {
+//!         Ok(Self(first))
+//!     }
+//! }
+//!
+//! impl Behaviour for Counter {
+//!     type Message = CounterMessage;
+//!
+//!     async fn handle(&mut self, _: &Context<CounterMessage>, message: CounterMessage) -> Result<(), ActorError> {
+//!         match message {
+//!             CounterMessage::Add(more) => self.0 = self.0.checked_add(more).ok_or(ActorError::new("overflow"))?,
+//!             CounterMessage::Read(reply) => _ = reply.send(self.0),
+//!         }
+//!         Ok(())
+//!     }
+//! }
+//!
+//! # tokio::runtime::Runtime::new().unwrap().block_on(async {
+//! let counter = ChildSpec::worker(COUNTER, |context| Counter::start(context, 7)).mailbox(64);
+//! let core = SupervisorSpec::new("core", Strategy::RestForOne).child(counter);
+//! let root = SupervisorSpec::new("root", Strategy::OneForOne).child(ChildSpec::supervisor(core));
+//! let tree = NodeTree::start(root).await?;
+//!
+//! let counter = tree.directory().address(&COUNTER);
+//! counter.send(CounterMessage::Add(35)).await?;
+//! assert_eq!(counter.call(Duration::from_secs(1), CounterMessage::Read).await, Ok(42));
+//! tree.restart("core/counter").await?;
+//! assert_eq!(counter.call(Duration::from_secs(1), CounterMessage::Read).await, Ok(7));
+//! tree.shutdown(Duration::from_secs(10)).await?;
+//! # Ok::<(), ActorError>(())
+//! # }).unwrap();
+//! ```
 
 mod adaptor;
 mod behaviour;
@@ -23,12 +85,12 @@ mod snapshot;
 mod spec;
 mod supervisor;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod tree;
 
 pub use behaviour::{ActorError, Behaviour, StopReason};
 pub use cause::{EndCause, Escalation, GaveUpBecause};
-pub use context::{Context, TaskHandle};
+pub use context::{Alarm, Context, TaskHandle};
 pub use life::Lifeline;
 pub use machine::CommandError;
 pub use observer::{NoObserver, SupervisionObserver};

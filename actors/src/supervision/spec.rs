@@ -61,6 +61,7 @@ pub struct ChildSpec {
     pub(crate) restart: Restart,
     pub(crate) start_timeout: Option<Duration>,
     pub(crate) stop_timeout: Duration,
+    pub(crate) end_timeout: Duration,
     pub(crate) drains: bool,
     pub(crate) kind: ChildKind,
 }
@@ -84,6 +85,7 @@ impl ChildSpec {
             restart: Restart::Permanent,
             start_timeout: Some(ACTOR_START_TIMEOUT),
             stop_timeout: ACTOR_STOP_TIMEOUT,
+            end_timeout: ACTOR_END_TIMEOUT,
             drains: false,
             kind: ChildKind::Worker {
                 launch: Arc::new(WorkerLaunch::new(role, factory)),
@@ -99,6 +101,7 @@ impl ChildSpec {
             restart: Restart::Permanent,
             start_timeout: None,
             stop_timeout: spec.stop_bound(),
+            end_timeout: spec.end_bound(),
             drains: false,
             kind: ChildKind::Supervisor(Arc::new(spec)),
         }
@@ -134,6 +137,13 @@ impl ChildSpec {
         self
     }
 
+    /// How long its tasks and lifelines may still take when it has ended itself; then they are no longer waited for.
+    #[must_use]
+    pub fn end_timeout(mut self, timeout: Duration) -> Self {
+        self.end_timeout = timeout;
+        self
+    }
+
     /// An orderly stop lets the worker handle first what waits in its mailbox, within the stop timeout.
     #[must_use]
     pub fn drain_before_stop(mut self) -> Self {
@@ -160,23 +170,9 @@ impl ChildSpec {
         }
     }
 
-    /// How many levels of supervisors are below this child, itself included.
-    pub(crate) fn height(&self) -> u32 {
-        match &self.kind {
-            ChildKind::Worker { .. } => 0,
-            ChildKind::Supervisor(spec) => spec.height(),
-        }
-    }
-
-    /// How long the guardian waits for what an ended incarnation left behind: longer the more levels there are below,
-    /// because each waits for its own.
-    pub(crate) fn end_timeout(&self) -> Duration {
-        ACTOR_END_TIMEOUT * (1 + self.height())
-    }
-
     /// How long after a kill the end must be there.
     pub(crate) fn kill_grace(&self) -> Duration {
-        self.end_timeout() + ACTOR_KILL_GRACE
+        self.end_timeout + ACTOR_KILL_GRACE
     }
 }
 
@@ -211,7 +207,8 @@ impl SupervisorSpec {
         self
     }
 
-    /// Allows so many dynamic children at a time (none without this).
+    /// Allows so many dynamic children at a time (none without this). They stop side by side, and the time that this
+    /// supervisor has for its stop assumes that none of them takes longer than the default stop timeout.
     #[must_use]
     pub fn dynamic(mut self, children_max: usize) -> Self {
         self.dynamic_max = children_max;
@@ -230,8 +227,11 @@ impl SupervisorSpec {
         Ok(())
     }
 
-    pub(crate) fn height(&self) -> u32 {
-        1 + self.children.iter().map(ChildSpec::height).max().unwrap_or(0)
+    /// How long after its own end the guardians of its children may take: theirs, which run side by side, and a little.
+    pub(crate) fn end_bound(&self) -> Duration {
+        let longest = self.children.iter().map(|child| child.end_timeout).max().unwrap_or_default();
+        let dynamic = if self.dynamic_max > 0 { ACTOR_END_TIMEOUT } else { Duration::ZERO };
+        longest.max(dynamic) + ACTOR_KILL_GRACE
     }
 
     /// The longest that an orderly stop can take: static children one after the other, dynamic ones together.

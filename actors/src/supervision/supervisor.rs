@@ -26,6 +26,7 @@ use std::sync::Arc;
 use std::time::Instant;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::task::{AbortHandle, JoinHandle};
+use tokio_util::sync::CancellationToken;
 
 /// What a supervisor is told.
 pub(crate) enum SupervisorMessage {
@@ -78,12 +79,16 @@ impl Control {
 impl Door for Control {
     fn open(&self) {}
 
-    fn shut(&self) {
+    fn refuse(&self) {
         self.gauge.shut(&self.permits);
     }
 
     fn drain(&self) -> bool {
         false
+    }
+
+    fn shut(&self) {
+        self.refuse();
     }
 }
 
@@ -139,6 +144,8 @@ struct Running {
     handle: PresentHandle,
     door: Arc<dyn Door>,
     life: Arc<Life>,
+    /// Cancelled when this supervisor no longer waits for it.
+    abandoned: CancellationToken,
     asked: bool,
     cause: Option<EndCause>,
     timer: Option<AbortHandle>,

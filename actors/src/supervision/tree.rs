@@ -11,10 +11,10 @@ use crate::supervision::record::{PresentHandle, Record};
 use crate::supervision::snapshot::{Status, TreeNode};
 use crate::supervision::spec::{ChildSpec, SupervisorSpec};
 use crate::supervision::supervisor::{Command, Control, launch_supervisor};
-use dtvn_messages::limits::{ACTOR_END_TIMEOUT, ACTOR_KILL_GRACE};
+use dtvn_messages::limits::ACTOR_KILL_GRACE;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -46,6 +46,7 @@ struct Shared {
     root: Arc<Record>,
     options: TreeOptions,
     incarnations: AtomicU64,
+    killed: AtomicBool,
     ended: watch::Sender<Option<RootEnd>>,
 }
 
@@ -110,10 +111,16 @@ impl NodeTree {
     /// The spec is wrong, or a child could not start; nothing is left running then.
     pub async fn start_with(root: SupervisorSpec, options: TreeOptions) -> Result<Self, StartError> {
         root.check()?;
-        let end_timeout = ACTOR_END_TIMEOUT * (1 + root.height());
+        let end_timeout = root.end_bound();
         let record = Record::root(Arc::new(root));
-        let (ended, incarnations) = (watch::Sender::new(None), AtomicU64::new(0));
-        let tree = Self { shared: Arc::new(Shared { root: Arc::clone(&record), options, incarnations, ended }) };
+        let shared = Shared {
+            root: Arc::clone(&record),
+            options,
+            incarnations: AtomicU64::new(0),
+            killed: AtomicBool::new(false),
+            ended: watch::Sender::new(None),
+        };
+        let tree = Self { shared: Arc::new(shared) };
         let life = Arc::new(Life::default());
         let surroundings = Surroundings { record: Arc::clone(&record), life: Arc::clone(&life), tree: tree.clone() };
         let launched = launch_supervisor(None, surroundings)
@@ -149,6 +156,7 @@ impl NodeTree {
         let end = match known {
             Some(cause) => RootEnd::Failed(cause),
             None if life.finished().is_some() => RootEnd::Stopped,
+            None if self.shared.killed.load(Ordering::Acquire) => RootEnd::Failed(EndCause::Killed),
             None => RootEnd::Failed(EndCause::Failed("it ended without a word".to_owned())),
         };
         record.set_status(if end == RootEnd::Stopped { Status::Stopped } else { Status::Failed });
@@ -187,6 +195,7 @@ impl NodeTree {
         let snapshot = self.snapshot();
         let unfinished = snapshot.walk().filter(|node| !matches!(node.status, Status::Stopped | Status::Failed));
         let unfinished = unfinished.map(|node| node.name.clone()).collect();
+        self.shared.killed.store(true, Ordering::Release);
         if let Some(present) = self.shared.root.present() {
             present.cell.kill();
         }
@@ -220,7 +229,7 @@ impl NodeTree {
     }
 
     /// Restarts an actor or a subtree in good order, and by the strategy those that depend on it; returns when they
-    /// are up again. Does not count against the intensity.
+    /// are up again. Does not count against the intensity. An actor must not wait for its own restart.
     ///
     /// # Errors
     /// It is unknown or temporary, or its supervisor is stopping (perhaps because the restart failed too often).

@@ -13,10 +13,11 @@ use super::error::StoreError;
 use super::options::StoreOptions;
 use super::records::{Applied, StoreIdentity};
 use super::schema::{Column, SCHEMA_VERSION, meta, number};
-use super::seal::{Seal, database_path, sync_directory};
+use super::seal::{Seal, database_path};
 use super::states::StateTable;
 use super::tiles::TileBuilder;
 use super::{Opened, Store};
+use crate::storage::files;
 
 /// What to do when there is no store yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,7 +59,7 @@ impl Store {
             }
             (Some(_), _) => {}
             (None, IfMissing::Create) => fs::create_dir_all(&path)
-                .and_then(|()| sync_directory(directory))
+                .and_then(|()| files::sync_directory(directory))
                 .map_err(|error| StoreError::io("making the folder of the database", &error))?,
             (None, IfMissing::Refuse) if path.exists() => return Err(StoreError::damaged("its seal is gone")),
             (None, IfMissing::Refuse) => return Err(StoreError::Missing { path: directory.to_path_buf() }),

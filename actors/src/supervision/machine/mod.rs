@@ -58,6 +58,8 @@ pub(crate) enum Effect {
     Kill { child: ChildKey, start: StartNumber },
     /// A child has ended: to be shown, and said if it is not clean.
     Ended { child: ChildKey, cause: EndCause },
+    /// A child that is down, and was to be started again, will not be.
+    Rests { child: ChildKey },
     /// It could not be ended and is no longer waited for.
     Abandoned { child: ChildKey },
     /// A dynamic child is gone for good.
@@ -211,6 +213,12 @@ impl Machine {
 
     fn finish_step(&mut self) -> Vec<Effect> {
         self.advance();
+        // Who hears an answer finds everything done that it is about. The sort keeps the order of all others.
+        self.effects.sort_by_key(|effect| match effect {
+            Effect::Answer { .. } => 1,
+            Effect::End(_) => 2,
+            _ => 0,
+        });
         std::mem::take(&mut self.effects)
     }
 

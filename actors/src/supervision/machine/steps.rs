@@ -96,8 +96,11 @@ impl Machine {
     }
 
     pub(super) fn give_up(&mut self, key: ChildKey, because: GaveUpBecause, cause: EndCause) {
-        let (name, restarts) =
-            self.children.get(&key).map_or_else(Default::default, |child| (child.name.clone(), child.restarts));
+        let Some(child) = self.children.get_mut(&key) else {
+            return;
+        };
+        child.wanted = false;
+        let (name, restarts) = (child.name.clone(), child.restarts);
         self.effects.push(Effect::GivingUp { child: key, cause: cause.clone() });
         self.begin_stopping(Outcome::GaveUp { because, child: key, name, restarts, cause });
     }
@@ -107,8 +110,10 @@ impl Machine {
             return;
         }
         self.phase = Phase::Stopping(outcome);
-        for child in self.children.values_mut() {
-            child.wanted = false;
+        for (&key, child) in &mut self.children {
+            if std::mem::replace(&mut child.wanted, false) && child.is_down() {
+                self.effects.push(Effect::Rests { child: key });
+            }
             child.must_stop = matches!(child.condition, Condition::Starting | Condition::Up);
             if let Some(ticket) = child.added.take() {
                 self.effects.push(Effect::Answer { ticket, result: Err(CommandError::Stopping) });

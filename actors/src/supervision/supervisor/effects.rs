@@ -12,6 +12,7 @@ use crate::supervision::{EndCause, Escalation};
 use ractor::{ActorProcessingErr, ActorRef};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio_util::sync::CancellationToken;
 
 impl SupervisorState {
     /// Carries out the effects, in order. `Err` is this supervisor's own failure: it gave up.
@@ -26,6 +27,11 @@ impl SupervisorState {
                 Effect::Stop { child, start } => self.stop(myself, child, start),
                 Effect::Kill { child, start } => self.kill(myself, child, start),
                 Effect::Ended { child, cause } => self.note_ended(child, &cause),
+                Effect::Rests { child } => {
+                    if let Some(seat) = self.seats.get(&child) {
+                        seat.record.set_status(Status::Stopped);
+                    }
+                }
                 Effect::Abandoned { child } => self.note_abandoned(child),
                 Effect::Forget { child } => self.forget(child),
                 Effect::Answer { ticket, result } => {
@@ -76,8 +82,9 @@ impl SupervisorState {
                 let door = Arc::clone(&launched.door);
                 self.by_actor.insert(cell.get_id(), child);
                 seat.record.set_present(Some(launched.present.clone()));
+                let abandoned = CancellationToken::new();
                 let (asked, cause, timer) = (false, None, None);
-                seat.running = Some(Running { start, cell, handle, door, life, asked, cause, timer });
+                seat.running = Some(Running { start, cell, handle, door, life, abandoned, asked, cause, timer });
                 self.set_guard(myself, child, start, launched);
             }
             Err(why) => self.report_later(myself, child, start, why),
@@ -92,13 +99,21 @@ impl SupervisorState {
             record: Arc::clone(&seat.record),
             life: Arc::clone(&running.life),
             start_timeout: seat.spec.start_timeout,
-            end_timeout: seat.spec.end_timeout(),
+            end_timeout: seat.spec.end_timeout,
             supervisor_over: self.life.over().clone(),
         };
         let myself = myself.clone();
         // An error means that this supervisor has ended, and with it everybody's interest in its children.
         let report = move |news| drop(myself.send_message(SupervisorMessage::News { child, start, news }));
-        self.life.tasks().spawn(ward.guard(launched, report));
+        let mut guard = Box::pin(ward.guard(launched, report));
+        let abandoned = running.abandoned.clone();
+        self.life.tasks().spawn(async move {
+            tokio::select! {
+                () = &mut guard => {}
+                // It keeps the role until the end, if that ever comes, but holds up nobody any more.
+                () = abandoned.cancelled() => drop(tokio::spawn(guard)),
+            }
+        });
     }
 
     /// A launch that was refused ends like a start that failed; by message, because the mind is in the middle of a step.
@@ -119,12 +134,16 @@ impl SupervisorState {
         running.asked = true;
         match &running.handle {
             PresentHandle::Supervisor(control) => control.stop(),
-            PresentHandle::Worker { .. } => {
-                if !(seat.spec.drains && running.door.drain()) {
+            // The drain mark comes behind everything that was let in, a plain stop before it.
+            PresentHandle::Worker { .. } if seat.spec.drains => {
+                running.door.refuse();
+                if !running.door.drain() {
                     running.cell.stop(None);
                 }
             }
+            PresentHandle::Worker { .. } => running.cell.stop(None),
         }
+        running.door.refuse();
         let stop_timeout = seat.spec.stop_timeout;
         self.set_timer(myself, stop_timeout, child, Input::StopOverdue { child, start });
     }
@@ -180,6 +199,7 @@ impl SupervisorState {
         self.tree.observer().abandoned(path);
         seat.record.set_status(Status::Failed);
         if let Some(running) = seat.running.take() {
+            running.abandoned.cancel();
             self.by_actor.remove(&running.cell.get_id());
         }
     }

@@ -1,0 +1,177 @@
+//! Start and restart (consensus.md sections 4 and 11): the derived state gives the base, then every record of the log goes
+//! through [`Input::Replay`](crate::Input::Replay), in order, then [`Input::Start`](crate::Input::Start). What was promised
+//! before the crash is known again: which block was accepted in which view, what is prepared, which view this replica
+//! moved to, and whether that view is active. A replay has no effects.
+
+use std::sync::Arc;
+
+use dtvn_messages::{Block, CommittedProof, Digest, Genesis, Height, StableCheckpoint, Timestamp, View};
+
+use crate::bundles::Positions;
+use crate::chain::Tip;
+use crate::effect::{Effect, Record};
+use crate::input::CertifiedBlock;
+use crate::replica::{Kept, Proposal, Replica};
+
+/// Where the derived state stands at start.
+#[derive(Debug, Clone)]
+pub struct Base {
+    /// The last height whose effects are in the derived state.
+    pub height: Height,
+    /// The digest of its block.
+    pub digest: Digest,
+    /// Its agreed time.
+    pub timestamp: Timestamp,
+    /// The last ordered bundle of each origin, after it.
+    pub positions: Positions,
+    /// The size and root of the transparency log after it.
+    pub log: (u64, Digest),
+    /// How many empty blocks end there.
+    pub empty_run: u64,
+    /// Its commit certificate; none for the genesis.
+    pub proof: Option<Arc<CommittedProof>>,
+    /// The stable checkpoint.
+    pub stable: Option<Arc<StableCheckpoint>>,
+}
+
+impl Base {
+    /// The start of a chain.
+    #[must_use]
+    pub fn genesis(genesis: &Genesis) -> Self {
+        Self {
+            height: Height(0),
+            digest: genesis.hash(),
+            timestamp: genesis.file().time,
+            positions: Positions::new(),
+            log: (0, dtvn_messages::merkle::empty_root()),
+            empty_run: 0,
+            proof: None,
+            stable: None,
+        }
+    }
+
+    pub(crate) fn tip(&self) -> Tip {
+        Tip {
+            height: self.height,
+            digest: self.digest,
+            timestamp: self.timestamp,
+            positions: self.positions.clone(),
+            log: self.log,
+            empty_run: self.empty_run,
+        }
+    }
+}
+
+/// A proposal of the log: accepted in this view, so nothing else may be voted for there.
+#[derive(Debug)]
+pub(crate) struct Promised {
+    view: View,
+    block: Arc<Block>,
+    pub digest: Digest,
+}
+
+impl Replica {
+    pub(crate) fn on_replay(&mut self, record: Record) {
+        assert!(!self.started, "records are replayed before the start");
+        match record {
+            Record::Proposal { view, block } => {
+                let digest = block.header.digest(&self.config.chain);
+                let height = block.header.height;
+                self.remember_block(&block, digest);
+                // The records of its view may have been written again behind it: which view is current shows at the end.
+                if self.promised.get(&height).is_none_or(|promised| promised.view <= view) {
+                    self.promised.insert(height, Promised { view, block, digest });
+                }
+            }
+            Record::Prepared(certificate) => {
+                let kept = self.prepared.get(&certificate.height()).map(|kept| kept.certificate.view());
+                if kept.is_none_or(|kept| kept < certificate.view()) {
+                    self.prepared.insert(certificate.height(), Kept { certificate, ticket: 0 });
+                }
+            }
+            Record::ViewChange(view_change) => {
+                let view = view_change.signed.body.view;
+                if view > self.view {
+                    self.enter_view(view);
+                }
+                if view == self.view {
+                    self.own_view_change = Some(Arc::clone(&view_change));
+                    self.on_view_change(view_change);
+                }
+            }
+            Record::NewView { new_view, view_changes } => {
+                let view = new_view.signed.body.view;
+                if view > self.view {
+                    self.enter_view(view);
+                }
+                if view == self.view && !self.active {
+                    for view_change in &view_changes {
+                        self.on_view_change(Arc::clone(view_change));
+                    }
+                    self.new_view = Some((new_view, view_changes));
+                    self.active = true;
+                }
+            }
+            Record::Checkpoint(vote) => self.keep_checkpoint(vote),
+            Record::Committed { block, certificate } => {
+                let digest = block.header.digest(&self.config.chain);
+                self.take_certified(CertifiedBlock { block, digest, certificate });
+            }
+            Record::Stable(stable) => self.replay_stable(stable),
+        }
+    }
+
+    /// One above the derived state is reached again when its blocks are.
+    fn replay_stable(&mut self, stable: Arc<StableCheckpoint>) {
+        if stable.epoch() != self.config.epoch || stable.height() <= self.stable_height() {
+            return;
+        }
+        if stable.height() <= self.chain.committed() {
+            self.stable = Some(stable);
+        } else if self.stable_ahead.as_ref().is_none_or(|ahead| ahead.height() < stable.height()) {
+            self.stable_ahead = Some(stable);
+        }
+    }
+
+    /// All records are replayed: takes up what was promised, executes what the log holds, votes again as before, and
+    /// tells everyone.
+    pub(crate) fn on_start(&mut self, effects: &mut Vec<Effect>) {
+        self.started = true;
+        // A committed block without a certificate at or above it in the log is not final for this replica: it asks.
+        self.trim_certified();
+        let above = self.stable_height().next();
+        self.prepared = self.prepared.split_off(&above);
+        self.checkpoint_votes = self.checkpoint_votes.split_off(&above);
+        if self.active {
+            self.install_selection(effects);
+        }
+        self.resume_promises();
+        self.note_own_wish();
+        let tip = self.chain.tip();
+        let (height, digest) = (tip.height, tip.digest);
+        self.checkpoint_if_due(height, digest, effects);
+        self.try_stable(height, effects);
+        self.want_again(effects);
+        self.say_status(effects);
+    }
+
+    /// What was accepted in the current view before the restart is accepted, and what was prepared is prepared: PREPARE
+    /// and COMMIT are said again, and nothing else can be.
+    fn resume_promises(&mut self) {
+        let (view, committed) = (self.view, self.chain.committed());
+        for (height, promised) in std::mem::take(&mut self.promised) {
+            if promised.view != view || height <= committed || !self.active {
+                continue;
+            }
+            let Promised { block, digest, .. } = promised;
+            let is_prepared = self
+                .prepared
+                .get(&height)
+                .is_some_and(|kept| kept.certificate.view() == view && kept.certificate.digest() == digest);
+            let slot = self.slots.entry(height).or_default();
+            slot.proposal = Some(Proposal { block, digest, logged: Some(0), refused: None, is_held: false });
+            slot.prepared = is_prepared.then_some(0);
+            self.accepted += 1;
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! Adopting what others proved (consensus.md sections 3, 6 and 7).
+
+use std::sync::Arc;
+
+use dtvn_messages::{Block, Height, View, VoteKind};
+use dtvn_pbft::{CertifiedBlock, Effect, Input, Message, Timer};
+
+use crate::common::build::{numbered, validator};
+use crate::common::under::{Under, under, votes_said, wish};
+
+/// Validator 3 of four that holds the bundles of the leader's blocks and has accepted the first `accepted` of `count`.
+fn known(accepted: u64, count: u64) -> (Under, Vec<Block>) {
+    let mut under = under(3);
+    under.hold(&(0..count).map(|number| numbered(1, number)).collect::<Vec<_>>());
+    let blocks = under.chain(0, count, 1);
+    for block in blocks.iter().take(usize::try_from(accepted).unwrap()) {
+        under.propose(0, block);
+    }
+    (under, blocks)
+}
+
+fn proof(under: &Under, block: &Block) -> Message {
+    Message::Committed(Arc::new(under.committed(0, block, &[0, 1, 2])))
+}
+
+fn delivery(under: &Under, blocks: &[Block]) -> Vec<CertifiedBlock> {
+    let last = blocks.len() - 1;
+    let signers = |at: usize| if at == last { [0, 1, 2].as_slice() } else { &[] };
+    blocks.iter().enumerate().map(|(at, block)| under.certified(0, block, signers(at))).collect()
+}
+
+#[test]
+fn a_commit_certificate_commits_what_is_executed_here_and_its_ancestors() {
+    let (mut under, blocks) = known(2, 2);
+    under.hear(1, proof(&under, &blocks[1]));
+    assert_eq!(under.replica.committed(), Height(2));
+}
+
+#[test]
+fn far_behind_a_replica_asks_for_sync_at_once_from_those_who_showed_the_proof() {
+    let (mut under, blocks) = known(0, 6);
+    let effects = under.hear(2, proof(&under, &blocks[5]));
+    let holders = vec![validator(2)];
+    assert_eq!(effects, [Effect::Sync { from: Height(1), to: Height(6), holders }]);
+    assert_eq!(under.fire(Timer::Status), [], "not again at once");
+    under.wait_us(250_000);
+    let holders = vec![validator(2)];
+    assert_eq!(under.fire(Timer::Status), [Effect::Sync { from: Height(1), to: Height(6), holders }]);
+}
+
+#[test]
+fn a_few_blocks_behind_it_waits_a_moment_for_what_is_on_its_way() {
+    let (mut under, blocks) = known(0, 4);
+    assert_eq!(under.hear(2, proof(&under, &blocks[3])), []);
+    under.wait_us(99_999);
+    assert_eq!(under.bundle(numbered(2, 0)), []);
+    under.wait_us(1);
+    assert!(matches!(under.bundle(numbered(2, 1))[..], [Effect::Sync { to: Height(4), .. }]));
+}
+
+#[test]
+fn synced_blocks_are_executed_and_committed_in_order() {
+    let (mut under, blocks) = known(0, 3);
+    let effects = under.run(Input::Certified(delivery(&under, &blocks)));
+    let heights = |wanted: fn(&Effect) -> Option<Height>| effects.iter().filter_map(wanted).collect::<Vec<_>>();
+    let executed = heights(|effect| match effect {
+        Effect::Execute { height, .. } => Some(*height),
+        _ => None,
+    });
+    let committed = heights(|effect| match effect {
+        Effect::Commit { block, .. } => Some(block.header.height),
+        _ => None,
+    });
+    assert_eq!(executed, [1, 2, 3].map(Height));
+    assert_eq!(committed, [1, 2, 3].map(Height));
+    assert_eq!(votes_said(&effects), [], "sync orders nothing");
+}
+
+#[test]
+fn blocks_without_a_certificate_at_or_above_them_are_not_proved() {
+    let (mut under, blocks) = known(0, 3);
+    let mut delivered = delivery(&under, &blocks[..2]);
+    delivered.push(under.certified(0, &blocks[2], &[]));
+    under.run(Input::Certified(delivered));
+    assert_eq!(under.replica.committed(), Height(2));
+    assert_eq!(under.replica.show().executed, Height(2));
+}
+
+#[test]
+fn blocks_are_taken_only_without_holes_and_each_built_on_the_one_before() {
+    let (mut under, blocks) = known(0, 3);
+    assert_eq!(under.run(Input::Certified(delivery(&under, &blocks[1..]))), [], "height 1 is missing");
+    let mut foreign = blocks.clone();
+    foreign[1].header.parent = foreign[1].header.bundles_root;
+    under.run(Input::Certified(delivery(&under, &foreign[..2])));
+    assert_eq!(
+        under.replica.committed(),
+        Height(0),
+        "the second does not build on the first, which has no certificate"
+    );
+    under.run(Input::Certified(delivery(&under, &blocks)));
+    assert_eq!(under.replica.committed(), Height(3));
+}
+
+#[test]
+fn a_replica_that_accepted_the_loser_adopts_the_winner_by_its_certificate_and_rolls_back() {
+    let (mut under, blocks) = known(0, 1);
+    under.bundle(numbered(2, 0));
+    let lost = under.block(0, None, &[numbered(2, 0)]);
+    let lost_next = under.block(0, Some(&lost), &[numbered(1, 0)]);
+    under.propose(0, &lost);
+    under.propose(0, &lost_next);
+    assert_eq!(under.replica.show().executed, Height(2));
+    under.hear(1, proof(&under, &blocks[0]));
+    let effects = under.run(Input::Certified(delivery(&under, &blocks)));
+    assert_eq!(effects[0], Effect::RollBack { to: Height(0) });
+    assert_eq!(under.replica.committed_digest(Height(1)), Some(under.digest(&blocks[0])));
+    assert_eq!(votes_said(&effects), [], "it voted for another block in this view");
+}
+
+#[test]
+fn what_was_accepted_here_once_needs_no_sync() {
+    // Nobody may have committed it yet: everyone who holds the block crashed before.
+    let (under, blocks) = known(2, 2);
+    let mut log = under.log.clone();
+    let view_change = under.view_change(3, under.bare_view_change(1));
+    log.push(dtvn_pbft::Record::ViewChange(view_change));
+    let mut again = under.restarted(&log, &[numbered(1, 0), numbered(1, 1)]);
+    again.run(Input::Start);
+    assert_eq!(again.replica.show().executed, Height(0), "view 1 has not started");
+    let effects = again.hear(1, proof(&under, &blocks[1]));
+    assert_eq!(again.replica.committed(), Height(2));
+    assert!(!effects.iter().any(|effect| matches!(effect, Effect::Sync { .. })));
+}
+
+#[test]
+fn bundles_of_synced_blocks_are_wanted_from_those_who_proved_them_and_again_after_a_move() {
+    let mut under = under(3);
+    let blocks = under.chain(0, 1, 1);
+    under.hear(2, proof(&under, &blocks[0]));
+    let want = Effect::Want { digests: blocks[0].bundles.clone(), holders: [2, 0, 1].map(validator).to_vec() };
+    let effects = under.run(Input::Certified(delivery(&under, &blocks)));
+    assert_eq!(effects, std::slice::from_ref(&want));
+    let moved = under.move_to(1);
+    let nothing = moved.iter().position(|effect| *effect == Effect::WantNothing).unwrap();
+    assert!(moved[nothing..].contains(&want), "a move takes back what was wanted: {moved:?}");
+    assert_eq!(under.fire(Timer::Status), [want], "and now and then");
+    under.bundle(numbered(1, 0));
+    assert_eq!(under.replica.committed(), Height(1));
+}
+
+#[test]
+fn behind_the_view_timer_stands_still() {
+    let (mut under, blocks) = known(1, 8);
+    assert_eq!(under.due_in_us(Timer::View), Some(1_000_000));
+    under.wait_us(700_000);
+    under.hear(1, proof(&under, &blocks[7]));
+    under.wait_us(60_000_000);
+    let effects = under.fire_now(Timer::View);
+    assert!(!effects.contains(&wish(1)), "it was taken back: {effects:?}");
+    assert_eq!(under.replica.show().proved, Height(8));
+}
+
+#[test]
+fn caught_up_without_work_done_the_view_timer_has_what_was_left() {
+    let mut under = under(3);
+    let empty = under.block(0, None, &[]);
+    under.bundle(numbered(3, 0));
+    under.fire(Timer::Relay);
+    assert_eq!(under.due_in_us(Timer::View), Some(1_000_000), "its own bundle is work");
+    under.wait_us(700_000);
+    under.hear(1, proof(&under, &empty));
+    under.wait_us(60_000_000);
+    under.run(Input::Certified(delivery(&under, &[empty])));
+    assert_eq!(under.due_in_us(Timer::View), Some(300_000), "an empty block is no reason for more patience");
+}
+
+#[test]
+fn a_leader_that_is_behind_proposes_nothing() {
+    let mut under = under(0);
+    let blocks = under.chain(4, 2, 1);
+    under.hear(1, proof(&under, &blocks[1]));
+    let effects = under.bundle(numbered(0, 0));
+    assert!(!effects.iter().any(|effect| matches!(effect, Effect::Execute { .. })), "{effects:?}");
+}
+
+#[test]
+fn a_proof_of_what_is_committed_changes_nothing() {
+    let (mut under, blocks) = known(1, 1);
+    under.votes(VoteKind::Commit, 0, &blocks[0], &[0, 1, 2]);
+    assert_eq!(under.hear(1, proof(&under, &blocks[0])), []);
+    assert_eq!(under.replica.show().proved, Height(1));
+}
+
+#[test]
+fn synced_blocks_beyond_the_end_of_the_view_end_it() {
+    let genesis = Arc::new(crate::common::genesis(4, |parameters| {
+        crate::common::under::small(parameters);
+        parameters.rotation_interval = 2;
+    }));
+    let mut under = Under::new(&genesis, Some(3));
+    under.hold(&[numbered(1, 0), numbered(1, 1)]);
+    let blocks = under.chain(0, 2, 1);
+    let effects = under.run(Input::Certified(delivery(&under, &blocks)));
+    assert!(effects.contains(&Effect::Moved { view: View(1), cause: dtvn_pbft::Cause::Planned }));
+}

@@ -1,0 +1,266 @@
+//! Checkpoints (consensus.md section 5).
+
+use std::sync::Arc;
+
+use dtvn_messages::{Block, Checkpoint, Digest, Epoch, Height, Signed, VoteKind, limits};
+use dtvn_pbft::{Effect, Input, Message, Record, Say};
+
+use crate::common::build::{Story, numbered, validator};
+use crate::common::under::{Under, blame, small, under};
+use crate::common::{genesis, sign};
+
+/// Validator 3 of four that has committed the first blocks, one after the other, with all effects of the last.
+fn committed(count: u64) -> (Under, Vec<Block>, Vec<Effect>) {
+    let mut under = under(3);
+    let (blocks, effects) = commit(&mut under, count);
+    (under, blocks, effects)
+}
+
+fn commit(under: &mut Under, count: u64) -> (Vec<Block>, Vec<Effect>) {
+    under.hold(&(0..count).map(|number| numbered(1, number)).collect::<Vec<_>>());
+    let blocks = under.chain(0, count, 1);
+    let mut effects = Vec::new();
+    for block in &blocks {
+        let proposed = under.propose(0, block);
+        under.own(&proposed);
+        effects = under.votes(VoteKind::Commit, 0, block, &[0, 1, 2]);
+    }
+    (blocks, effects)
+}
+
+fn vote(under: &Under, signer: u16, checkpoint: Checkpoint) -> Message {
+    Message::Checkpoint(sign(&under.genesis, validator(signer), checkpoint))
+}
+
+#[test]
+fn it_is_signed_at_each_interval_once_the_commit_is_on_its_way_to_the_disk() {
+    let (under, blocks, effects) = committed(4);
+    let committed = effects.iter().find_map(|effect| match effect {
+        Effect::Persist { ticket, record: Record::Committed { .. } } => Some(*ticket),
+        _ => None,
+    });
+    let after = committed.unwrap() + 1;
+    let said = Effect::Say { after, say: Say::Checkpoint(under.checkpoint(&blocks[3])) };
+    assert_eq!(effects.last(), Some(&said), "its ticket covers the commit's");
+    let (.., third) = self::committed(3);
+    assert!(
+        !third.iter().any(|effect| matches!(effect, Effect::Say { say: Say::Checkpoint(_), .. })),
+        "3 is no interval"
+    );
+}
+
+#[test]
+fn only_equal_votes_of_power_q_make_it_stable() {
+    let other = |under: &Under, block: &Block, change: fn(&mut Checkpoint)| {
+        let mut checkpoint = under.checkpoint(block);
+        change(&mut checkpoint);
+        checkpoint
+    };
+    type Change = (&'static str, fn(&mut Checkpoint));
+    let changes: [Change; 3] = [
+        ("state root", |checkpoint| checkpoint.state_root = Digest([9; 32])),
+        ("block", |checkpoint| checkpoint.block = Digest([9; 32])),
+        ("next set", |checkpoint| checkpoint.next_set = Digest([9; 32])),
+    ];
+    for (what, change) in changes {
+        let (mut under, blocks, effects) = committed(4);
+        let block = &blocks[3];
+        under.own(&effects);
+        under.hear(0, vote(&under, 0, under.checkpoint(block)));
+        under.hear(1, vote(&under, 1, other(&under, block, change)));
+        assert_eq!(under.replica.stable_height(), Height(0), "own, one and one with another {what}");
+        under.hear(2, vote(&under, 2, under.checkpoint(block)));
+        assert_eq!(under.replica.stable_height(), Height(4), "{what}");
+        assert!(!under.replica.show().diverged);
+    }
+}
+
+#[test]
+fn votes_that_came_before_the_commit_count() {
+    let mut under = under(3);
+    let blocks = under.chain(0, 4, 1);
+    for peer in [0, 1, 2] {
+        assert_eq!(under.hear(peer, vote(&under, peer, under.checkpoint(&blocks[3]))), []);
+    }
+    commit(&mut under, 4);
+    assert_eq!(under.replica.stable_height(), Height(4));
+}
+
+#[test]
+fn an_observer_sees_it_become_stable_too() {
+    let genesis = Arc::new(genesis(4, small));
+    let mut under = Under::new(&genesis, None);
+    let blocks = under.chain(0, 4, 1);
+    for peer in [0, 1, 2] {
+        under.hear(peer, vote(&under, peer, under.checkpoint(&blocks[3])));
+    }
+    commit(&mut under, 4);
+    assert_eq!(under.replica.stable_height(), Height(4));
+}
+
+#[test]
+fn a_replica_whose_root_or_block_differs_from_a_stable_one_has_diverged() {
+    let changes: [fn(&mut Checkpoint); 2] =
+        [|checkpoint| checkpoint.state_root = Digest([9; 32]), |checkpoint| checkpoint.block = Digest([9; 32])];
+    for change in changes {
+        let (mut under, blocks, _) = committed(4);
+        let mut checkpoint = under.checkpoint(&blocks[3]);
+        change(&mut checkpoint);
+        let mut last = Vec::new();
+        for peer in [0, 1, 2] {
+            last = under.hear(peer, vote(&under, peer, checkpoint));
+        }
+        let own = blocks[3].header.log_root;
+        assert_eq!(last, [Effect::Diverged { height: Height(4), certified: checkpoint.state_root, own }]);
+        assert_eq!(under.replica.stable_height(), Height(0), "it keeps what it has");
+        assert!(!under.replica.show().voting);
+    }
+}
+
+#[test]
+fn a_stable_one_is_logged_and_collects_what_it_covers() {
+    let (mut under, blocks, _) = committed(4);
+    let stable = Arc::new(under.stable(&blocks[3], &[0, 1, 2]));
+    let effects = under.hear(1, Message::Stable(Arc::clone(&stable)));
+    assert!(matches!(&effects[0], Effect::Persist { record: Record::Stable(logged), .. } if *logged == stable));
+    assert_eq!(effects[1..], [Effect::Stable(stable)]);
+    assert_eq!(under.replica.committed_digest(Height(3)), None);
+    assert_eq!(under.replica.committed_digest(Height(4)), Some(under.digest(&blocks[3])), "the tip stays");
+}
+
+#[test]
+fn what_holds_for_the_current_view_is_logged_again_behind_it() {
+    let mut under = under(3);
+    under.start_view(&under.bare_view_change(1));
+    under.hold(&[0, 1, 2, 3].map(|number| numbered(1, number)));
+    let mut blocks: Vec<Block> = Vec::new();
+    for number in 0..4 {
+        blocks.push(under.block(1, blocks.last(), &[numbered(1, number)]));
+        let proposed = under.propose(1, &blocks[blocks.len() - 1]);
+        under.own(&proposed);
+        under.votes(VoteKind::Commit, 1, &blocks[blocks.len() - 1], &[0, 1, 2]);
+    }
+    let effects = under.hear(1, Message::Stable(Arc::new(under.stable(&blocks[3], &[0, 1, 2]))));
+    let kinds: Vec<&str> = effects
+        .iter()
+        .map(|effect| match effect {
+            Effect::Persist { record: Record::Stable(_), .. } => "stable checkpoint",
+            Effect::Persist { record: Record::ViewChange(_), .. } => "view change",
+            Effect::Persist { record: Record::NewView { .. }, .. } => "new view",
+            Effect::Stable(_) => "told",
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(kinds, ["stable checkpoint", "view change", "new view", "told"]);
+}
+
+#[test]
+fn a_stable_one_above_the_committed_height_collects_nothing_until_its_block_is_committed() {
+    let mut under = under(3);
+    let blocks = under.chain(0, 4, 1);
+    let stable = Arc::new(under.stable(&blocks[3], &[0, 1, 2]));
+    assert_eq!(under.hear(1, Message::Stable(stable)), []);
+    assert_eq!(under.replica.stable_height(), Height(0));
+    commit(&mut under, 4);
+    assert_eq!(under.replica.stable_height(), Height(4));
+}
+
+#[test]
+fn a_vote_counts_only_from_its_signer_in_its_epoch_and_at_an_interval() {
+    let (mut under, blocks, effects) = committed(4);
+    under.own(&effects);
+    under.hear(0, vote(&under, 0, under.checkpoint(&blocks[3])));
+    under.hear(0, vote(&under, 1, under.checkpoint(&blocks[3])));
+    let mut checkpoint = under.checkpoint(&blocks[3]);
+    checkpoint.epoch = Epoch(1);
+    under.hear(2, vote(&under, 2, checkpoint));
+    let before = format!("{:?}", under.replica);
+    under.hear(2, vote(&under, 2, under.checkpoint(&blocks[2])));
+    assert_eq!(format!("{:?}", under.replica), before, "height 3 is no interval");
+    assert_eq!(under.replica.stable_height(), Height(0));
+}
+
+#[test]
+fn the_first_vote_of_a_signer_stays_and_a_second_is_blamed() {
+    let (mut under, blocks, effects) = committed(4);
+    under.own(&effects);
+    let mut other = under.checkpoint(&blocks[3]);
+    other.state_root = Digest([9; 32]);
+    under.hear(0, vote(&under, 0, other));
+    let blamed = under.hear(0, vote(&under, 0, under.checkpoint(&blocks[3])));
+    assert_eq!(blamed, [blame(0, "it signed two checkpoints at one height")]);
+    under.hear(1, vote(&under, 1, under.checkpoint(&blocks[3])));
+    assert_eq!(under.replica.stable_height(), Height(0));
+}
+
+#[test]
+fn votes_of_one_sender_for_far_heights_are_bounded_and_the_nearest_stay() {
+    let mut under = under(3);
+    let blocks = under.chain(0, 4, 1);
+    for number in (1..=1_000).rev().chain([u64::MAX / 4]) {
+        let mut checkpoint = under.checkpoint(&blocks[3]);
+        checkpoint.height = Height(4 * number);
+        under.hear(0, vote(&under, 0, checkpoint));
+    }
+    let text = format!("{:?}", under.replica);
+    let start = text.find("checkpoint_votes").unwrap();
+    let end = text[start..].find(", view:").unwrap();
+    let heights = text[start..start + end].matches("Height(").count();
+    assert_eq!(
+        heights,
+        2 * limits::REPLICA_CHECKPOINT_VOTES_PER_SENDER_MAX,
+        "each height once as key, once in its vote"
+    );
+    under.hear(1, vote(&under, 1, under.checkpoint(&blocks[3])));
+    under.hear(2, vote(&under, 2, under.checkpoint(&blocks[3])));
+    commit(&mut under, 4);
+    assert_eq!(under.replica.stable_height(), Height(4), "the vote for the nearest was kept");
+}
+
+#[test]
+fn one_that_was_lost_with_the_commit_on_the_disk_is_signed_after_a_restart() {
+    let (under, ..) = committed(4);
+    let log: Vec<Record> =
+        under.log.iter().filter(|record| !matches!(record, Record::Checkpoint(_))).cloned().collect();
+    let mut again = under.restarted(&log, &[0, 1, 2, 3].map(|number| numbered(1, number)));
+    let effects = again.run(Input::Start);
+    let said = |effect: &Effect| matches!(effect, Effect::Say { say: Say::Checkpoint(_), .. });
+    assert!(effects.iter().any(said), "{effects:?}");
+}
+
+#[test]
+fn one_that_was_lost_with_the_commit_in_the_derived_state_is_signed_at_the_start() {
+    let genesis = Arc::new(genesis(4, small));
+    let story = Story::new(&genesis);
+    let blocks = story.chain(0, 4, 1);
+    let mut under = Under::stopped(&genesis, Some(3), story.base(&blocks[3], 1, &[0, 1, 2]), true);
+    let effects = under.run(Input::Start);
+    let said = Effect::Say { after: 1, say: Say::Checkpoint(story.checkpoint(&blocks[3])) };
+    assert!(effects.contains(&said), "{effects:?}");
+}
+
+#[test]
+fn one_with_enough_votes_on_the_disk_becomes_stable_at_the_start() {
+    let genesis = Arc::new(genesis(1, small));
+    let story = Story::new(&genesis);
+    let blocks = story.chain(0, 4, 0);
+    let base = story.base(&blocks[3], 0, &[0]);
+    let mut under = Under::stopped(&genesis, Some(0), base, true);
+    under.step(Input::Replay(Record::Checkpoint(story.checkpoint_vote(0, &blocks[3]))));
+    under.run(Input::Start);
+    assert_eq!(under.replica.stable_height(), Height(4));
+}
+
+#[test]
+fn one_that_is_on_the_disk_is_not_signed_again() {
+    let (under, blocks, _) = committed(4);
+    let mut again = under.restarted(&under.log, &[0, 1, 2, 3].map(|number| numbered(1, number)));
+    let effects = again.run(Input::Start);
+    assert_eq!(again.replica.committed(), Height(4));
+    assert!(!effects.iter().any(|effect| matches!(effect, Effect::Say { say: Say::Checkpoint(_), .. })), "{effects:?}");
+    let own: Signed<Checkpoint> = under.checkpoint_vote(3, &blocks[3]);
+    let mut status = under.status();
+    status.committed = Height(4);
+    let told = again.hear(1, Message::Status(status));
+    assert!(told.contains(&crate::common::under::tell(1, dtvn_pbft::Unsigned::Checkpoint(own))), "{told:?}");
+}

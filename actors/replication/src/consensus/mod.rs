@@ -1,0 +1,477 @@
+//! The replica with its outbox: signs what the core says, keeps it back until it is durable, and gives the core its own
+//! statements back (consensus.md sections 4 and 11).
+
+mod outbox;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use dtvn_messages::view_change::Sealed;
+use dtvn_messages::wire::{PeerMessage, PrePrepare};
+use dtvn_messages::{
+    Block, Bundle, BundlePosition, Certificate, ChainId, Digest, Height, Now, Signed, Signer, StableCheckpoint, Statement, Timestamp,
+    ValidatorIndex, View,
+};
+use dtvn_pbft::{
+    Base, BundleMeta, Cause, Config, Effect as CoreEffect, Input as CoreInput, Message, Own, Record, Replica,
+    ReplicaView, Say, Ticket, Timer, Unsigned,
+};
+
+use crate::record::{Encoded, LogRecord};
+use crate::verify::CheckedBlocks;
+use outbox::{Outbox, Waiting};
+
+/// What goes in.
+#[derive(Debug, Clone)]
+pub enum Input {
+    /// A peer's message, checked.
+    Message {
+        /// The peer.
+        from: ValidatorIndex,
+        /// The message.
+        message: Message,
+    },
+    /// A bundle is available: verified and logged.
+    Bundle(Arc<Bundle>),
+    /// The result of an [`Effect::Execute`].
+    Executed {
+        /// The execution's number.
+        id: u64,
+        /// The size of the transparency log after it.
+        log_size: u64,
+        /// The root of the transparency log after it.
+        log_root: Digest,
+    },
+    /// Records up to this ticket are on disk.
+    Durable(Ticket),
+    /// A timer fired.
+    Timer {
+        /// Which.
+        timer: Timer,
+        /// Its generation.
+        generation: u64,
+    },
+    /// Committed blocks from sync.
+    Synced(CheckedBlocks),
+    /// A link to a validator came up.
+    PeerUp(ValidatorIndex),
+    /// Whether a quorum is connected.
+    QuorumConnected(bool),
+}
+
+/// What comes out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// Append to the consensus log; `ticket` is none for what nobody waits for by number.
+    Append {
+        /// The record's ticket.
+        ticket: Option<Ticket>,
+        /// The record.
+        record: Encoded,
+    },
+    /// Make durable what was appended, and come back with [`Input::Durable`].
+    Flush {
+        /// At least up to this ticket.
+        ticket: Ticket,
+    },
+    /// Send to all validators.
+    Broadcast(PeerMessage),
+    /// Send to one validator.
+    Send {
+        /// To whom.
+        to: ValidatorIndex,
+        /// What.
+        message: PeerMessage,
+    },
+    /// Execute speculatively, directly above what was executed last; come back with [`Input::Executed`].
+    Execute {
+        /// The execution's number.
+        id: u64,
+        /// The height.
+        height: Height,
+        /// The agreed time.
+        timestamp: Timestamp,
+        /// The bundles, in order.
+        bundles: Vec<Arc<Bundle>>,
+    },
+    /// Undo executions above this height.
+    RollBack {
+        /// The height that stays.
+        to: Height,
+    },
+    /// The block at the next height is final.
+    Commit(Box<Committed>),
+    /// Fetch these bundles.
+    Want {
+        /// Their digests.
+        digests: Vec<Digest>,
+        /// Who should hold them, best first.
+        holders: Vec<ValidatorIndex>,
+    },
+    /// These bundles are not wanted any more.
+    Unwant {
+        /// Their digests.
+        digests: Vec<Digest>,
+    },
+    /// Show these bundles to everyone.
+    Relay {
+        /// Their digests.
+        digests: Vec<Digest>,
+        /// The leader.
+        leader: ValidatorIndex,
+    },
+    /// Fetch committed blocks.
+    Sync {
+        /// The first height.
+        from: Height,
+        /// The last height that is proved.
+        to: Height,
+        /// Who has shown to have it.
+        holders: Vec<ValidatorIndex>,
+    },
+    /// A checkpoint became stable.
+    Stable(Arc<StableCheckpoint>),
+    /// Come back with [`Input::Timer`].
+    SetTimer {
+        /// Which.
+        timer: Timer,
+        /// Its generation.
+        generation: u64,
+        /// After how long.
+        after_us: u64,
+    },
+    /// A block became prepared here: news for the record of how this node saw it.
+    Prepared {
+        /// Its height.
+        height: Height,
+        /// Whose PREPAREs are in the certificate.
+        signers: Vec<ValidatorIndex>,
+    },
+    /// The replica moved to a view.
+    Moved {
+        /// The view.
+        view: View,
+        /// Why.
+        cause: Cause,
+    },
+    /// The view is active.
+    Active {
+        /// The view.
+        view: View,
+    },
+    /// A peer broke the protocol.
+    Blame {
+        /// The peer.
+        peer: ValidatorIndex,
+        /// How.
+        why: &'static str,
+    },
+    /// This replica's state differs from what a quorum certified.
+    Diverged {
+        /// The height.
+        height: Height,
+        /// The certified log root.
+        certified: Digest,
+        /// This replica's.
+        own: Digest,
+    },
+}
+
+/// A block that is final, with all that belongs to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Committed {
+    /// The block.
+    pub block: Arc<Block>,
+    /// Its digest.
+    pub digest: Digest,
+    /// Its commit certificate, if it has one of its own.
+    pub certificate: Option<Certificate>,
+    /// Its bundles, in order.
+    pub bundles: Vec<Arc<Bundle>>,
+}
+
+/// The replica with its outbox.
+pub struct Consensus {
+    replica: Replica,
+    outbox: Outbox,
+    chain: ChainId,
+    me: Option<ValidatorIndex>,
+    signer: Arc<dyn Signer>,
+    /// Bundles that are available and not committed.
+    bundles: BTreeMap<Digest, Arc<Bundle>>,
+    wanted: Vec<Digest>,
+}
+
+impl Consensus {
+    /// A replica that stands at `base`, to be fed with the records of its log and then started.
+    #[must_use]
+    pub fn new(config: Config, base: Base, voting: bool, signer: Arc<dyn Signer>) -> Self {
+        Self {
+            chain: config.chain.clone(),
+            me: config.me,
+            replica: Replica::new(config, base, voting),
+            outbox: Outbox::default(),
+            signer,
+            bundles: BTreeMap::new(),
+            wanted: Vec::new(),
+        }
+    }
+
+    /// A record of the log, at start, in order.
+    pub fn replay(&mut self, now: Now, record: LogRecord) {
+        let input = match record {
+            LogRecord::Start(_) => return,
+            LogRecord::Bundle(bundle) => CoreInput::Bundle(self.take(bundle)),
+            LogRecord::Replica(record) => CoreInput::Replay(record),
+        };
+        let mut none = Vec::new();
+        self.replica.step(now, input, &mut none);
+        assert!(none.is_empty(), "a replay has no effects");
+    }
+
+    /// All records were replayed: begin.
+    pub fn start(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        self.run(now, CoreInput::Start, effects);
+    }
+
+    /// Takes one input and appends what follows from it.
+    pub fn step(&mut self, now: Now, input: Input, effects: &mut Vec<Effect>) {
+        let input = match input {
+            Input::Message { from, message } => CoreInput::Message { from, message },
+            Input::Bundle(bundle) => CoreInput::Bundle(self.take(bundle)),
+            Input::Executed { id, log_size, log_root } => CoreInput::Executed { id, log_size, log_root },
+            Input::Durable(ticket) => return self.on_durable(now, ticket, effects),
+            Input::Timer { timer, generation } => CoreInput::Timer { timer, generation },
+            Input::Synced(checked) => return self.on_synced(now, checked, effects),
+            Input::PeerUp(peer) => CoreInput::PeerUp(peer),
+            Input::QuorumConnected(connected) => CoreInput::QuorumConnected(connected),
+        };
+        self.run(now, input, effects);
+    }
+
+    /// What the replica shows of itself.
+    #[must_use]
+    pub fn show(&self) -> ReplicaView {
+        self.replica.show()
+    }
+
+    /// Bundles that are available and not committed: what a pool that was restarted asks for.
+    pub fn pending_bundles(&self) -> impl Iterator<Item = &Arc<Bundle>> {
+        self.bundles.values()
+    }
+
+    /// The last ordered bundle of each origin, after the committed tip.
+    #[must_use]
+    pub fn positions(&self) -> Vec<(ValidatorIndex, BundlePosition)> {
+        self.replica.positions()
+    }
+
+    fn take(&mut self, bundle: Arc<Bundle>) -> BundleMeta {
+        let meta = BundleMeta {
+            digest: bundle.digest,
+            origin: bundle.body.origin,
+            position: bundle.position(),
+            operations: bundle.body.operations.len(),
+            bytes: bundle.bytes.len(),
+        };
+        self.bundles.insert(bundle.digest, bundle);
+        meta
+    }
+
+    fn on_durable(&mut self, now: Now, ticket: Ticket, effects: &mut Vec<Effect>) {
+        let released = self.outbox.release(ticket);
+        let mut returned = VecDeque::new();
+        for waiting in released {
+            match waiting {
+                Waiting::Broadcast(message) => effects.push(Effect::Broadcast(message)),
+                Waiting::Return(input) => returned.push_back(*input),
+            }
+        }
+        for input in returned {
+            self.run(now, input, effects);
+        }
+    }
+
+    /// Bundles of committed blocks are logged like any that arrive, before the blocks are looked at.
+    fn on_synced(&mut self, now: Now, checked: CheckedBlocks, effects: &mut Vec<Effect>) {
+        for bundle in checked.bundles {
+            if !self.bundles.contains_key(&bundle.digest) {
+                let record = LogRecord::Bundle(Arc::clone(&bundle)).encode();
+                effects.push(Effect::Append { ticket: None, record });
+                let meta = self.take(bundle);
+                self.run(now, CoreInput::Bundle(meta), effects);
+            }
+        }
+        self.run(now, CoreInput::Certified(checked.blocks), effects);
+    }
+
+    fn run(&mut self, now: Now, input: CoreInput, effects: &mut Vec<Effect>) {
+        let mut inputs = VecDeque::from([input]);
+        let mut core = Vec::new();
+        while let Some(input) = inputs.pop_front() {
+            self.replica.step(now, input, &mut core);
+            for effect in core.drain(..) {
+                self.carry_out(effect, &mut inputs, effects);
+            }
+        }
+        if let Some(ticket) = self.outbox.to_flush() {
+            effects.push(Effect::Flush { ticket });
+        }
+    }
+
+    fn carry_out(&mut self, effect: CoreEffect, inputs: &mut VecDeque<CoreInput>, effects: &mut Vec<Effect>) {
+        match effect {
+            CoreEffect::Persist { ticket, record } => self.persist(ticket, record, effects),
+            CoreEffect::Say { after, say } => self.say(after, say, inputs, effects),
+            CoreEffect::Propose { after, view, block, digest } => {
+                self.propose(after, view, block, digest, inputs, effects);
+            }
+            CoreEffect::Broadcast(what) => effects.push(Effect::Broadcast(on_the_wire(what))),
+            CoreEffect::Tell { to, what } => effects.push(Effect::Send { to, message: on_the_wire(what) }),
+            CoreEffect::Notify { after, what } => {
+                self.hold(after, Waiting::Return(Box::new(CoreInput::Durable(what))), inputs, effects);
+            }
+            CoreEffect::Execute { id, height, timestamp, bundles } => {
+                let bundles = self.bodies(&bundles);
+                effects.push(Effect::Execute { id, height, timestamp, bundles });
+            }
+            CoreEffect::RollBack { to } => effects.push(Effect::RollBack { to }),
+            CoreEffect::Commit { block, digest, certificate } => self.commit(block, digest, certificate, effects),
+            CoreEffect::Want { digests, holders } => {
+                self.wanted.extend(digests.iter().copied());
+                effects.push(Effect::Want { digests, holders });
+            }
+            CoreEffect::WantNothing if self.wanted.is_empty() => {}
+            CoreEffect::WantNothing => effects.push(Effect::Unwant { digests: std::mem::take(&mut self.wanted) }),
+            CoreEffect::Superseded { digests, .. } => {
+                digests.iter().for_each(|digest| drop(self.bundles.remove(digest)));
+            }
+            CoreEffect::Relay { digests, leader } => effects.push(Effect::Relay { digests, leader }),
+            CoreEffect::Sync { from, to, holders } => effects.push(Effect::Sync { from, to, holders }),
+            CoreEffect::Stable(stable) => effects.push(Effect::Stable(stable)),
+            CoreEffect::SetTimer { timer, generation, after_us } => {
+                effects.push(Effect::SetTimer { timer, generation, after_us });
+            }
+            CoreEffect::Moved { view, cause } => effects.push(Effect::Moved { view, cause }),
+            CoreEffect::Active { view } => effects.push(Effect::Active { view }),
+            CoreEffect::Blame { peer, why } => effects.push(Effect::Blame { peer, why }),
+            CoreEffect::Diverged { height, certified, own } => {
+                effects.push(Effect::Diverged { height, certified, own });
+            }
+        }
+    }
+
+    fn bodies(&self, digests: &[Digest]) -> Vec<Arc<Bundle>> {
+        let bodies: Vec<Arc<Bundle>> =
+            digests.iter().filter_map(|digest| self.bundles.get(digest).map(Arc::clone)).collect();
+        assert_eq!(bodies.len(), digests.len(), "only bundles that are here are executed");
+        bodies
+    }
+
+    fn commit(&mut self, block: Arc<Block>, digest: Digest, certificate: Option<Certificate>, effects: &mut Vec<Effect>) {
+        let bundles = self.bodies(&block.bundles);
+        for bundle in &bundles {
+            self.bundles.remove(&bundle.digest);
+        }
+        self.wanted.retain(|digest| !block.bundles.contains(digest));
+        effects.push(Effect::Commit(Box::new(Committed { block, digest, certificate, bundles })));
+    }
+
+    fn persist(&mut self, ticket: Ticket, record: Record, effects: &mut Vec<Effect>) {
+        self.outbox.issue(ticket);
+        if let Record::Prepared(prepared) = &record {
+            let signers = prepared.certificate.signatures.signers().collect();
+            effects.push(Effect::Prepared { height: prepared.height(), signers });
+        }
+        let record = LogRecord::Replica(record).encode();
+        effects.push(Effect::Append { ticket: Some(ticket), record });
+    }
+
+    fn hold(
+        &mut self,
+        after: Ticket,
+        what: Waiting,
+        inputs: &mut VecDeque<CoreInput>,
+        effects: &mut Vec<Effect>,
+    ) {
+        match self.outbox.hold(after, what) {
+            Some(Waiting::Broadcast(message)) => effects.push(Effect::Broadcast(message)),
+            Some(Waiting::Return(input)) => inputs.push_back(*input),
+            None => {}
+        }
+    }
+
+    fn sign<T: Statement>(&self, body: T) -> Signed<T> {
+        let signature = self.signer.sign(&body.signed_bytes(&self.chain));
+        Signed { body, signer: self.me(), signature }
+    }
+
+    fn me(&self) -> ValidatorIndex {
+        // The core asks for a signature only if it was told which validator it is.
+        self.me.unwrap_or_default()
+    }
+
+    fn say(&mut self, after: Ticket, say: Say, inputs: &mut VecDeque<CoreInput>, effects: &mut Vec<Effect>) {
+        let (message, own) = match say {
+            Say::Vote(vote) => {
+                let vote = self.sign(vote);
+                (PeerMessage::Vote(vote.clone()), Own::Vote(vote))
+            }
+            Say::ViewChange(view_change) => {
+                let sealed = Sealed::new(self.sign(view_change), &self.chain);
+                self.persist(after, Record::ViewChange(Arc::clone(&sealed)), effects);
+                (PeerMessage::ViewChange(Arc::new(sealed.signed.clone())), Own::ViewChange(sealed))
+            }
+            Say::NewView { new_view, view_changes } => {
+                let sealed = Sealed::new(self.sign(new_view), &self.chain);
+                let new_view = Arc::clone(&sealed);
+                self.persist(after, Record::NewView { new_view, view_changes }, effects);
+                (PeerMessage::NewView(Arc::new(sealed.signed.clone())), Own::NewView(sealed))
+            }
+            Say::Checkpoint(checkpoint) => {
+                let vote = self.sign(checkpoint);
+                self.persist(after, Record::Checkpoint(vote.clone()), effects);
+                (PeerMessage::Checkpoint(vote.clone()), Own::Checkpoint(vote))
+            }
+        };
+        self.hold(after, Waiting::Broadcast(message), inputs, effects);
+        self.hold(after, Waiting::Return(Box::new(CoreInput::Own(own))), inputs, effects);
+    }
+
+    fn propose(
+        &mut self,
+        after: Ticket,
+        view: View,
+        block: Arc<Block>,
+        digest: Digest,
+        inputs: &mut VecDeque<CoreInput>,
+        effects: &mut Vec<Effect>,
+    ) {
+        let mut proposal = PrePrepare { view, block, signature: dtvn_messages::Signature([0; 64]) };
+        let vote = self.sign(proposal.vote(digest));
+        proposal.signature = vote.signature;
+        self.hold(after, Waiting::Broadcast(PeerMessage::PrePrepare(Arc::new(proposal))), inputs, effects);
+        self.hold(after, Waiting::Return(Box::new(CoreInput::Own(Own::Vote(vote)))), inputs, effects);
+    }
+}
+
+/// How something without a signature of its own travels.
+fn on_the_wire(what: Unsigned) -> PeerMessage {
+    match what {
+        Unsigned::Wish { epoch, view } => PeerMessage::Wish { epoch, view },
+        Unsigned::Status(status) => PeerMessage::Status(status),
+        Unsigned::PrePrepare { view, block, signature } => {
+            PeerMessage::PrePrepare(Arc::new(PrePrepare { view, block, signature }))
+        }
+        Unsigned::Vote(vote) => PeerMessage::Vote(vote),
+        Unsigned::ViewChange(view_change) => PeerMessage::ViewChange(Arc::new(view_change.signed.clone())),
+        Unsigned::NewView(new_view) => PeerMessage::NewView(Arc::new(new_view.signed.clone())),
+        Unsigned::FetchViewChanges { view, digests } => PeerMessage::FetchViewChanges { view, digests },
+        Unsigned::Checkpoint(vote) => PeerMessage::Checkpoint(vote),
+        Unsigned::Stable(stable) => PeerMessage::StableCheckpoint(stable),
+        Unsigned::Prepared(prepared) => PeerMessage::Prepared(prepared),
+        Unsigned::Committed(proof) => PeerMessage::Committed(proof),
+        Unsigned::FetchBlocks(digests) => PeerMessage::FetchBlocks(digests),
+        Unsigned::Block(block) => PeerMessage::Block(block),
+    }
+}

@@ -1,0 +1,194 @@
+//! Timers and tasks of an actor, and that they end with it.
+
+use super::{Journal, Stage, soon};
+use crate::directory::Role;
+use crate::mailbox::{Address, FullPolicy, Mail, SendError};
+use crate::supervision::{ActorError, Behaviour, ChildSpec, Context, Lifeline, Strategy, SupervisorSpec, TaskHandle};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+type Work = Box<dyn FnOnce(&Context<Order>) + Send>;
+
+enum Order {
+    Run(Work),
+    Note(String),
+    Escalate(Address<Order>),
+    Fail,
+}
+
+impl Mail for Order {
+    fn kind(&self) -> &'static str {
+        "order"
+    }
+
+    fn policy(&self) -> FullPolicy {
+        match self {
+            Self::Note(_) => FullPolicy::DropNewest,
+            _ => FullPolicy::Must,
+        }
+    }
+}
+
+const ACTOR: Role<Order> = Role::new("actor");
+
+struct Doer(Journal);
+
+impl Behaviour for Doer {
+    type Message = Order;
+
+    async fn handle(&mut self, context: &Context<Order>, order: Order) -> Result<(), ActorError> {
+        match order {
+            Order::Run(work) => work(context),
+            Order::Note(text) => self.0.note(text),
+            Order::Escalate(address) => address.try_send(Order::Fail)?,
+            Order::Fail => return Err(ActorError::new("told to")),
+        }
+        Ok(())
+    }
+}
+
+async fn stage(journal: &Journal) -> (Stage, Address<Order>) {
+    let journal = journal.clone();
+    let child = ChildSpec::worker(ACTOR, move |context: Context<Order>| {
+        let journal = journal.clone();
+        async move {
+            // What an actor says to itself during its start is there when it begins to work.
+            context.myself().try_send(Order::Note("begin".to_owned()))?;
+            Ok(Doer(journal))
+        }
+    });
+    let stage = Stage::open(SupervisorSpec::new("root", Strategy::OneForOne).child(child.mailbox(4))).await;
+    let address = stage.tree.directory().address(&ACTOR);
+    (stage, address)
+}
+
+async fn run<T: Send + 'static>(
+    address: &Address<Order>,
+    work: impl FnOnce(&Context<Order>) -> T + Send + 'static,
+) -> T {
+    let (sender, receiver) = tokio::sync::oneshot::channel();
+    let work = Box::new(move |context: &Context<Order>| drop(sender.send(work(context))));
+    address.try_send(Order::Run(work)).unwrap();
+    soon("work", receiver).await.unwrap()
+}
+
+fn note(text: &str) -> Order {
+    Order::Note(text.to_owned())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn timers_tasks_and_their_results_come_as_messages() {
+    let journal = Journal::new();
+    let (stage, address) = stage(&journal).await;
+    journal.until("begin").await;
+    run(&address, |context| {
+        context.send_after(Duration::from_millis(1), note("later"));
+        context.send_every(Duration::from_millis(1), || note("tick"));
+        context.spawn_then(async { 6 * 7 }, |answer| Order::Note(format!("answer {answer}")))
+    })
+    .await;
+    for (entry, times) in [("later", 1), ("answer 42", 1), ("tick", 3)] {
+        journal.until_times(entry, times).await;
+    }
+    stage.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancelled_timer_is_silent() {
+    let journal = Journal::new();
+    let (stage, address) = stage(&journal).await;
+    let timer: TaskHandle = run(&address, |context| {
+        let timer = context.send_after(Duration::from_millis(50), note("late"));
+        context.send_after(Duration::from_millis(150), note("end"));
+        timer
+    })
+    .await;
+    timer.cancel();
+    journal.until("end").await;
+    assert!(!journal.all().contains(&"late".to_owned()));
+    assert!(timer.is_finished());
+    stage.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn timers_and_pinned_addresses_end_with_their_incarnation() {
+    let journal = Journal::new();
+    let (stage, address) = stage(&journal).await;
+    let (pinned, over) = run(&address, |context| {
+        context.send_after(Duration::from_millis(100), note("of a former life"));
+        (context.myself(), context.over())
+    })
+    .await;
+    let first = address.incarnation();
+    assert_eq!((pinned.incarnation(), pinned.is_up(), over.is_cancelled()), (first, true, false));
+    address.try_send(Order::Fail).unwrap();
+    stage.await_successor_of(&address, first).await;
+    assert!(!pinned.is_up() && over.is_cancelled());
+    assert!(matches!(pinned.try_send(note("x")), Err(SendError::Down(_))));
+    run(&address, |context| context.send_after(Duration::from_millis(200), note("end"))).await;
+    journal.until("end").await;
+    assert!(!journal.all().contains(&"of a former life".to_owned()));
+    stage.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_successor_waits_for_a_lifeline() {
+    let journal = Journal::new();
+    let (stage, address) = stage(&journal).await;
+    let kept: Arc<Mutex<Option<Lifeline>>> = Arc::default();
+    let keeper = Arc::clone(&kept);
+    let over = run(&address, move |context| {
+        *keeper.lock().unwrap() = Some(context.lifeline());
+        context.over()
+    })
+    .await;
+    let first = address.incarnation();
+    address.try_send(Order::Fail).unwrap();
+    soon("over", over.cancelled()).await;
+    let too_early = tokio::time::timeout(Duration::from_millis(300), stage.await_successor_of(&address, first)).await;
+    assert!(too_early.is_err(), "a thread of the former incarnation still has the database");
+    kept.lock().unwrap().take();
+    stage.await_successor_of(&address, first).await;
+    stage.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failed_send_escalates_with_a_question_mark() {
+    let journal = Journal::new();
+    let (stage, address) = stage(&journal).await;
+    let nobody = stage.tree.directory().address(&Role::<Order>::new("nobody"));
+    let first = address.incarnation();
+    address.try_send(Order::Escalate(nobody)).unwrap();
+    stage.await_successor_of(&address, first).await;
+    let reason = stage.tree.snapshot().find("actor").unwrap().last_restart_reason.clone();
+    assert_eq!(reason.as_deref(), Some("failed: the receiver is down"));
+    stage.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thread_that_fails_or_panics_fails_its_actor() {
+    let journal = Journal::new();
+    let (stage, address) = stage(&journal).await;
+    let reason = |stage: &Stage| stage.tree.snapshot().find("actor").unwrap().last_restart_reason.clone().unwrap();
+    let first = address.incarnation();
+    run(&address, |context| {
+        let alarm = context.alarm();
+        std::thread::spawn(move || alarm.ring("the disk is gone"));
+    })
+    .await;
+    stage.await_successor_of(&address, first).await;
+    assert_eq!(reason(&stage), "failed: the disk is gone");
+    let second = address.incarnation();
+    run(&address, |context| {
+        let alarm = context.alarm();
+        let work = move || {
+            let _alarm = alarm;
+            panic!("told to panic in a thread");
+        };
+        std::thread::Builder::new().name("disk".to_owned()).spawn(work).unwrap();
+    })
+    .await;
+    stage.await_successor_of(&address, second).await;
+    assert_eq!(reason(&stage), "failed: its thread `disk` panicked");
+    stage.shutdown().await;
+}

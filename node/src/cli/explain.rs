@@ -1,0 +1,181 @@
+//! `dtvn explain`: who took an operation in, who proposed, who voted, when, and what came of it.
+
+use clap::Args;
+use dtvn_client::api::{Block, ConsensusLogEntry, OperationState, OutcomeRecord, Time};
+use dtvn_client::{Client, ClientError};
+use dtvn_messages::{EventId, Height, IdempotencyKey, TicketId};
+use serde::Serialize;
+
+use super::exit::Exit;
+use super::nodes::NodesArguments;
+use super::output::Output;
+use super::ticket::{outcome_table, scan_words};
+
+#[derive(Debug, Args)]
+pub(super) struct ExplainArguments {
+    #[command(flatten)]
+    nodes: NodesArguments,
+    /// A height, a ticket's id or an idempotency key
+    what: String,
+    /// The ticket's event [default: default]
+    #[arg(long)]
+    event: Option<EventId>,
+}
+
+/// What the nodes say about one height.
+#[derive(Debug, Serialize)]
+struct HeightStory {
+    block: Block,
+    /// What each node that was asked saw, with its URL.
+    seen: Vec<(String, ConsensusLogEntry)>,
+}
+
+/// An operation's story.
+#[derive(Debug, Serialize)]
+struct Story {
+    outcome: OutcomeRecord,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    height: Option<HeightStory>,
+}
+
+pub(super) async fn run(arguments: ExplainArguments, output: Output) -> anyhow::Result<Exit> {
+    let client = arguments.nodes.client()?;
+    if let Ok(height) = arguments.what.parse() {
+        let story = height_story(&client, Height(height)).await?;
+        output.result(&story, height_words);
+        return Ok(Exit::Good);
+    }
+    let outcomes = find(&client, &arguments.what, arguments.event.as_ref()).await?;
+    let mut stories = Vec::new();
+    for outcome in outcomes {
+        // Old blocks are collected; the outcome remains.
+        let height = match height_story(&client, outcome.height).await {
+            Ok(story) => Some(story),
+            Err(ClientError::Refused(_)) => None,
+            Err(error) => return Err(error.into()),
+        };
+        stories.push(Story { outcome, height });
+    }
+    output.result(&stories, |stories| stories.iter().map(story_words).collect::<Vec<_>>().join("\n\n"));
+    Ok(Exit::Good)
+}
+
+/// The outcomes of a ticket by this name, else of an operation with this key.
+async fn find(client: &Client, what: &str, event: Option<&EventId>) -> Result<Vec<OutcomeRecord>, ClientError> {
+    let mut refused = None;
+    if let Ok(id) = TicketId::new(what) {
+        match client.history(&id, event, None).await {
+            Ok(history) if !history.history.is_empty() => return Ok(history.history),
+            Ok(_) => {}
+            Err(ClientError::Refused(problem)) => refused = Some(problem),
+            Err(error) => return Err(error),
+        }
+    }
+    if let Ok(key) = IdempotencyKey::new(what) {
+        match client.operation(&key).await {
+            Ok(status) => match status.outcome {
+                Some(outcome) => return Ok(vec![outcome]),
+                None => return Err(ClientError::OutcomeUnknown { key, last: "it is under way".to_owned() }),
+            },
+            Err(ClientError::Refused(problem)) => refused = refused.or(Some(problem)),
+            Err(error) => return Err(error),
+        }
+    }
+    Err(match refused {
+        Some(problem) => ClientError::Refused(problem),
+        None => ClientError::Usage(format!("{what:?} is neither a height, nor a ticket's id, nor a key")),
+    })
+}
+
+async fn height_story(client: &Client, height: Height) -> Result<HeightStory, ClientError> {
+    let block = client.block(height).await?;
+    let nodes = (0..client.nodes().len()).map(|number| {
+        let node = client.only(number).with_deadline(std::time::Duration::from_secs(2));
+        async move { node.consensus_logs(Some(height.next()), Some(1)).await }
+    });
+    let logs = futures::future::join_all(nodes).await;
+    let seen = client.nodes().zip(logs).filter_map(|(url, logs)| {
+        let entry = logs.ok()?.logs.into_iter().find(|entry| entry.height == height)?;
+        Some((url.to_owned(), entry))
+    });
+    Ok(HeightStory { block, seen: seen.collect() })
+}
+
+fn story_words(story: &Story) -> String {
+    let outcome = &story.outcome;
+    let about = outcome.ticket_id.as_ref().map_or(String::new(), |ticket| format!(" {ticket}"));
+    let mut lines = vec![
+        format!("{}{about} (event {}), key {}", outcome.kind, outcome.event, outcome.idempotency_key),
+        format!("  taken in by {}", outcome.validator_id),
+    ];
+    lines.push(match (outcome.status, outcome.reason) {
+        (OperationState::Refused, Some(reason)) => format!("  refused: {reason}"),
+        (OperationState::Refused, None) => "  refused".to_owned(),
+        _ => format!("  accepted{}", outcome.state.map_or(String::new(), |state| format!(": the ticket is {state}"))),
+    });
+    lines.extend(outcome.first.as_ref().map(|scan| format!("  because of the scan at {}", scan_words(scan))));
+    lines.push(format!("  at height {}, index {}, {}", outcome.height, outcome.index, outcome.agreed_time));
+    match &story.height {
+        None => lines.push("  the block is no longer kept".to_owned()),
+        Some(height) => lines.extend(height_lines(height)),
+    }
+    lines.join("\n")
+}
+
+fn height_words(story: &HeightStory) -> String {
+    let block = &story.block;
+    let mut lines = vec![format!("block {} {}", block.height, block.digest)];
+    lines.push(format!(
+        "  {} bundles, log of {} outcomes, root {}",
+        block.bundles.len(),
+        block.log_size,
+        block.log_root
+    ));
+    lines.extend(height_lines(story));
+    if !block.outcomes.is_empty() {
+        lines.push(outcome_table(&block.outcomes));
+    }
+    lines.join("\n")
+}
+
+fn height_lines(story: &HeightStory) -> Vec<String> {
+    let block = &story.block;
+    let mut lines = vec![format!(
+        "  proposed by {} in view {}, agreed time {}",
+        block.proposer, block.proposed_in_view, block.agreed_time
+    )];
+    for bundle in &block.bundles {
+        let origin = bundle.origin.as_ref().map_or("?", |origin| origin.as_str());
+        let operations = bundle.operations.map_or_else(|| "?".to_owned(), |count| count.to_string());
+        lines.push(format!("  bundle {}.. of {origin}: {operations} operations", &bundle.digest.to_string()[..8]));
+    }
+    if let Some(certificate) = &block.certificate {
+        let signers: Vec<&str> = certificate.signers.iter().map(|signer| signer.as_str()).collect();
+        lines.push(format!("  committed in view {} by the votes of {}", certificate.view, signers.join(", ")));
+    }
+    for (url, entry) in &story.seen {
+        let seen = &entry.seen;
+        let times = [("proposed", seen.proposed), ("prepared", seen.prepared), ("committed", seen.committed)];
+        let times = times.iter().filter_map(|(what, time)| time.map(|time| format!("{what} {}", clock(time))));
+        lines.push(format!("  {url} saw it {}", times.collect::<Vec<_>>().join(", ")));
+    }
+    lines
+}
+
+/// The time of day, for steps that lie within milliseconds.
+fn clock(time: Time) -> String {
+    let text = time.to_string();
+    text.split('T').nth(1).map_or(text.clone(), |clock| clock.trim_end_matches('Z').to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use dtvn_messages::Timestamp;
+
+    use super::*;
+
+    #[test]
+    fn steps_are_shown_by_the_time_of_day() {
+        assert_eq!(clock(Time(Timestamp(1_767_225_600_120_000))), "00:00:00.120000");
+    }
+}

@@ -1,0 +1,278 @@
+//! The key file of a validator (architecture.md section 7): who holds it can vote as that validator.
+//!
+//! A small TOML file, mode 0600. It remembers whether the key was ever used: a node calls [`KeyFile::mark_used`], which
+//! returns once that is durable, before its first signature. So an empty data directory beside a used key is known to
+//! be a lost log, never "a new node".
+
+use std::fs::{self, File, OpenOptions};
+use std::io::Write as _;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+use dtvn_client::api::Time;
+use dtvn_messages::{KeyPair, NodeName, PublicKey};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+use zeroize::Zeroizing;
+
+/// A key pair with what its file remembers.
+#[derive(Debug, Clone)]
+pub struct KeyFile {
+    /// The validator that it is meant for, if that was said.
+    pub name: Option<NodeName>,
+    /// The key pair.
+    pub pair: KeyPair,
+    /// When it was made.
+    pub created: Time,
+    /// Whether a node has ever signed with it, or was about to.
+    pub used: bool,
+}
+
+/// Why a key file is refused.
+#[derive(Debug, Error)]
+pub enum KeyError {
+    /// It cannot be read or written.
+    #[error("the key file {}: {error}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// There is one already.
+    #[error("{} exists: a key is never overwritten. Move it away if you are sure that no node uses it", .0.display())]
+    Exists(PathBuf),
+    /// It is not a key file.
+    #[error("{} is no key file: {message}", path.display())]
+    Syntax {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        message: String,
+    },
+    /// Others can read or change it.
+    #[error("{} can be read or changed by others (mode {mode:o}): chmod 600 it", path.display())]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// Its mode.
+        mode: u32,
+    },
+    /// The system has no randomness.
+    #[error("the system gives no random bytes: {0}")]
+    Random(String),
+}
+
+/// What stands in the file.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Content {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    name: Option<NodeName>,
+    public_key: PublicKey,
+    peer_id: String,
+    secret_key: Zeroizing<String>,
+    created: Time,
+    used: bool,
+}
+
+const HEAD: &str = "# A DTVN validator's key. Keep it secret: who has it can vote as this validator. Never run it in two\n\
+                    # places. `used` is set by the node before its first signature: do not change it.\n";
+
+/// The bits of a mode that let others in: the group may read (a mounted secret), nothing more.
+const OPEN_BITS: u32 = 0o037;
+
+impl KeyFile {
+    /// A new random key.
+    ///
+    /// # Errors
+    /// If the system gives no random bytes.
+    pub fn generate(name: Option<NodeName>) -> Result<Self, KeyError> {
+        let mut seed = Zeroizing::new([0; 32]);
+        getrandom::fill(seed.as_mut()).map_err(|error| KeyError::Random(error.to_string()))?;
+        Ok(Self { name, pair: KeyPair::from_seed(&seed), created: Time::now(), used: false })
+    }
+
+    /// Its network identity.
+    #[must_use]
+    pub fn peer_id(&self) -> String {
+        peer_id(&self.pair.public())
+    }
+
+    /// Writes it to a file that must not exist, durably, with mode 0600.
+    ///
+    /// # Errors
+    /// If the file exists or cannot be written.
+    pub fn save_new(&self, path: &Path) -> Result<(), KeyError> {
+        self.write_new(path).map_err(|error| match error.kind() {
+            std::io::ErrorKind::AlreadyExists => KeyError::Exists(path.to_owned()),
+            _ => KeyError::Io { path: path.to_owned(), error },
+        })
+    }
+
+    /// Reads and checks a key file.
+    ///
+    /// # Errors
+    /// If it cannot be read, others can read it, or it does not hold one consistent key.
+    pub fn load(path: &Path) -> Result<Self, KeyError> {
+        let io = |error| KeyError::Io { path: path.to_owned(), error };
+        let mode = fs::metadata(path).map_err(io)?.permissions().mode() & 0o777;
+        if mode & OPEN_BITS != 0 {
+            return Err(KeyError::Open { path: path.to_owned(), mode });
+        }
+        let text = Zeroizing::new(fs::read_to_string(path).map_err(io)?);
+        let refused = |message: String| KeyError::Syntax { path: path.to_owned(), message };
+        // Only the message: the whole error would show the line, and the secret with it.
+        let content: Content =
+            toml::from_str(&text).map_err(|error: toml::de::Error| refused(error.message().to_owned()))?;
+        let mut seed = Zeroizing::new([0; 32]);
+        hex::decode_to_slice(content.secret_key.as_bytes(), seed.as_mut())
+            .map_err(|_| refused("secret_key is not 32 bytes in hexadecimal".to_owned()))?;
+        let pair = KeyPair::from_seed(&seed);
+        if pair.public() != content.public_key {
+            return Err(refused("secret_key and public_key do not belong together".to_owned()));
+        }
+        if peer_id(&content.public_key) != content.peer_id {
+            return Err(refused("peer_id and public_key do not belong together".to_owned()));
+        }
+        Ok(Self { name: content.name, pair, created: content.created, used: content.used })
+    }
+
+    /// Remembers in the file that the key is used, and returns once that is durable. Does nothing if it says so
+    /// already.
+    ///
+    /// # Errors
+    /// If the file cannot be replaced; then nothing may be signed.
+    pub fn mark_used(&mut self, path: &Path) -> Result<(), KeyError> {
+        if self.used {
+            return Ok(());
+        }
+        let io = |error| KeyError::Io { path: path.to_owned(), error };
+        let beside = path.with_extension(format!("{}.new", std::process::id()));
+        let used = Self { used: true, ..self.clone() };
+        used.write_new(&beside).and_then(|()| fs::rename(&beside, path)).map_err(io)?;
+        sync_folder_of(path).map_err(io)?;
+        self.used = true;
+        Ok(())
+    }
+
+    fn write_new(&self, path: &Path) -> std::io::Result<()> {
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+        let content = Content {
+            name: self.name.clone(),
+            public_key: self.pair.public(),
+            peer_id: self.peer_id(),
+            secret_key: Zeroizing::new(hex::encode(self.pair.seed())),
+            created: self.created,
+            used: self.used,
+        };
+        let text = Zeroizing::new(toml::to_string(&content).map_err(std::io::Error::other)?);
+        file.write_all(HEAD.as_bytes())?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+        sync_folder_of(path)
+    }
+}
+
+fn sync_folder_of(path: &Path) -> std::io::Result<()> {
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    File::open(folder)?.sync_all()
+}
+
+/// The libp2p peer id of a public key; of bytes that are no public key it is the text `invalid`.
+#[must_use]
+pub fn peer_id(public_key: &PublicKey) -> String {
+    match libp2p_identity::ed25519::PublicKey::try_from_bytes(&public_key.0) {
+        Ok(key) => libp2p_identity::PublicKey::from(key).to_peer_id().to_string(),
+        Err(_) => "invalid".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn saved() -> (tempfile::TempDir, PathBuf, KeyFile) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("node.key");
+        let key = KeyFile::generate(Some(NodeName::new("node0").unwrap())).unwrap();
+        key.save_new(&path).unwrap();
+        (folder, path, key)
+    }
+
+    #[test]
+    fn a_key_is_saved_for_its_owner_only_and_read_back() {
+        let (_folder, path, key) = saved();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        let loaded = KeyFile::load(&path).unwrap();
+        assert_eq!(loaded.pair.seed(), key.pair.seed());
+        assert_eq!((loaded.name, loaded.created, loaded.used), (key.name, key.created, false));
+    }
+
+    #[test]
+    fn a_key_is_never_overwritten() {
+        let (_folder, path, key) = saved();
+        let other = KeyFile::generate(None).unwrap();
+        assert!(matches!(other.save_new(&path), Err(KeyError::Exists(_))));
+        assert_eq!(KeyFile::load(&path).unwrap().pair.public(), key.pair.public());
+    }
+
+    #[test]
+    fn the_mark_of_use_lasts_and_keeps_the_key() {
+        let (folder, path, mut key) = saved();
+        key.mark_used(&path).unwrap();
+        assert!(key.used);
+        let mut loaded = KeyFile::load(&path).unwrap();
+        assert!(loaded.used);
+        assert_eq!(loaded.pair.seed(), key.pair.seed());
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        loaded.mark_used(&path).unwrap();
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left beside it");
+    }
+
+    #[test]
+    fn a_key_that_cannot_be_marked_is_an_error() {
+        let (_folder, path, mut key) = saved();
+        let elsewhere = path.parent().unwrap().join("missing").join("node.key");
+        assert!(matches!(key.mark_used(&elsewhere), Err(KeyError::Io { .. })));
+        assert!(!key.used);
+    }
+
+    #[test]
+    fn a_key_that_others_can_read_is_refused() {
+        let (_folder, path, _) = saved();
+        for (mode, refused) in [(0o644, true), (0o620, true), (0o640, false), (0o400, false)] {
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            assert_eq!(matches!(KeyFile::load(&path), Err(KeyError::Open { .. })), refused, "{mode:o}");
+        }
+    }
+
+    #[test]
+    fn a_damaged_key_is_refused_without_showing_the_secret() {
+        let (_folder, path, key) = saved();
+        let text = fs::read_to_string(&path).unwrap();
+        let secret = hex::encode(key.pair.seed());
+        let other = hex::encode([9; 32]);
+        for damaged in [
+            text.replace(&secret, &other),
+            text.replace(&secret, "abc"),
+            text.replace("peer_id = \"12D3", "peer_id = \"12D4"),
+            text.replace("secret_key = ", "secret_key = oops "),
+            text.replace("used = false", ""),
+        ] {
+            fs::write(&path, damaged).unwrap();
+            let error = KeyFile::load(&path).unwrap_err();
+            assert!(matches!(error, KeyError::Syntax { .. }), "{error}");
+            assert!(!error.to_string().contains(&secret) && !format!("{error:?}").contains(&secret));
+        }
+    }
+
+    #[test]
+    fn the_peer_id_is_libp2ps() {
+        let node0 = KeyPair::development(dtvn_messages::crypto::DEVELOPMENT_SEED, "node0");
+        assert_eq!(peer_id(&node0.public()), "12D3KooWLtBkKrip2jyaRzhUphqYyVXGUPMMbmpBWHZMYXaueb9C");
+    }
+}
