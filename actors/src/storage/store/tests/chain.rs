@@ -32,6 +32,23 @@ impl Chain {
     /// A chain of its own for each seed text.
     pub fn seeded(seed: &str) -> Self {
         let genesis = Genesis::development(1, seed, true).unwrap();
+        let key = KeyPair::development(seed, "node0");
+        let (parent, time) = (genesis.hash(), genesis.file().time);
+        Self { ledger: Ledger::new(&genesis), genesis, key, parent, bundles: 0, keys: 0, time }
+    }
+
+    pub fn identity(&self) -> StoreIdentity {
+        StoreIdentity::new(&self.genesis, NodeName::new("node0").unwrap(), self.key.public())
+    }
+
+    /// Lets agreed time pass.
+    pub fn pass_hours(&mut self, hours: u64) {
+        self.time = self.time.plus_micros(hours * 3_600 * 1_000_000);
+    }
+
+    /// An operation with a key of its own.
+    pub fn operation(&mut self, action: Action) -> Operation {
+        self.keys += 1;
         // As good as random, like the keys of clients.
         let [high, low] = [0x9e37_79b9_7f4a_7c15, 0xc2b2_ae3d_27d4_eb4f].map(|by: u64| self.keys.wrapping_mul(by));
         let key = IdempotencyKey::new(&format!("{high:016x}{low:016x}"));
