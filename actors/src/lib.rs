@@ -5,6 +5,21 @@
 
 pub mod board;
 pub mod directory;
+pub mod gossip;
+pub mod instruments;
+pub mod intake;
+pub mod links;
 pub mod mailbox;
+pub mod network;
+pub mod replica;
+pub mod shared;
+pub mod state_machine;
 pub mod storage;
 pub mod supervision;
+pub mod sync;
+pub mod verifier;
+
+/// The addresses of peers, as libp2p writes them.
+pub mod network_address {
+    pub use libp2p::Multiaddr;
+}

@@ -4,3 +4,5 @@
 pub mod cli;
 pub mod cluster;
 pub mod config;
+pub mod http;
+pub mod validator;

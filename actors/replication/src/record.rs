@@ -94,10 +94,9 @@ impl LogRecord {
         let reader = &mut reader;
         let record = match kind {
             START => Self::Start(reader.u64()?),
-            PROPOSAL => Self::Replica(Record::Proposal {
-                view: Layout::read(reader)?,
-                block: Arc::new(Block::read(reader)?),
-            }),
+            PROPOSAL => {
+                Self::Replica(Record::Proposal { view: Layout::read(reader)?, block: Arc::new(Block::read(reader)?) })
+            }
             PREPARED => Self::Replica(Record::Prepared(Arc::new(Layout::read(reader)?))),
             VIEW_CHANGE => Self::Replica(Record::ViewChange(Sealed::new(Layout::read(reader)?, chain))),
             NEW_VIEW => {

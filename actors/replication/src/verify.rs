@@ -231,7 +231,8 @@ impl Verifier {
                 proof.verify(&self.chain, &self.set, &*self.scheme)?;
             }
             for (bytes, named) in received.bundles.iter().zip(&block.bundles) {
-                let bundle = Bundle::from_bytes(bytes, &self.chain).map_err(|_| Fault::Blocks("a bundle is malformed"))?;
+                let bundle =
+                    Bundle::from_bytes(bytes, &self.chain).map_err(|_| Fault::Blocks("a bundle is malformed"))?;
                 if bundle.digest != *named {
                     return Err(Fault::Blocks("a bundle is not the one that its block names"));
                 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dtvn_ledger::BlockEffects;
-use dtvn_messages::Operation;
+use dtvn_messages::{Bundle, BundlePosition, Operation, Ticket};
 use dtvn_replication::intake::Answer;
 
 use crate::directory::Role;
@@ -12,6 +12,15 @@ use crate::mailbox::{FullPolicy, Mail, Reply};
 
 /// The intake's role.
 pub const ROLE: Role<IntakeMessage> = Role::new("intake");
+
+/// What became of one operation, with its ticket.
+#[derive(Debug, Clone)]
+pub struct Answered {
+    /// The answer.
+    pub answer: Answer,
+    /// The ticket as it is after the block that decided, if the operation was decided now and is about one.
+    pub ticket: Option<Arc<Ticket>>,
+}
 
 /// Operations of one request.
 #[derive(Debug)]
@@ -21,7 +30,7 @@ pub struct Submission {
     /// How long to wait for their outcomes.
     pub wait: Duration,
     /// One answer for each operation, in their order, once all are there or the wait is over.
-    pub reply: Reply<Vec<Answer>>,
+    pub reply: Reply<Vec<Answered>>,
 }
 
 /// What can be said to the intake.
@@ -30,21 +39,52 @@ pub enum IntakeMessage {
     /// Decide these operations.
     Submit(Submission),
     /// A block is committed.
-    Committed(Arc<BlockEffects>),
+    Decided {
+        /// Its bundles, in their order.
+        bundles: Vec<Arc<Bundle>>,
+        /// What became of their operations.
+        effects: Arc<BlockEffects>,
+    },
+    /// A bundle of this node can never be ordered.
+    BundleGone {
+        /// The bundle.
+        bundle: Arc<Bundle>,
+        /// The last ordered position of this node.
+        last: Option<BundlePosition>,
+    },
+    /// Whether the pool has no room for bundles of this node.
+    PoolFull(bool),
+    /// The gossip started again, and lost what it held.
+    PoolRestarted,
+    /// Whether validators of a quorum are connected.
+    Quorum(bool),
+    /// Whether this node is catching up or may not vote.
+    Syncing(bool),
+    /// The node stops.
+    Stopping,
+    /// The timer fired.
+    Timer(u64),
 }
 
 impl Mail for IntakeMessage {
     fn kind(&self) -> &'static str {
         match self {
             Self::Submit(_) => "submit",
-            Self::Committed(_) => "committed",
+            Self::Decided { .. } => "decided",
+            Self::BundleGone { .. } => "bundle_gone",
+            Self::PoolFull(_) => "pool_full",
+            Self::PoolRestarted => "pool_restarted",
+            Self::Quorum(_) => "quorum",
+            Self::Syncing(_) => "syncing",
+            Self::Stopping => "stopping",
+            Self::Timer(_) => "timer",
         }
     }
 
     fn policy(&self) -> FullPolicy {
         match self {
             Self::Submit(_) => FullPolicy::Refuse,
-            Self::Committed(_) => FullPolicy::Wait,
+            _ => FullPolicy::Must,
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Intake: takes operations from sessions, cuts them into bundles, and answers when they are decided.
 
+mod actor;
 mod message;
 
-pub use message::{IntakeMessage, ROLE, Submission};
+pub use actor::{Intake, IntakeArguments, submit};
+pub use message::{Answered, IntakeMessage, ROLE, Submission};

@@ -9,3 +9,13 @@ pub(crate) mod files;
 pub mod identity;
 pub mod lock;
 pub mod store;
+
+mod actor;
+mod amnesia;
+mod log_thread;
+mod message;
+mod segments;
+mod store_thread;
+
+pub use actor::{Storage, StorageArguments, StoreSlot};
+pub use message::{Loaded, ROLE, Replayed, StorageMessage};

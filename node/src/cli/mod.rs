@@ -22,7 +22,6 @@ mod testnet;
 #[cfg(test)]
 mod tests;
 mod ticket;
-#[cfg(test)]
 mod validator;
 mod watch;
 
@@ -49,6 +48,8 @@ const EXIT_CODES: &str = "Exit codes: 0 good; 1 refused, different or failed; 2 
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Run a node
+    Validator(validator::ValidatorArguments),
     /// Run a whole network on this machine
     Devnet(devnet::DevnetArguments),
     /// Issue, validate, consume, dispute and look at tickets
@@ -90,8 +91,12 @@ pub fn main() -> ExitCode {
         Err(error) => error.exit(),
     };
     let output = Output::new(line.json);
-    match run(line.command, output) {
-        Ok(exit) => exit.into(),
+    let done = match line.command {
+        Command::Validator(arguments) => validator::run(arguments, output),
+        command => run(command, output).map(ExitCode::from),
+    };
+    match done {
+        Ok(exit) => exit,
         Err(error) => {
             output.note(format!("error: {error:#}"));
             Exit::of_error(&error).into()
@@ -103,6 +108,7 @@ fn run(command: Command, output: Output) -> anyhow::Result<Exit> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         match command {
+            Command::Validator(_) => unreachable!("a node runs on a runtime of its own"),
             Command::Devnet(arguments) => devnet::run(arguments, output).await,
             Command::Ticket(arguments) => ticket::run(arguments, output).await,
             Command::Watch(arguments) => watch::run(arguments, output).await,

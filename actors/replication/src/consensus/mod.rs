@@ -9,8 +9,8 @@ use std::sync::Arc;
 use dtvn_messages::view_change::Sealed;
 use dtvn_messages::wire::{PeerMessage, PrePrepare};
 use dtvn_messages::{
-    Block, Bundle, BundlePosition, Certificate, ChainId, Digest, Height, Now, Signed, Signer, StableCheckpoint, Statement, Timestamp,
-    ValidatorIndex, View,
+    Block, Bundle, BundlePosition, Certificate, ChainId, Digest, Height, Now, Signed, Signer, StableCheckpoint,
+    Statement, Timestamp, ValidatorIndex, View,
 };
 use dtvn_pbft::{
     Base, BundleMeta, Cause, Config, Effect as CoreEffect, Input as CoreInput, Message, Own, Record, Replica,
@@ -314,7 +314,7 @@ impl Consensus {
                 self.carry_out(effect, &mut inputs, effects);
             }
         }
-        if let Some(ticket) = self.outbox.to_flush() {
+        if let Some(ticket) = self.outbox.take_flush() {
             effects.push(Effect::Flush { ticket });
         }
     }
@@ -368,7 +368,13 @@ impl Consensus {
         bodies
     }
 
-    fn commit(&mut self, block: Arc<Block>, digest: Digest, certificate: Option<Certificate>, effects: &mut Vec<Effect>) {
+    fn commit(
+        &mut self,
+        block: Arc<Block>,
+        digest: Digest,
+        certificate: Option<Certificate>,
+        effects: &mut Vec<Effect>,
+    ) {
         let bundles = self.bodies(&block.bundles);
         for bundle in &bundles {
             self.bundles.remove(&bundle.digest);
@@ -387,13 +393,7 @@ impl Consensus {
         effects.push(Effect::Append { ticket: Some(ticket), record });
     }
 
-    fn hold(
-        &mut self,
-        after: Ticket,
-        what: Waiting,
-        inputs: &mut VecDeque<CoreInput>,
-        effects: &mut Vec<Effect>,
-    ) {
+    fn hold(&mut self, after: Ticket, what: Waiting, inputs: &mut VecDeque<CoreInput>, effects: &mut Vec<Effect>) {
         match self.outbox.hold(after, what) {
             Some(Waiting::Broadcast(message)) => effects.push(Effect::Broadcast(message)),
             Some(Waiting::Return(input)) => inputs.push_back(*input),

@@ -58,7 +58,7 @@ impl Outbox {
     }
 
     /// The ticket up to which the disk must be flushed now, if something waits for it and it was not asked for yet.
-    pub(crate) fn to_flush(&mut self) -> Option<Ticket> {
+    pub(crate) fn take_flush(&mut self) -> Option<Ticket> {
         let last = *self.waiting.last_key_value()?.0;
         (last > self.flushing).then(|| {
             self.flushing = last;
@@ -93,8 +93,8 @@ mod tests {
         outbox.issue(2);
         assert!(outbox.hold(2, wish(20)).is_none());
         assert!(outbox.hold(1, wish(10)).is_none());
-        assert_eq!(outbox.to_flush(), Some(2));
-        assert_eq!(outbox.to_flush(), None, "a flush is asked for once");
+        assert_eq!(outbox.take_flush(), Some(2));
+        assert_eq!(outbox.take_flush(), None, "a flush is asked for once");
         assert_eq!(views(&outbox.release(1)), [10]);
         assert_eq!(views(&outbox.release(2)), [20]);
         assert!(outbox.hold(2, wish(21)).is_some(), "a durable ticket keeps nothing back");

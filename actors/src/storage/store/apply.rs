@@ -35,7 +35,7 @@ pub struct AppliedBlock {
     /// Its bundles, in their order.
     pub bundles: Vec<Arc<Bundle>>,
     /// What the ledger says that it changed.
-    pub effects: BlockEffects,
+    pub effects: Arc<BlockEffects>,
 }
 
 /// What a finished batch leads to, once it is written.

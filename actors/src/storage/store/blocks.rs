@@ -4,15 +4,15 @@ use std::sync::Arc;
 
 use dtvn_messages::view_change::NewView;
 use dtvn_messages::wire::CommittedBlock;
-use dtvn_messages::{Digest, Epoch, Height, Layout, Reader, Signed, StableCheckpoint, View, Writer};
+use dtvn_messages::{Digest, Epoch, Height, Layout, Reader, Signed, StableCheckpoint, View as ViewNumber, Writer};
 
 use super::cursor::{List, Page};
-use super::database::{GO_ON, Order, Range, StoreView};
+use super::database::{GO_ON, Order, Range, View};
 use super::error::StoreError;
 use super::records::{StoredBlock, StoredNewView};
 use super::schema::{self, Column, meta};
 
-impl StoreView<'_> {
+impl View<'_> {
     /// The lowest height of which the block is kept; one above the applied height if there is none yet.
     ///
     /// # Errors
@@ -108,7 +108,7 @@ impl StoreView<'_> {
     ///
     /// # Errors
     /// If what is stored is damaged.
-    pub fn new_view(&self, epoch: Epoch, view: View) -> Result<Option<StoredNewView>, StoreError> {
+    pub fn new_view(&self, epoch: Epoch, view: ViewNumber) -> Result<Option<StoredNewView>, StoreError> {
         let key = schema::new_view(epoch, view);
         let Some(value) = self.get(Column::NewViews, key)? else {
             return Ok(None);

@@ -6,7 +6,7 @@ use rocksdb::WriteBatch;
 
 use super::Store;
 use super::blocks::read_new_view;
-use super::database::{GO_ON, Order, Range, StoreView};
+use super::database::{GO_ON, Order, Range, View};
 use super::error::StoreError;
 use super::records::StoredBlock;
 use super::schema::{self, Column, meta};
@@ -44,7 +44,7 @@ impl Store {
         Ok(below)
     }
 
-    fn collect_digests(&self, view: &StoreView<'_>, below: Height, batch: &mut WriteBatch) -> Result<(), StoreError> {
+    fn collect_digests(&self, view: &View<'_>, below: Height, batch: &mut WriteBatch) -> Result<(), StoreError> {
         let digests = self.database.handle(Column::Digests);
         let range = Range::numbers(self.lowest_block.0, below.0);
         view.scan(Column::Blocks, range, Order::Bulk, |key, value| {
@@ -56,12 +56,7 @@ impl Store {
     }
 
     /// The latest stable checkpoint stays, however old.
-    fn collect_checkpoints(
-        &self,
-        view: &StoreView<'_>,
-        below: Height,
-        batch: &mut WriteBatch,
-    ) -> Result<(), StoreError> {
+    fn collect_checkpoints(&self, view: &View<'_>, below: Height, batch: &mut WriteBatch) -> Result<(), StoreError> {
         if let Some(latest) = view.latest_stable_checkpoint()? {
             let end = schema::number(below.min(latest.height()).0);
             batch.delete_range_cf(&self.database.handle(Column::Checkpoints), START, end);
@@ -70,7 +65,7 @@ impl Store {
     }
 
     /// The latest NEW-VIEW stays, however old: it may be that of the current view.
-    fn collect_new_views(&self, view: &StoreView<'_>, below: Height, batch: &mut WriteBatch) -> Result<(), StoreError> {
+    fn collect_new_views(&self, view: &View<'_>, below: Height, batch: &mut WriteBatch) -> Result<(), StoreError> {
         let column = self.database.handle(Column::NewViews);
         let mut superseded: Option<Vec<u8>> = None;
         view.scan(Column::NewViews, Range::all(), Order::Ascending, |key, value| {

@@ -8,7 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use dtvn_messages::{Digest, Writer, limits, sha256};
 
-use super::database::{ENOUGH, GO_ON, Order, Range, StoreView};
+use super::database::{ENOUGH, GO_ON, Order, Range, View};
 use super::error::StoreError;
 use super::schema::{self, Column};
 
@@ -67,7 +67,7 @@ impl List {
     }
 }
 
-impl StoreView<'_> {
+impl View<'_> {
     /// The items of a list behind a cursor. `item` makes one of a key and value, and says how large it is in bytes; none
     /// if it is not of the list.
     pub(super) fn page<T>(

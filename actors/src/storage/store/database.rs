@@ -1,4 +1,4 @@
-//! The database handle, and a consistent look at it: every read of this folder goes through a [`StoreView`].
+//! The database handle, and a consistent look at it: every read of this folder goes through a [`View`].
 
 use std::convert::Infallible;
 use std::ops::ControlFlow;
@@ -85,14 +85,14 @@ impl Database {
     }
 
     /// A consistent look at what is stored now.
-    pub(super) fn view(&self) -> Result<StoreView<'_>, StoreError> {
+    pub(super) fn view(&self) -> Result<View<'_>, StoreError> {
         let snapshot = self.db.snapshot();
         let value = snapshot
             .get_cf_opt(self.handle(Column::Meta), meta::APPLIED, read_options())
             .map_err(|error| StoreError::rocksdb("reading the last applied block", &error))?
             .ok_or_else(|| StoreError::damaged("it does not say which block was applied last"))?;
         let applied = Applied::from_value(&value)?;
-        Ok(StoreView { database: self, snapshot, applied })
+        Ok(View { database: self, snapshot, applied })
     }
 }
 
@@ -103,7 +103,7 @@ fn is_lock_refusal(detail: &str) -> bool {
 
 /// The store as it is after one block: whatever is read through one view belongs together. It costs the database
 /// memory and disk while it lives, so it is for one answer.
-pub struct StoreView<'a> {
+pub struct View<'a> {
     pub(super) database: &'a Database,
     snapshot: Snapshot<'a>,
     applied: Applied,
@@ -151,7 +151,7 @@ pub(super) const GO_ON: Step = Ok(ControlFlow::Continue(()));
 /// That is enough.
 pub(super) const ENOUGH: Step = Ok(ControlFlow::Break(()));
 
-impl StoreView<'_> {
+impl View<'_> {
     /// The last applied block of this view, and what is known right after it.
     #[must_use]
     pub fn applied(&self) -> &Applied {

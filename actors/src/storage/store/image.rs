@@ -6,7 +6,7 @@ use dtvn_ledger::{KeyEntry, KeyScope, LedgerImage};
 use dtvn_messages::{LastBundle, NodeName, Ticket, TicketState};
 
 use super::Store;
-use super::database::{ENOUGH, GO_ON, Order, Range, StoreView};
+use super::database::{ENOUGH, GO_ON, Order, Range, View};
 use super::error::StoreError;
 use super::outcomes::{read_key, read_outcome};
 use super::records::decode;
@@ -23,7 +23,7 @@ impl Store {
     }
 }
 
-impl StoreView<'_> {
+impl View<'_> {
     /// The state after the last applied block: every ticket and every held key is read and checked.
     ///
     /// # Errors

@@ -1,7 +1,7 @@
 //! The derived store: everything that follows from the committed blocks, in RocksDB (architecture.md section 5).
 //!
 //! One [`Store`] writes, owned by the storage actor's thread; any number of [`StoreReader`]s read, each through a
-//! [`StoreView`] that is consistent. The consensus log is the truth and this is its image: a crash takes away the newest
+//! [`View`] that is consistent. The consensus log is the truth and this is its image: a crash takes away the newest
 //! blocks of the image, never a part of one, and they are applied again from the log.
 //!
 //! # What is where
@@ -74,7 +74,7 @@ use tokio::sync::watch;
 
 pub use apply::AppliedBlock;
 pub use cursor::Page;
-pub use database::StoreView;
+pub use database::View;
 pub use error::StoreError;
 pub use open::IfMissing;
 pub use options::StoreOptions;
@@ -265,7 +265,7 @@ impl StoreReader {
     ///
     /// # Errors
     /// [`StoreError::Closed`] once the store is closed, and what `read` says.
-    pub fn read<T>(&self, read: impl FnOnce(&StoreView<'_>) -> Result<T, StoreError>) -> Result<T, StoreError> {
+    pub fn read<T>(&self, read: impl FnOnce(&View<'_>) -> Result<T, StoreError>) -> Result<T, StoreError> {
         let database = self.database.upgrade().ok_or(StoreError::Closed)?;
         let view = database.view()?;
         read(&view)

@@ -8,7 +8,7 @@ use dtvn_messages::{Height, Layout};
 use rocksdb::WriteBatch;
 use tokio::sync::watch;
 
-use super::database::{Database, ENOUGH, Order, Range, StoreView};
+use super::database::{Database, ENOUGH, Order, Range, View};
 use super::error::StoreError;
 use super::options::StoreOptions;
 use super::records::{Applied, StoreIdentity};
@@ -148,7 +148,7 @@ impl Parts {
 }
 
 /// Whether the database is the one that was sealed, and ends where it says.
-fn check_content(view: &StoreView<'_>, seal: &Seal) -> Result<(), StoreError> {
+fn check_content(view: &View<'_>, seal: &Seal) -> Result<(), StoreError> {
     let schema = view.get(Column::Meta, meta::SCHEMA)?;
     let identity = view.get(Column::Meta, meta::IDENTITY)?;
     if schema.as_deref() != Some(&SCHEMA_VERSION.to_be_bytes())
@@ -171,7 +171,7 @@ fn check_content(view: &StoreView<'_>, seal: &Seal) -> Result<(), StoreError> {
     if above { Err(StoreError::damaged("there are outcomes behind the end of the log")) } else { Ok(()) }
 }
 
-fn check_last_block(view: &StoreView<'_>) -> Result<(), StoreError> {
+fn check_last_block(view: &View<'_>) -> Result<(), StoreError> {
     let applied = view.applied();
     if applied.height == Height(0) {
         let nothing = Applied::nothing(view.database.identity());

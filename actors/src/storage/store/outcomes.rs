@@ -4,11 +4,11 @@ use dtvn_ledger::KeyScope;
 use dtvn_messages::{IdempotencyKey, Layout, Outcome, Reader, limits};
 use rocksdb::DBPinnableSlice;
 
-use super::database::{ENOUGH, GO_ON, Order, Range, StoreView};
+use super::database::{ENOUGH, GO_ON, Order, Range, View};
 use super::error::StoreError;
 use super::schema::{self, Column};
 
-impl StoreView<'_> {
+impl View<'_> {
     /// The bytes of a leaf of the transparency log, as they are hashed; none behind its end.
     ///
     /// # Errors

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use dtvn_messages::{TicketState, sha256};
 
-use super::database::{GO_ON, Order, Range, StoreView};
+use super::database::{GO_ON, Order, Range, View};
 use super::error::StoreError;
 use super::schema::{self, Column};
 
@@ -20,7 +20,7 @@ pub(super) struct StateTable {
 
 impl StateTable {
     /// The states of the stored tickets, checked against the counts and the index of flagged ones.
-    pub(super) fn load(view: &StoreView<'_>) -> Result<Self, StoreError> {
+    pub(super) fn load(view: &View<'_>) -> Result<Self, StoreError> {
         let counts = view.applied().counts;
         let mut states = HashMap::with_capacity(usize::try_from(counts.tickets()).unwrap_or(0));
         let mut found = [0u64; TicketState::ALL.len()];
@@ -42,7 +42,7 @@ impl StateTable {
     }
 
     /// Whether the index of flagged tickets has just those.
-    fn check_flagged(&self, view: &StoreView<'_>) -> Result<(), StoreError> {
+    fn check_flagged(&self, view: &View<'_>) -> Result<(), StoreError> {
         let mut indexed = 0;
         view.scan(Column::Flagged, Range::all(), Order::Bulk, |key, value| {
             let entry = key.split_first().and_then(|(code, ticket)| Some((schema::state_of(*code)?, ticket)));

@@ -3,7 +3,7 @@
 use dtvn_messages::{EventId, Layout, Outcome, Ticket, TicketId, TicketState, Writer};
 
 use super::cursor::{List, Page};
-use super::database::{Order, Range, StoreView};
+use super::database::{Order, Range, View};
 use super::error::StoreError;
 use super::outcomes::read_outcome;
 use super::schema::{self, Column};
@@ -33,7 +33,7 @@ impl TicketFilter {
     }
 }
 
-impl StoreView<'_> {
+impl View<'_> {
     /// A ticket.
     ///
     /// # Errors

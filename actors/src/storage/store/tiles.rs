@@ -8,7 +8,7 @@
 use dtvn_messages::Digest;
 use dtvn_messages::merkle::{Frontier, leaf_hash, node_hash};
 
-use super::database::{GO_ON, Order, Range, StoreView};
+use super::database::{GO_ON, Order, Range, View};
 use super::error::StoreError;
 use super::schema::{self, Column};
 
@@ -47,7 +47,7 @@ pub(super) struct TileBuilder {
 
 impl TileBuilder {
     /// The growing end of what is stored, checked against the frontier.
-    pub(super) fn load(view: &StoreView<'_>) -> Result<Self, StoreError> {
+    pub(super) fn load(view: &View<'_>) -> Result<Self, StoreError> {
         let log = &view.applied().log;
         let size = log.size();
         let mut growing = Vec::new();
@@ -125,13 +125,13 @@ fn split(size: u64) -> u64 {
 
 /// Reads tiles, each once, and computes what follows from them.
 struct Tiles<'a, 'b> {
-    view: &'a StoreView<'b>,
+    view: &'a View<'b>,
     size: u64,
     known: Vec<Tile>,
 }
 
 impl<'a, 'b> Tiles<'a, 'b> {
-    fn new(view: &'a StoreView<'b>) -> Self {
+    fn new(view: &'a View<'b>) -> Self {
         Self { view, size: view.applied().log.size(), known: Vec::new() }
     }
 
@@ -248,7 +248,7 @@ impl<'a, 'b> Tiles<'a, 'b> {
     }
 }
 
-impl StoreView<'_> {
+impl View<'_> {
     /// The root of the transparency log when it had `size` outcomes; none if it is not that long.
     ///
     /// # Errors

@@ -239,6 +239,12 @@ impl OperationRequest {
         Self { ticket_id: Some(ticket), ..Self::empty(kind) }
     }
 
+    /// The 500 seed tickets.
+    #[must_use]
+    pub fn seed(event: Option<EventId>, idempotency_key: Option<IdempotencyKey>) -> Self {
+        Self { event, idempotency_key, ..Self::empty(Kind::Seed) }
+    }
+
     fn empty(kind: Kind) -> Self {
         Self {
             kind,

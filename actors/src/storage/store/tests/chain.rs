@@ -122,7 +122,7 @@ impl Chain {
             committed_by: vec![ValidatorIndex(0)],
         };
         let block = Arc::new(Block { header, bundles: names });
-        AppliedBlock { block, certificate, local, bundles, effects: effects.remove(0) }
+        AppliedBlock { block, certificate, local, bundles, effects: Arc::new(effects.remove(0)) }
     }
 
     fn bundle(&mut self, operations: Vec<Operation>) -> Arc<Bundle> {

@@ -4,7 +4,7 @@ use super::*;
 use dtvn_messages::certificate::Signatures;
 use dtvn_messages::checkpoint::Checkpoint as CheckpointBody;
 use dtvn_messages::view_change::NewView;
-use dtvn_messages::{Digest, Epoch, KeyPair, Signed, ValidatorIndex, View, ViewChange};
+use dtvn_messages::{Digest, Epoch, KeyPair, Signed, ValidatorIndex, View as ViewNumber, ViewChange};
 
 fn blocks(chain: &mut Chain, count: usize, operations: usize) -> Vec<AppliedBlock> {
     (0..count)
@@ -25,7 +25,7 @@ fn checkpoint_at(block: &AppliedBlock) -> StableCheckpoint {
 
 fn new_view_at(chain: &Chain, height: u64, view: u64) -> StoredNewView {
     let key = KeyPair::from_seed(&[3; 32]);
-    let (epoch, view) = (Epoch(0), View(view));
+    let (epoch, view) = (Epoch(0), ViewNumber(view));
     let view_changes: Vec<_> = (0..3)
         .map(|signer| {
             let body = ViewChange { epoch, view, stable: None, committed: None, prepared: Vec::new() };
@@ -50,7 +50,8 @@ fn what_is_collected_is_gone_and_the_rest_is_not() {
     }
     let new_views = [new_view_at(&chain, 2, 1), new_view_at(&chain, 9, 2), new_view_at(&chain, 11, 3)];
     new_views.iter().for_each(|new_view| store.put_new_view(new_view).unwrap());
-    let new_view = |store: &Store, view: u64| store.reader().read(|read| read.new_view(Epoch(0), View(view))).unwrap();
+    let new_view =
+        |store: &Store, view: u64| store.reader().read(|read| read.new_view(Epoch(0), ViewNumber(view))).unwrap();
     assert_eq!(new_view(&store, 1).as_ref(), Some(&new_views[0]));
     assert_eq!(store.collect(Height(10)).unwrap(), Height(10));
     assert_eq!(store.collect(Height(7)).unwrap(), Height(10), "nothing comes back");
@@ -82,7 +83,7 @@ fn what_is_collected_is_gone_and_the_rest_is_not() {
     let (mut store, _) = reopen(directory.path(), &chain).unwrap();
     check(&store);
     assert_eq!(store.collect(Height(1_000)).unwrap(), Height(20), "the last block stays");
-    let read = |view: &StoreView<'_>| Ok((view.latest_stable_checkpoint()?, view.block(Height(20))?.is_some()));
+    let read = |view: &View<'_>| Ok((view.latest_stable_checkpoint()?, view.block(Height(20))?.is_some()));
     assert_eq!(store.reader().read(read).unwrap(), (Some(checkpoint_at(&blocks[11])), true));
     assert_eq!(new_view(&store, 3).as_ref(), Some(&new_views[2]), "the latest stays, however old");
     close(store);

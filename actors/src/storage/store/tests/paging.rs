@@ -158,7 +158,7 @@ fn read_until(reader: &StoreReader, done: &AtomicBool, staying: usize) -> usize 
     loop {
         let was_done = done.load(Ordering::Acquire);
         let (tickets, _) = pages(|after| {
-            let page = |view: &StoreView<'_>| {
+            let page = |view: &View<'_>| {
                 assert!(view.applied().height >= last_height, "time goes forward");
                 last_height = view.applied().height;
                 let page = view.tickets(&filter(TicketState::Issued), after, 23)?;

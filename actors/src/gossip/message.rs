@@ -1,0 +1,107 @@
+//! What can be said to the gossip.
+
+use std::sync::Arc;
+
+use dtvn_messages::{Bundle, BundlePosition, Digest, Height, ValidatorIndex};
+
+use crate::directory::Role;
+use crate::mailbox::{FullPolicy, Mail};
+use crate::shared::Credit;
+
+/// The gossip's role.
+pub const ROLE: Role<GossipMessage> = Role::new("gossip");
+
+/// What a peer says about bundles.
+#[derive(Debug)]
+pub enum FromPeer {
+    /// A bundle as it travels.
+    Bundle(Arc<Vec<u8>>),
+    /// It lacks these.
+    Fetch(Vec<Digest>),
+    /// It holds these.
+    Announce(Vec<Digest>),
+}
+
+/// What can be said to the gossip.
+pub enum GossipMessage {
+    /// A peer says something about bundles.
+    Peer {
+        /// The peer.
+        from: ValidatorIndex,
+        /// What it says.
+        what: FromPeer,
+        /// Its place in this mailbox.
+        credit: Credit,
+    },
+    /// This node's intake cut and signed a bundle.
+    Own(Arc<Bundle>),
+    /// A signature was checked.
+    Verified {
+        /// Who sent the bundle.
+        from: ValidatorIndex,
+        /// The bundle.
+        bundle: Arc<Bundle>,
+        /// Whether its origin signed it.
+        ok: bool,
+    },
+    /// The replica needs these bundles.
+    Want {
+        /// Their digests.
+        digests: Vec<Digest>,
+        /// Who should hold them, best first.
+        holders: Vec<ValidatorIndex>,
+    },
+    /// The replica does not need these bundles any more.
+    Unwant(Vec<Digest>),
+    /// Show these bundles to everyone.
+    Relay {
+        /// Their digests.
+        digests: Vec<Digest>,
+        /// The leader.
+        leader: ValidatorIndex,
+    },
+    /// A block is committed.
+    Ordered {
+        /// Its height.
+        height: Height,
+        /// Its bundles.
+        digests: Vec<Digest>,
+        /// The last of each origin.
+        positions: Vec<(ValidatorIndex, BundlePosition)>,
+    },
+    /// A checkpoint is stable.
+    Stable(Height),
+    /// A link to a validator came up or went down.
+    Link {
+        /// The validator.
+        peer: ValidatorIndex,
+        /// Whether it is up.
+        up: bool,
+    },
+    /// The replica started again.
+    ReplicaRestarted,
+    /// The timer fired.
+    Timer(u64),
+}
+
+impl Mail for GossipMessage {
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Peer { .. } => "peer",
+            Self::Own(_) => "own",
+            Self::Verified { .. } => "verified",
+            Self::Want { .. } => "want",
+            Self::Unwant(_) => "unwant",
+            Self::Relay { .. } => "relay",
+            Self::Ordered { .. } => "ordered",
+            Self::Stable(_) => "stable",
+            Self::Link { .. } => "link",
+            Self::ReplicaRestarted => "replica_restarted",
+            Self::Timer(_) => "timer",
+        }
+    }
+
+    fn policy(&self) -> FullPolicy {
+        FullPolicy::Must
+    }
+}

@@ -1,0 +1,291 @@
+//! A standing session: one reader and one writer for each stream, and the one task that watches them.
+//!
+//! architecture.md section 6: "Persistent framed streams per peer and class". The writer gathers what is queued into as
+//! few writes as possible and flushes when nothing is left, without a timer. The reader hands each frame to the
+//! class's sink, and stops reading while the sink has no room for this peer. Any failure ends the session; a stream
+//! that the peer closes between two frames is a goodbye, after which the others are read to their end.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use dtvn_messages::limits;
+use futures::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use libp2p::swarm::ConnectionId;
+use libp2p::{PeerId, Stream};
+use tokio::sync::mpsc;
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::{Instant, timeout, timeout_at};
+use tokio_util::task::AbortOnDropHandle;
+
+use super::class::Class;
+use super::frame::{self, FrameReader};
+use super::handshake::{GreetingError, Hello, greet};
+use super::inbox::{FrameSink, FrameSinks, InboundFrame, OfferError};
+use super::metrics::{NetworkMetrics, Traffic};
+use super::outbox::{Outbox, Taken};
+use super::score::Offence;
+
+/// What the tasks of links tell the peer manager.
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "few are under way, and each is moved once")]
+pub enum LinkNotice {
+    /// Handshakes were exchanged on a stream and agree.
+    Greeted {
+        /// The peer.
+        peer: PeerId,
+        /// The stream's connection.
+        connection: ConnectionId,
+        /// The stream's class.
+        class: Class,
+        /// The stream.
+        stream: Stream,
+        /// What the peer said.
+        hello: Hello,
+    },
+    /// The handshake on a stream failed.
+    GreetingFailed {
+        /// The peer.
+        peer: PeerId,
+        /// The stream's connection.
+        connection: ConnectionId,
+        /// How.
+        error: GreetingError,
+    },
+    /// A session ended by itself.
+    Ended {
+        /// The peer.
+        peer: PeerId,
+        /// The session's connection.
+        connection: ConnectionId,
+        /// Why, in words.
+        cause: String,
+        /// What the peer did wrong, if it did.
+        offence: Option<Offence>,
+    },
+}
+
+/// Exchanges handshakes on a fresh stream, in a task of its own.
+pub fn spawn_greeting(
+    peer: PeerId,
+    connection: ConnectionId,
+    class: Class,
+    mut stream: Stream,
+    ours: Hello,
+    opened_by_us: bool,
+    notices: mpsc::Sender<LinkNotice>,
+) {
+    tokio::spawn(async move {
+        let greeting = timeout(limits::SESSION_SETUP_TIMEOUT, greet(&mut stream, &ours, opened_by_us));
+        let notice = match greeting.await.unwrap_or(Err(GreetingError::TimedOut)) {
+            Ok(hello) => LinkNotice::Greeted { peer, connection, class, stream, hello },
+            Err(error) => LinkNotice::GreetingFailed { peer, connection, error },
+        };
+        // Without a manager there is nobody to tell, and the stream is dropped.
+        let _ = notices.send(notice).await;
+    });
+}
+
+/// What a session's tasks share.
+#[derive(Clone)]
+pub struct SessionContext {
+    /// The session's connection.
+    pub connection: ConnectionId,
+    /// The peer's outbound queues and counters.
+    pub outbox: Arc<Outbox>,
+    /// The longest frame of each class may be shorter for a peer that is no validator.
+    pub is_validator: bool,
+    /// Where received frames go.
+    pub sinks: FrameSinks,
+    /// The node's counters.
+    pub metrics: Arc<NetworkMetrics>,
+}
+
+/// How one task of a session ended.
+#[derive(Debug, PartialEq, Eq)]
+enum End {
+    /// The reader saw the peer's goodbye: everything in the class was read.
+    PeerFinished(Class),
+    /// The writer wrote all and said goodbye.
+    WeFinished,
+    /// Something failed, perhaps by the peer's fault.
+    Failed(String, Option<Offence>),
+}
+
+/// Starts a session's tasks. Dropping the handle ends them at once.
+pub fn spawn(
+    context: SessionContext,
+    streams: Vec<(Class, Stream)>,
+    notices: mpsc::Sender<LinkNotice>,
+) -> AbortOnDropHandle<()> {
+    AbortOnDropHandle::new(tokio::spawn(async move {
+        let peer = context.outbox.peer();
+        let connection = context.connection;
+        let (cause, offence) = run(context, streams).await;
+        // As above.
+        let _ = notices.send(LinkNotice::Ended { peer, connection, cause, offence }).await;
+    }))
+}
+
+async fn run(context: SessionContext, streams: Vec<(Class, Stream)>) -> (String, Option<Offence>) {
+    let outbox = Arc::clone(&context.outbox);
+    let mut tasks = JoinSet::new();
+    for (class, stream) in streams {
+        let (read_half, write_half) = stream.split();
+        tasks.spawn(read_frames(read_half, class, context.clone()));
+        tasks.spawn(write_frames(write_half, class, context.clone()));
+    }
+    let mut cause = "closed in an orderly way";
+    let mut deadline = None;
+    loop {
+        let ended = match deadline {
+            None => Ok(tasks.join_next().await),
+            Some(deadline) => timeout_at(deadline, tasks.join_next()).await,
+        };
+        match ended {
+            Err(_) => return ("the peer did not read to the end in time".to_owned(), None),
+            Ok(None) => return (cause.to_owned(), None),
+            Ok(Some(end)) => match flatten(end) {
+                End::WeFinished => {}
+                End::PeerFinished(class) => {
+                    // Having read all of the class, we answer its goodbye with ours: what waits is written, then our
+                    // half is closed as well. So who said goodbye first knows that everything was read.
+                    outbox.drain(class);
+                    cause = "the peer closed the session";
+                }
+                End::Failed(cause, offence) => return (cause, offence),
+            },
+        }
+        deadline.get_or_insert_with(|| Instant::now() + limits::NETWORK_FLUSH_TIMEOUT);
+    }
+}
+
+fn flatten(end: Result<End, JoinError>) -> End {
+    // A panic in a task is a broken invariant of ours; the session is the smallest thing to start over.
+    end.unwrap_or_else(|error| End::Failed(format!("a task of the session failed: {error}"), None))
+}
+
+/// Both places where traffic is counted.
+fn counters(context: &SessionContext) -> [&Traffic; 2] {
+    [&context.outbox.traffic, &context.metrics.traffic]
+}
+
+async fn write_frames<W: AsyncWrite + Unpin>(stream: W, class: Class, context: SessionContext) -> End {
+    match try_write_frames(stream, class, &context).await {
+        Ok(end) => end,
+        Err(error) => End::Failed(format!("the {} stream broke while writing: {error}", class.name()), None),
+    }
+}
+
+async fn try_write_frames<W: AsyncWrite + Unpin>(
+    mut stream: W,
+    class: Class,
+    context: &SessionContext,
+) -> std::io::Result<End> {
+    let mut batch: Vec<Bytes> = Vec::new();
+    let mut buffer = Vec::with_capacity(limits::WRITE_BATCH_BYTES_MAX);
+    loop {
+        match context.outbox.take(class, &mut batch) {
+            Taken::Frames => {
+                let (frames, bytes) = (batch.len(), batch.iter().map(|frame| frame.len() + frame::HEADER_BYTES).sum());
+                write_batch(&mut stream, &mut batch, &mut buffer).await?;
+                count_written(context, class, frames, bytes);
+            }
+            Taken::Nothing => {
+                stream.flush().await?;
+                context.outbox.work(class).await;
+            }
+            Taken::Finished => {
+                stream.flush().await?;
+                stream.close().await?;
+                return Ok(End::WeFinished);
+            }
+            Taken::Closed => return Ok(End::Failed("the session was closed".to_owned(), None)),
+        }
+    }
+}
+
+fn count_written(context: &SessionContext, class: Class, frames: usize, bytes: usize) {
+    for traffic in counters(context) {
+        traffic.frames_out.get(class).add(frames as u64);
+        traffic.bytes_out.get(class).add(bytes as u64);
+    }
+}
+
+/// Writes a batch: short frames together from one buffer, long ones from their own bytes.
+async fn write_batch<W: AsyncWrite + Unpin>(
+    stream: &mut W,
+    batch: &mut Vec<Bytes>,
+    buffer: &mut Vec<u8>,
+) -> std::io::Result<()> {
+    buffer.clear();
+    for frame in batch.drain(..) {
+        buffer.extend_from_slice(&frame::header(frame.len()));
+        if frame.len() < limits::WRITE_COPY_BYTES_MAX {
+            buffer.extend_from_slice(&frame);
+            continue;
+        }
+        stream.write_all(buffer).await?;
+        buffer.clear();
+        stream.write_all(&frame).await?;
+    }
+    stream.write_all(buffer).await
+}
+
+async fn read_frames<R: AsyncRead + Unpin>(mut stream: R, class: Class, context: SessionContext) -> End {
+    let limit = if context.is_validator {
+        class.frame_bytes_max()
+    } else {
+        class.frame_bytes_max().min(limits::STRANGER_FRAME_BYTES_MAX)
+    };
+    let sink = context.sinks.of(class);
+    let mut frames = FrameReader::new(limit);
+    let mut buffer = vec![0; limits::READ_CHUNK_BYTES_MAX];
+    loop {
+        let length = match stream.read(&mut buffer).await {
+            Ok(0) if frames.is_between_frames() => return End::PeerFinished(class),
+            Ok(0) => return End::Failed(format!("the {} stream ended inside a frame", class.name()), None),
+            Ok(length) => length,
+            Err(error) => {
+                return End::Failed(format!("the {} stream broke while reading: {error}", class.name()), None);
+            }
+        };
+        counters(&context).iter().for_each(|traffic| traffic.bytes_in.get(class).add(length as u64));
+        let mut chunk = &buffer[..length];
+        while !chunk.is_empty() {
+            match frames.next(&mut chunk) {
+                Ok(None) => {}
+                Ok(Some(bytes)) => {
+                    if let Err(end) = deliver(bytes, class, &context, &*sink).await {
+                        return end;
+                    }
+                }
+                Err(error) => {
+                    context.metrics.frames_too_long.add(1);
+                    return End::Failed(error.to_string(), Some(Offence::FrameTooLong));
+                }
+            }
+        }
+        // A stream that always has more, into a sink that always has room, must still let others run.
+        tokio::task::consume_budget().await;
+    }
+}
+
+/// Hands a frame over; waits while the sink has no room for this peer.
+async fn deliver(bytes: Bytes, class: Class, context: &SessionContext, sink: &dyn FrameSink) -> Result<(), End> {
+    let peer = context.outbox.peer();
+    let mut frame = InboundFrame { peer, validator: context.outbox.index(), class, bytes };
+    loop {
+        match sink.offer(frame) {
+            Ok(()) => break,
+            Err(OfferError::Full(returned)) => {
+                frame = returned;
+                sink.room(peer).await;
+            }
+            Err(OfferError::Closed) => {
+                return Err(End::Failed(format!("nobody receives {} frames any more", class.name()), None));
+            }
+        }
+    }
+    counters(context).iter().for_each(|traffic| traffic.frames_in.get(class).add(1));
+    Ok(())
+}

@@ -1,0 +1,87 @@
+//! What can be said to the replica.
+
+use std::sync::Arc;
+
+use dtvn_messages::{Bundle, BundlePosition, Digest, ValidatorIndex};
+use dtvn_pbft::{Message, Ticket, Timer};
+use dtvn_replication::verify::CheckedBlocks;
+
+use crate::directory::Role;
+use crate::mailbox::{FullPolicy, Mail, Reply};
+use crate::shared::Credit;
+
+/// The replica's role.
+pub const ROLE: Role<ReplicaMessage> = Role::new("replica");
+
+/// What can be said to the replica.
+pub enum ReplicaMessage {
+    /// A peer's message, checked.
+    Message {
+        /// The peer.
+        from: ValidatorIndex,
+        /// The message.
+        message: Message,
+        /// Its place in this mailbox.
+        credit: Credit,
+    },
+    /// A bundle is available: verified and logged.
+    Bundle(Arc<Bundle>),
+    /// The result of an execution.
+    Executed {
+        /// The execution's number.
+        id: u64,
+        /// The size of the transparency log after it.
+        log_size: u64,
+        /// The root of the transparency log after it.
+        log_root: Digest,
+    },
+    /// Records up to this ticket are on disk.
+    Durable(Ticket),
+    /// A timer fired.
+    Timer {
+        /// Which.
+        timer: Timer,
+        /// Its generation.
+        generation: u64,
+    },
+    /// Committed blocks from sync.
+    Synced(Box<CheckedBlocks>),
+    /// A link to a validator came up.
+    PeerUp(ValidatorIndex),
+    /// Whether a quorum is connected.
+    QuorumConnected(bool),
+    /// The gossip starts and asks for the bundles that are pending.
+    PendingBundles(Reply<Pending>),
+}
+
+/// What a gossip or an intake that starts must know.
+#[derive(Debug, Clone)]
+pub struct Pending {
+    /// Bundles that are available and not committed.
+    pub bundles: Vec<Arc<Bundle>>,
+    /// The last ordered bundle of each origin.
+    pub positions: Vec<(ValidatorIndex, BundlePosition)>,
+}
+
+impl Mail for ReplicaMessage {
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Message { .. } => "message",
+            Self::Bundle(_) => "bundle",
+            Self::Executed { .. } => "executed",
+            Self::Durable(_) => "durable",
+            Self::Timer { .. } => "timer",
+            Self::Synced(_) => "synced",
+            Self::PeerUp(_) => "peer_up",
+            Self::QuorumConnected(_) => "quorum_connected",
+            Self::PendingBundles(_) => "pending_bundles",
+        }
+    }
+
+    fn policy(&self) -> FullPolicy {
+        match self {
+            Self::PendingBundles(_) => FullPolicy::Wait,
+            _ => FullPolicy::Must,
+        }
+    }
+}

@@ -1,0 +1,8 @@
+//! The replica: PBFT behind a mailbox. A thin shell around [`dtvn_replication::consensus::Consensus`].
+
+mod actor;
+mod message;
+mod trace;
+
+pub use actor::{Replica, ReplicaArguments};
+pub use message::{Pending, ROLE, ReplicaMessage};

@@ -1,0 +1,65 @@
+//! What can be said to the state machine.
+
+use std::sync::Arc;
+
+use dtvn_messages::{Bundle, Height, Timestamp};
+use dtvn_pbft::Base;
+use dtvn_replication::consensus::Committed;
+
+use crate::directory::Role;
+use crate::mailbox::{Address, FullPolicy, Mail, Reply};
+use crate::replica::ReplicaMessage;
+use crate::storage::store::LocalView;
+
+/// The state machine's role.
+pub const ROLE: Role<StateMachineMessage> = Role::new("state_machine");
+
+/// A block that is final, and how this node saw it.
+#[derive(Debug)]
+pub struct CommitOrder {
+    /// The block.
+    pub committed: Committed,
+    /// How this node saw it.
+    pub local: LocalView,
+}
+
+/// What can be said to the state machine.
+pub enum StateMachineMessage {
+    /// Execute a block directly above the last one, speculatively.
+    Execute {
+        /// The execution's number.
+        id: u64,
+        /// The height.
+        height: Height,
+        /// The agreed time.
+        timestamp: Timestamp,
+        /// The bundles, in order.
+        bundles: Vec<Arc<Bundle>>,
+        /// Who asks: this very incarnation.
+        replica: Address<ReplicaMessage>,
+    },
+    /// Undo executions above this height.
+    RollBack(Height),
+    /// The block at the next height is final.
+    Commit(Box<CommitOrder>),
+    /// A replica starts: undo all that is not final, and tell where the ledger stands.
+    Reset(Reply<Base>),
+}
+
+impl Mail for StateMachineMessage {
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Execute { .. } => "execute",
+            Self::RollBack(_) => "roll_back",
+            Self::Commit(_) => "commit",
+            Self::Reset(_) => "reset",
+        }
+    }
+
+    fn policy(&self) -> FullPolicy {
+        match self {
+            Self::Reset(_) => FullPolicy::Wait,
+            _ => FullPolicy::Must,
+        }
+    }
+}

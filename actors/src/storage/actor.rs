@@ -1,0 +1,182 @@
+//! The storage actor: opens what is on disk, and hands work to the threads of the log and of the store.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use dtvn_messages::{Height, limits};
+use dtvn_replication::log::{Log, LogError, LogIdentity, LogLimits};
+use tokio::sync::mpsc::{Sender, channel};
+
+use super::disk::FileDisk;
+use super::log_thread::{LogThread, LogWork, OpenedLog, open_log};
+use super::message::StorageMessage;
+use super::segments::Segments;
+use super::store::{IfMissing, Opened, Store, StoreIdentity, StoreOptions, StoreReader};
+use super::store_thread::{StoreThread, StoreWork};
+use super::{amnesia, files};
+use crate::board::NotVoting;
+use crate::instruments::Instruments;
+use crate::mailbox::Address;
+use crate::shared::Shared;
+use crate::supervision::{ActorError, Behaviour, Context, Lifeline, StopReason};
+
+/// The way to the store for readers; empty while the storage restarts.
+#[derive(Clone, Default)]
+pub struct StoreSlot(Arc<RwLock<Option<StoreReader>>>);
+
+impl StoreSlot {
+    /// A reader, if the store is open.
+    #[must_use]
+    pub fn get(&self) -> Option<StoreReader> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Puts another reader in place.
+    pub fn publish(&self, reader: Option<StoreReader>) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = reader;
+    }
+}
+
+/// What the storage actor is made with.
+#[derive(Clone)]
+pub struct StorageArguments {
+    /// What the node's actors share.
+    pub shared: Shared,
+    /// The data directory; `log/` and `db/` are in it.
+    pub directory: PathBuf,
+    /// Whether the node was started in this directory, or with this key, before: then a missing log is amnesia, and a
+    /// missing store a loss.
+    pub used_before: bool,
+    /// Where readers find the store.
+    pub store: StoreSlot,
+    /// The instruments.
+    pub instruments: Instruments,
+}
+
+/// The storage actor.
+pub struct Storage {
+    log: Sender<LogWork>,
+    store: Sender<StoreWork>,
+    slot: StoreSlot,
+}
+
+impl Storage {
+    /// Opens log and store, and starts their threads.
+    ///
+    /// # Errors
+    /// If the store cannot be opened or belongs to another node. A log that is missing or damaged is no error: the node
+    /// then follows and does not vote.
+    pub async fn start(context: Context<StorageMessage>, arguments: StorageArguments) -> Result<Self, ActorError> {
+        let opening = arguments.clone();
+        let OpenedAll { store, opened, log_thread } = tokio::task::spawn_blocking(move || open(&opening)).await??;
+        tracing::info!(applied = opened.applied.height.0, created = opened.created, "The store is open.");
+        if let Some(why) = &log_thread.amnesia {
+            tracing::error!(why, "This node may have signed what it does not remember: it follows and does not vote.");
+            arguments.shared.board.post_not_voting(Some(NotVoting::Amnesia(why.clone())));
+        }
+        arguments.store.publish(Some(store.reader()));
+        let (log, log_work) = channel(limits::STORAGE_QUEUE_MAX);
+        let (store_sender, store_work) = channel(limits::STORAGE_QUEUE_MAX);
+        let retain_blocks = arguments.shared.genesis.parameters().retain_blocks;
+        let store_thread = StoreThread { store, log: log.clone(), retain_blocks, covered: Height(0) };
+        spawn("consensus-log", &context, move |myself, life| log_thread.run(log_work, myself, life))?;
+        spawn("store", &context, move |myself, life| store_thread.run(store_work, myself, life))?;
+        Ok(Self { log, store: store_sender, slot: arguments.store })
+    }
+}
+
+/// Starts a thread that no successor of this incarnation overlaps.
+fn spawn(
+    name: &str,
+    context: &Context<StorageMessage>,
+    run: impl FnOnce(&Address<StorageMessage>, Lifeline) + Send + 'static,
+) -> Result<(), ActorError> {
+    let (myself, life) = (context.myself(), context.lifeline());
+    std::thread::Builder::new().name(name.to_owned()).spawn(move || run(&myself, life))?;
+    Ok(())
+}
+
+struct OpenedAll {
+    store: Store,
+    opened: Opened,
+    log_thread: LogThread,
+}
+
+fn open(arguments: &StorageArguments) -> Result<OpenedAll, ActorError> {
+    let identity = &arguments.shared.board.identity;
+    let genesis = &arguments.shared.genesis;
+    let log_directory = arguments.directory.join("log");
+    let store_directory = arguments.directory.join("db");
+    let had_log = log_directory.is_dir();
+    std::fs::create_dir_all(&log_directory)?;
+    std::fs::create_dir_all(&store_directory)?;
+    files::sync_directory(&arguments.directory)?;
+    let chain = genesis.chain_id().clone();
+    let log_identity = LogIdentity::new(&chain, &identity.name, &genesis.hash());
+    let is_first = !arguments.used_before;
+    let missing = if is_first || !had_log { IfMissing::Create } else { IfMissing::Refuse };
+    let store_identity = StoreIdentity::new(genesis, identity.name.clone(), identity.public_key);
+    let (store, opened) = Store::open(&store_directory, store_identity, StoreOptions::default(), missing)?;
+    let log = match open_log(&log_directory, log_identity, &chain) {
+        Ok(log) => log,
+        Err(LogError::NoLog) if is_first && opened.applied.height == Height(0) => {
+            create_log(&log_directory, log_identity)?
+        }
+        Err(error) if error.is_damage() || matches!(error, LogError::NoLog) => {
+            // The mark comes first: whatever happens from here on, this node does not vote as if it remembered.
+            amnesia::mark(&arguments.directory, &error.to_string())?;
+            amnesia::set_aside(&arguments.directory, &log_directory)?;
+            create_log(&log_directory, log_identity)?
+        }
+        Err(error) => return Err(ActorError::from(error)),
+    };
+    let log_thread = LogThread {
+        log: Some(log.log),
+        directory: log_directory,
+        identity: log_identity,
+        chain,
+        segments: log.segments,
+        records: Some(log.records),
+        amnesia: amnesia::marked(&arguments.directory)?,
+        last_start: log.last_start,
+        instruments: arguments.instruments.clone(),
+        waiting: None,
+        flush: false,
+    };
+    Ok(OpenedAll { store, opened, log_thread })
+}
+
+fn create_log(directory: &Path, identity: LogIdentity) -> Result<OpenedLog, LogError> {
+    let log = Log::create(FileDisk::open(directory)?, identity, LogLimits::default());
+    let log = log.map_err(|unopened| unopened.error)?;
+    Ok(OpenedLog { log, records: Vec::new(), segments: Segments::default(), last_start: 0 })
+}
+
+impl Behaviour for Storage {
+    type Message = StorageMessage;
+
+    async fn handle(&mut self, _context: &Context<StorageMessage>, message: StorageMessage) -> Result<(), ActorError> {
+        match message {
+            StorageMessage::Append(record) => give(&self.log, LogWork::Append(record)).await,
+            StorageMessage::Records { records, flush, replica } => {
+                give(&self.log, LogWork::Records { records, flush, replica }).await
+            }
+            StorageMessage::Replay(reply) => give(&self.log, LogWork::Replay(reply)).await,
+            StorageMessage::NewStart(reply) => give(&self.log, LogWork::NewStart(reply)).await,
+            StorageMessage::Apply(block) => give(&self.store, StoreWork::Apply(block)).await,
+            StorageMessage::Stable(stable) => give(&self.store, StoreWork::Stable(stable)).await,
+            StorageMessage::Load(reply) => give(&self.store, StoreWork::Load(reply)).await,
+            StorageMessage::Failed(why) => Err(ActorError::new(why)),
+        }
+    }
+
+    async fn stop(&mut self, _context: &Context<StorageMessage>, _reason: StopReason) -> Result<(), ActorError> {
+        self.slot.publish(None);
+        Ok(())
+    }
+}
+
+/// Hands work to a thread, waiting for a place. A thread that is gone has failed.
+async fn give<T>(thread: &Sender<T>, work: T) -> Result<(), ActorError> {
+    thread.send(work).await.map_err(|_| ActorError::new("a thread of the storage has ended"))
+}

@@ -1,0 +1,197 @@
+//! The thread of the consensus log: appends what waits, and makes it durable with one fdatasync for all of it (group
+//! commit, architecture.md section 5).
+
+use std::path::{Path, PathBuf};
+
+use dtvn_messages::{ChainId, DecodeError, Height};
+use dtvn_pbft::Ticket;
+use dtvn_replication::log::{Log, LogError, LogIdentity, LogLimits};
+use dtvn_replication::record::{Encoded, LogRecord};
+use tokio::sync::mpsc::Receiver;
+
+use super::disk::FileDisk;
+use super::message::{Replayed, StorageMessage};
+use super::segments::Segments;
+use crate::instruments::Instruments;
+use crate::mailbox::{Address, Reply};
+use crate::replica::ReplicaMessage;
+use crate::supervision::Lifeline;
+
+/// Work for the thread.
+pub(super) enum LogWork {
+    /// A record that nobody waits for.
+    Append(Encoded),
+    /// The replica's records.
+    Records { records: Vec<(Option<Ticket>, Encoded)>, flush: Option<Ticket>, replica: Address<ReplicaMessage> },
+    /// All records, from the start.
+    Replay(Reply<Result<Replayed, String>>),
+    /// Another start number.
+    NewStart(Reply<Result<u64, String>>),
+    /// Everything up to this height is durable in the store and covered by a stable checkpoint.
+    Covered(Height),
+}
+
+/// What the thread works on.
+pub(super) struct LogThread {
+    pub(super) log: Option<Log<FileDisk>>,
+    pub(super) directory: PathBuf,
+    pub(super) identity: LogIdentity,
+    pub(super) chain: ChainId,
+    pub(super) segments: Segments,
+    /// What was read when the log was opened, for the first who asks.
+    pub(super) records: Option<Vec<LogRecord>>,
+    pub(super) amnesia: Option<String>,
+    pub(super) last_start: u64,
+    pub(super) instruments: Instruments,
+    /// The last ticket that was appended and is not durable, and who hears of it.
+    pub(super) waiting: Option<(Ticket, Address<ReplicaMessage>)>,
+    pub(super) flush: bool,
+}
+
+/// What opening a log found.
+pub(super) struct OpenedLog {
+    pub(super) log: Log<FileDisk>,
+    pub(super) records: Vec<LogRecord>,
+    pub(super) segments: Segments,
+    pub(super) last_start: u64,
+}
+
+/// Opens the log and reads all its records.
+pub(super) fn open_log(directory: &Path, identity: LogIdentity, chain: &ChainId) -> Result<OpenedLog, LogError> {
+    let disk = FileDisk::open(directory)?;
+    let mut records = Vec::new();
+    let mut segments = Segments::default();
+    let mut last_start = 0;
+    let opened = Log::open(disk, identity, LogLimits::default(), |position, kind, payload| {
+        let record = LogRecord::decode(kind, payload, chain)?;
+        segments.note(position, &record.encode().need);
+        if let LogRecord::Start(start) = &record {
+            last_start = last_start.max(*start);
+        }
+        records.push(record);
+        Ok::<(), DecodeError>(())
+    });
+    let (log, opened) = opened.map_err(|unopened| unopened.error)?;
+    tracing::info!(records = records.len(), opened = ?opened, "The consensus log is open.");
+    Ok(OpenedLog { log, records, segments, last_start })
+}
+
+impl LogThread {
+    /// Works until nobody can give it work any more, or the disk fails.
+    pub(super) fn run(mut self, mut work: Receiver<LogWork>, storage: &Address<StorageMessage>, life: Lifeline) {
+        while let Some(first) = work.blocking_recv() {
+            if let Err(error) = self.take_all(first, &mut work) {
+                // A failed write is never passed over: the consensus subtree starts again, from what is on the disk.
+                tracing::error!(%error, "The consensus log failed.");
+                let _down = storage.try_send(StorageMessage::Failed(format!("the consensus log failed: {error}")));
+                break;
+            }
+        }
+        if let Some(log) = self.log.as_mut()
+            && let Err(error) = log.commit()
+        {
+            tracing::error!(%error, "The consensus log could not be flushed at its end.");
+        }
+        drop(self.log);
+        drop(life);
+    }
+
+    /// Takes all that waits, then writes it at once.
+    fn take_all(&mut self, first: LogWork, work: &mut Receiver<LogWork>) -> Result<(), LogError> {
+        self.take(first)?;
+        while let Ok(next) = work.try_recv() {
+            self.take(next)?;
+        }
+        self.settle()
+    }
+
+    fn log(&mut self) -> Result<&mut Log<FileDisk>, LogError> {
+        self.log.as_mut().ok_or(LogError::NoLog)
+    }
+
+    fn append(&mut self, record: &Encoded) -> Result<(), LogError> {
+        let position = self.log()?.append(record.kind, &record.payload)?;
+        self.segments.note(position, &record.need);
+        Ok(())
+    }
+
+    fn take(&mut self, work: LogWork) -> Result<(), LogError> {
+        match work {
+            LogWork::Append(record) => self.append(&record),
+            LogWork::Records { records, flush, replica } => {
+                for (ticket, record) in records {
+                    self.append(&record)?;
+                    if let Some(ticket) = ticket {
+                        self.waiting = Some((ticket, replica.clone()));
+                    }
+                }
+                self.flush |= flush.is_some();
+                Ok(())
+            }
+            LogWork::Replay(reply) => {
+                let replayed = self.replay();
+                let failed = replayed.as_ref().err().cloned();
+                reply.send(replayed.map_err(|error| error.to_string()));
+                failed.map_or(Ok(()), Err)
+            }
+            LogWork::NewStart(reply) => {
+                self.last_start += 1;
+                self.append(&LogRecord::Start(self.last_start).encode())?;
+                self.log()?.commit()?;
+                reply.send(Ok(self.last_start));
+                Ok(())
+            }
+            LogWork::Covered(height) => self.collect(height),
+        }
+    }
+
+    /// All that was taken is written; and made durable, if somebody waits.
+    fn settle(&mut self) -> Result<(), LogError> {
+        if !self.flush {
+            return self.log()?.write_unsynced();
+        }
+        self.flush = false;
+        let before = std::time::Instant::now();
+        self.log()?.commit()?;
+        self.instruments.storage_synced(before.elapsed());
+        if let Some((ticket, replica)) = self.waiting.take() {
+            // A replica that is gone waits for nothing; its successor has tickets of its own.
+            let _gone = replica.try_send(ReplicaMessage::Durable(ticket));
+        }
+        Ok(())
+    }
+
+    fn replay(&mut self) -> Result<Replayed, LogError> {
+        let amnesia = self.amnesia.clone();
+        self.waiting = None;
+        if let Some(records) = self.records.take() {
+            return Ok(Replayed { records, amnesia });
+        }
+        if let Some(mut log) = self.log.take() {
+            log.commit()?;
+        }
+        let opened = open_log(&self.directory, self.identity, &self.chain)?;
+        self.log = Some(opened.log);
+        self.segments = opened.segments;
+        self.last_start = self.last_start.max(opened.last_start);
+        Ok(Replayed { records: opened.records, amnesia })
+    }
+
+    fn collect(&mut self, covered: Height) -> Result<(), LogError> {
+        for position in self.segments.take_uncarried(covered) {
+            let (kind, payload) = self.log()?.read(position)?;
+            if let Ok(record) = LogRecord::decode(kind, &payload, &self.chain) {
+                self.append(&record.encode())?;
+            }
+        }
+        self.append(&LogRecord::Start(self.last_start).encode())?;
+        if let Some(keep) = self.segments.keep_from(covered) {
+            self.log()?.commit()?;
+            let freed = self.log()?.drop_segments_before(keep)?;
+            if freed > 0 {
+                tracing::debug!(covered = covered.0, freed, "Segments of the consensus log were dropped.");
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,87 @@
+//! What can be said to the storage.
+
+use std::sync::Arc;
+
+use dtvn_ledger::LedgerImage;
+use dtvn_messages::StableCheckpoint;
+use dtvn_pbft::Ticket;
+use dtvn_replication::record::{Encoded, LogRecord};
+
+use super::store::{Applied, AppliedBlock, StoredBlock};
+use crate::directory::Role;
+use crate::mailbox::{Address, FullPolicy, Mail, Reply};
+use crate::replica::ReplicaMessage;
+
+/// The storage's role.
+pub const ROLE: Role<StorageMessage> = Role::new("storage");
+
+/// What can be said to the storage.
+pub enum StorageMessage {
+    /// Append a record that nobody waits for by number.
+    Append(Encoded),
+    /// Append the replica's records, in order; make them durable if a flush is asked for.
+    Records {
+        /// The records, each with its ticket if it has one.
+        records: Vec<(Option<Ticket>, Encoded)>,
+        /// The ticket up to which to flush.
+        flush: Option<Ticket>,
+        /// Who hears of it: this very incarnation.
+        replica: Address<ReplicaMessage>,
+    },
+    /// Bring the store up to date with a committed block.
+    Apply(Box<AppliedBlock>),
+    /// A checkpoint is stable: keep it, and drop what it covers.
+    Stable(Arc<StableCheckpoint>),
+    /// The ledger's state as it is stored, with the block that it is after.
+    Load(Reply<Result<Loaded, String>>),
+    /// All records of the log, in order.
+    Replay(Reply<Result<Replayed, String>>),
+    /// Another start of this node's intake: its number, durable.
+    NewStart(Reply<Result<u64, String>>),
+    /// The thread of the log or of the store failed.
+    Failed(String),
+}
+
+/// The stored state.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The ledger's image.
+    pub image: LedgerImage,
+    /// Where the store stands.
+    pub applied: Applied,
+    /// The last applied block; none at the genesis.
+    pub block: Option<StoredBlock>,
+    /// The latest stable checkpoint.
+    pub stable: Option<StableCheckpoint>,
+}
+
+/// What the log holds.
+#[derive(Debug)]
+pub struct Replayed {
+    /// Its records, in order.
+    pub records: Vec<LogRecord>,
+    /// Why this node must not vote, if it must not: its log is missing or damaged.
+    pub amnesia: Option<String>,
+}
+
+impl Mail for StorageMessage {
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Append(_) => "append",
+            Self::Records { .. } => "records",
+            Self::Apply(_) => "apply",
+            Self::Stable(_) => "stable",
+            Self::Load(_) => "load",
+            Self::Replay(_) => "replay",
+            Self::NewStart(_) => "new_start",
+            Self::Failed(_) => "failed",
+        }
+    }
+
+    fn policy(&self) -> FullPolicy {
+        match self {
+            Self::Load(_) | Self::Replay(_) | Self::NewStart(_) => FullPolicy::Wait,
+            _ => FullPolicy::Must,
+        }
+    }
+}

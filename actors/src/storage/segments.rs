@@ -1,0 +1,143 @@
+//! Which segments of the consensus log are still needed.
+//!
+//! Architecture.md section 5: "Segments go only when RocksDB has durably passed them and a stable checkpoint covers
+//! them." A record about a height is needed until then; a bundle as long as a record that names it; what holds for the
+//! view is written again with each stable checkpoint, so only its latest copy counts. A bundle that nothing names yet is
+//! carried over into the newest segment, because a later vote will say that it is held.
+
+use std::collections::BTreeMap;
+
+use dtvn_messages::{Digest, Height};
+use dtvn_replication::log::{RecordNumber, RecordPosition, SegmentNumber};
+use dtvn_replication::record::Need;
+
+/// How often a bundle is carried over that nothing names: by then it was superseded.
+const CARRIED_MAX: u8 = 4;
+
+#[derive(Debug, Clone, Copy)]
+struct Segment {
+    first: RecordNumber,
+    /// The highest height that a record in it is about, or that names a bundle in it.
+    height: Height,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Held {
+    position: RecordPosition,
+    named: bool,
+    carried: u8,
+}
+
+/// What each segment is needed for.
+#[derive(Debug, Default)]
+pub struct Segments {
+    segments: BTreeMap<SegmentNumber, Segment>,
+    bundles: BTreeMap<Digest, Held>,
+}
+
+impl Segments {
+    /// A record was written there.
+    pub fn note(&mut self, position: RecordPosition, need: &Need) {
+        let fresh = Segment { first: position.number, height: Height(0) };
+        let segment = self.segments.entry(position.segment).or_insert(fresh);
+        match need {
+            Need::Latest => {}
+            Need::Bundle(digest) => {
+                let held = self.bundles.entry(*digest).or_insert(Held { position, named: false, carried: 0 });
+                held.position = position;
+            }
+            Need::Height(height, bundles) => {
+                segment.height = segment.height.max(*height);
+                for digest in bundles {
+                    let Some(held) = self.bundles.get_mut(digest) else { continue };
+                    held.named = true;
+                    if let Some(holder) = self.segments.get_mut(&held.position.segment) {
+                        holder.height = holder.height.max(*height);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The last of the oldest segments that are not needed above this height; never the newest.
+    fn last_covered(&self, covered: Height) -> Option<SegmentNumber> {
+        let newest = *self.segments.last_key_value()?.0;
+        let is_covered =
+            |(number, segment): &(&SegmentNumber, &Segment)| **number != newest && segment.height <= covered;
+        self.segments.iter().take_while(is_covered).last().map(|(number, _)| *number)
+    }
+
+    /// The bundles that are to be written again before the segments up to this height may go.
+    pub fn take_uncarried(&mut self, covered: Height) -> Vec<RecordPosition> {
+        let Some(last) = self.last_covered(covered) else { return Vec::new() };
+        let mut carried = Vec::new();
+        for held in self.bundles.values_mut() {
+            if held.position.segment <= last && !held.named && held.carried < CARRIED_MAX {
+                held.carried += 1;
+                carried.push(held.position);
+            }
+        }
+        carried
+    }
+
+    /// Everything up to this height is applied for good and covered by a stable checkpoint: the first record that must
+    /// be kept.
+    pub fn keep_from(&mut self, covered: Height) -> Option<RecordNumber> {
+        if let Some(last) = self.last_covered(covered) {
+            self.segments.retain(|number, _| *number > last);
+            self.bundles.retain(|_, held| held.position.segment > last);
+        }
+        self.segments.first_key_value().map(|(_, segment)| segment.first)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(number: u64, segment: u64) -> RecordPosition {
+        let (number, segment) = (RecordNumber(number), SegmentNumber(segment));
+        RecordPosition { number, segment, offset: 0, payload_bytes: 1 }
+    }
+
+    fn height(height: u64, bundles: &[Digest]) -> Need {
+        Need::Height(Height(height), bundles.to_vec())
+    }
+
+    const BUNDLE: Digest = Digest([7; 32]);
+
+    #[test]
+    fn a_segment_goes_when_all_its_heights_are_covered() {
+        let mut segments = Segments::default();
+        segments.note(at(1, 1), &height(5, &[]));
+        segments.note(at(2, 2), &height(9, &[]));
+        segments.note(at(3, 3), &height(10, &[]));
+        assert_eq!(segments.keep_from(Height(4)), Some(RecordNumber(1)));
+        assert_eq!(segments.keep_from(Height(5)), Some(RecordNumber(2)));
+        assert_eq!(segments.keep_from(Height(100)), Some(RecordNumber(3)), "the newest stays");
+    }
+
+    #[test]
+    fn a_bundle_is_needed_as_long_as_a_block_that_names_it() {
+        let mut segments = Segments::default();
+        segments.note(at(1, 1), &Need::Bundle(BUNDLE));
+        segments.note(at(2, 2), &height(20, &[BUNDLE]));
+        segments.note(at(3, 3), &height(30, &[]));
+        assert!(segments.take_uncarried(Height(19)).is_empty());
+        assert_eq!(segments.keep_from(Height(19)), Some(RecordNumber(1)));
+        assert_eq!(segments.keep_from(Height(20)), Some(RecordNumber(3)));
+    }
+
+    #[test]
+    fn a_bundle_that_nothing_names_is_carried_over_before_its_segment_goes() {
+        let mut segments = Segments::default();
+        segments.note(at(1, 1), &Need::Bundle(BUNDLE));
+        segments.note(at(2, 2), &height(20, &[]));
+        assert_eq!(segments.take_uncarried(Height(10)), [at(1, 1)]);
+        segments.note(at(3, 2), &Need::Bundle(BUNDLE));
+        assert_eq!(segments.keep_from(Height(10)), Some(RecordNumber(2)));
+        segments.note(at(4, 3), &height(40, &[BUNDLE]));
+        segments.note(at(5, 4), &height(41, &[]));
+        assert_eq!(segments.keep_from(Height(39)), Some(RecordNumber(2)), "the copy is needed as the first was");
+    }
+}

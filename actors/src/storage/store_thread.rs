@@ -1,0 +1,105 @@
+//! The thread of the store: brings RocksDB up to date, beside the way of a vote.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use dtvn_messages::{Height, StableCheckpoint, limits};
+use tokio::sync::mpsc::{Receiver, Sender};
+
+use super::log_thread::LogWork;
+use super::message::{Loaded, StorageMessage};
+use super::store::{AppliedBlock, Store, StoreError};
+use crate::mailbox::{Address, Reply};
+use crate::supervision::Lifeline;
+
+/// How long readers may still have a view when the store is closed.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Work for the thread.
+pub(super) enum StoreWork {
+    /// A committed block.
+    Apply(Box<AppliedBlock>),
+    /// A checkpoint became stable.
+    Stable(Arc<StableCheckpoint>),
+    /// The whole state.
+    Load(Reply<Result<Loaded, String>>),
+}
+
+/// What the thread works on.
+pub(super) struct StoreThread {
+    pub(super) store: Store,
+    pub(super) log: Sender<LogWork>,
+    pub(super) retain_blocks: u64,
+    pub(super) covered: Height,
+}
+
+impl StoreThread {
+    /// Works until nobody can give it work any more, or the database fails.
+    pub(super) fn run(mut self, mut work: Receiver<StoreWork>, storage: &Address<StorageMessage>, life: Lifeline) {
+        while let Some(first) = work.blocking_recv() {
+            if let Err(error) = self.take(first, &mut work) {
+                tracing::error!(%error, "The store failed.");
+                let _down = storage.try_send(StorageMessage::Failed(format!("the store failed: {error}")));
+                break;
+            }
+        }
+        if let Err(error) = self.store.close(CLOSE_TIMEOUT) {
+            tracing::warn!(%error, "The store was not closed in good order; what it lacks is in the consensus log.");
+        }
+        drop(life);
+    }
+
+    fn take(&mut self, first: StoreWork, work: &mut Receiver<StoreWork>) -> Result<(), StoreError> {
+        let mut blocks = Vec::new();
+        let mut next = Some(first);
+        while let Some(item) = next.take() {
+            match item {
+                StoreWork::Apply(block) => blocks.push(*block),
+                StoreWork::Stable(stable) => {
+                    self.apply(&mut blocks)?;
+                    self.on_stable(&stable)?;
+                }
+                StoreWork::Load(reply) => {
+                    self.apply(&mut blocks)?;
+                    reply.send(self.load().map_err(|error| error.to_string()));
+                }
+            }
+            if blocks.len() < limits::STORE_BATCH_BLOCKS_MAX {
+                next = work.try_recv().ok();
+            }
+        }
+        self.apply(&mut blocks)
+    }
+
+    fn apply(&mut self, blocks: &mut Vec<AppliedBlock>) -> Result<(), StoreError> {
+        self.store.apply(blocks)?;
+        blocks.clear();
+        Ok(())
+    }
+
+    fn on_stable(&mut self, stable: &StableCheckpoint) -> Result<(), StoreError> {
+        self.store.put_stable_checkpoint(stable)?;
+        let covered = stable.height().min(self.store.durable_height()?);
+        if covered > self.covered {
+            self.covered = covered;
+            // A log that is gone has failed, and the storage is about to start again.
+            let _gone = self.log.blocking_send(LogWork::Covered(covered));
+        }
+        let below = Height(self.store.applied().height.0.min(covered.0).saturating_sub(self.retain_blocks));
+        if below > Height(0) {
+            self.store.collect(below)?;
+        }
+        Ok(())
+    }
+
+    fn load(&self) -> Result<Loaded, StoreError> {
+        let image = self.store.load_image()?;
+        let applied = self.store.applied();
+        let height = applied.height;
+        let (block, stable) = self.store.reader().read(|view| {
+            let block = if height == Height(0) { None } else { view.block(height)? };
+            Ok((block, view.latest_stable_checkpoint()?))
+        })?;
+        Ok(Loaded { image, applied, block, stable })
+    }
+}

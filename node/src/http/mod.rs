@@ -1,0 +1,80 @@
+//! The public HTTP API and the admin listener of a node (api.md, architecture.md section 8).
+
+mod actor;
+mod admin;
+mod auth;
+mod info;
+mod operations;
+mod problem;
+mod tickets;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use dtvn_actors::board::Board;
+use dtvn_actors::intake::IntakeMessage;
+use dtvn_actors::mailbox::Address;
+use dtvn_actors::network_address::Multiaddr;
+use dtvn_actors::shared::NetworkSlot;
+use dtvn_actors::storage::StoreSlot;
+use dtvn_actors::storage::store::{StoreError, View};
+use dtvn_actors::supervision::NodeTree;
+use dtvn_messages::{Height, Reason};
+use tokio::sync::watch;
+
+pub use actor::{ADMIN, HTTP, HttpActor, HttpArguments, HttpMessage, Server};
+
+use crate::config::ValidatorConfig;
+use problem::Refusal;
+
+/// How long a read waits until the store has caught up with what this node has committed.
+const READ_WAIT: Duration = Duration::from_secs(2);
+
+/// What handlers use. Cheap to clone.
+#[derive(Clone)]
+pub struct Services {
+    /// What the node shows of itself.
+    pub board: Arc<Board>,
+    /// Where operations go.
+    pub intake: Address<IntakeMessage>,
+    /// The committed state.
+    pub store: StoreSlot,
+    /// The way to the peers, for their list.
+    pub network: NetworkSlot,
+    /// Where this node listens for peers.
+    pub listening: watch::Receiver<Vec<Multiaddr>>,
+    /// The settings.
+    pub config: Arc<ValidatorConfig>,
+    /// The actor tree, for the admin listener.
+    pub tree: Arc<std::sync::OnceLock<NodeTree>>,
+    /// The network identity, as text.
+    pub peer_id: String,
+}
+
+impl Services {
+    /// Reads from the committed state, once the store has caught up with what this node has committed; the height goes
+    /// with the answer.
+    async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&View<'_>) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<(Height, T), Refusal> {
+        let restarting = || Refusal::new(Reason::Restarting, "the store is not open");
+        let store = self.store.get().ok_or_else(restarting)?;
+        let committed = self.board.committed();
+        let mut applied = store.applied_watch();
+        if applied.borrow().height < committed {
+            let caught_up = applied.wait_for(|applied| applied.height >= committed);
+            match tokio::time::timeout(READ_WAIT, caught_up).await {
+                Ok(Ok(_)) => {}
+                Ok(Err(_)) => return Err(restarting()),
+                Err(_) => return Err(Refusal::new(Reason::Overloaded, "the store is behind")),
+            }
+        }
+        let read = tokio::task::spawn_blocking(move || store.read(|view| Ok((view.applied().height, read(view)?))));
+        match read.await {
+            Ok(Ok(read)) => Ok(read),
+            Ok(Err(error)) => Err(problem::of_store(&error)),
+            Err(error) => Err(Refusal::new(Reason::Internal, error.to_string())),
+        }
+    }
+}

@@ -1,0 +1,296 @@
+//! Operations: from a request to the intake, and its outcome back (api.md sections 2 and 3).
+
+use std::time::Duration;
+
+use actix_web::http::header::CONTENT_TYPE;
+use actix_web::web::{self, Bytes, Json};
+use actix_web::{HttpRequest, HttpResponse};
+use dtvn_actors::intake::{Answered, submit};
+use dtvn_client::api::{
+    Accepted, BatchAnswer, IssueRequest, Kind, OPERATIONS_BINCODE, OperationRequest, OperationState, OperationStatus,
+    Pending, Problem, SeedRequest, Seeded, TicketRequest, Time, decode_requests, encode_answers, operation_path,
+};
+use dtvn_ledger::{KeyScope, OperationResult};
+use dtvn_messages::{EventId, IdempotencyKey, Operation, Outcome, Reason, Timestamp, Verdict, limits};
+use dtvn_replication::intake::Answer;
+
+use super::Services;
+use super::problem::Refusal;
+
+/// How long a client waits for an outcome if it does not say.
+const WAIT_DEFAULT: Duration = Duration::from_secs(20);
+/// The header that makes an operation happen once.
+const KEY_HEADER: &str = "Idempotency-Key";
+
+/// What `Prefer` asks for (RFC 7240).
+struct Preference {
+    wait: Duration,
+    respond_async: bool,
+}
+
+fn preference(request: &HttpRequest) -> Preference {
+    let mut preference = Preference { wait: WAIT_DEFAULT, respond_async: false };
+    let given = request.headers().get_all("prefer").filter_map(|value| value.to_str().ok());
+    for token in given.flat_map(|value| value.split(',')).map(str::trim) {
+        if token.eq_ignore_ascii_case("respond-async") {
+            preference.respond_async = true;
+        } else if let Some(seconds) = token.strip_prefix("wait=").and_then(|seconds| seconds.parse().ok()) {
+            preference.wait = Duration::from_secs(seconds).min(Duration::from_millis(limits::INTAKE_WAIT_MS_MAX));
+        }
+    }
+    preference
+}
+
+/// The key of a request: from its header or its body; made up if neither has one.
+fn key_of(request: &HttpRequest, field: Option<IdempotencyKey>) -> Result<IdempotencyKey, Refusal> {
+    let header = match request.headers().get(KEY_HEADER) {
+        None => None,
+        Some(value) => {
+            let text = value.to_str().map_err(|_| Refusal::malformed(format!("{KEY_HEADER} is not ASCII")))?;
+            Some(IdempotencyKey::new(text).map_err(|fault| Refusal::malformed(format!("{KEY_HEADER}: {fault}")))?)
+        }
+    };
+    match (header, field) {
+        (Some(header), Some(field)) if header != field => {
+            Err(Refusal::malformed(format!("{KEY_HEADER} and idempotency_key are both given and differ")))
+        }
+        (Some(key), _) | (None, Some(key)) => Ok(key),
+        (None, None) => made_up_key(),
+    }
+}
+
+fn made_up_key() -> Result<IdempotencyKey, Refusal> {
+    let internal = || Refusal::new(Reason::Internal, "the system gives no randomness");
+    let mut random = [0; 16];
+    getrandom::fill(&mut random).map_err(|_| internal())?;
+    IdempotencyKey::new(&hex::encode(random)).map_err(|_| internal())
+}
+
+fn into_operation(request: OperationRequest, key: IdempotencyKey) -> Result<Operation, Refusal> {
+    use dtvn_client::api::RequestError;
+    // The intake says until when an operation is valid.
+    request.into_operation(key, Timestamp(0)).map_err(|fault| match fault {
+        RequestError::TooLarge(_) => Refusal::new(Reason::TooLarge, fault.to_string()),
+        _ => Refusal::malformed(fault.to_string()),
+    })
+}
+
+/// Runs one operation and answers.
+async fn run(services: &Services, request: &HttpRequest, operation: OperationRequest) -> Result<HttpResponse, Refusal> {
+    let preference = preference(request);
+    let key = key_of(request, operation.idempotency_key.clone())?;
+    let is_seed = operation.kind == Kind::Seed;
+    let operation = into_operation(operation, key.clone())?;
+    if preference.respond_async {
+        return accept_later(services, operation, key).await;
+    }
+    let mut answers = submit(&services.intake, vec![operation], preference.wait).await;
+    let answered = answers.pop().ok_or_else(|| Refusal::new(Reason::Internal, "the intake gave no answer"))?;
+    let mut response = if is_seed { seeded(&answered) } else { decided(services, answered).await }
+        .map_err(|refusal| Refusal(Box::new(refusal.0.with_key(key.clone()))))?;
+    if let Ok(value) = key.as_str().parse() {
+        response.headers_mut().insert(actix_web::http::header::HeaderName::from_static("idempotency-key"), value);
+    }
+    Ok(response)
+}
+
+/// 202: the operation is on its way; where to ask.
+async fn accept_later(services: &Services, operation: Operation, key: IdempotencyKey) -> Result<HttpResponse, Refusal> {
+    // A wait of nothing: what is refused at once is said at once, everything else is on its way.
+    let answers = submit(&services.intake, vec![operation], Duration::ZERO).await;
+    if let Some(Answered { answer: Answer::Refused { reason, detail }, .. }) = answers.first() {
+        return Err(Refusal::new(*reason, detail.clone().unwrap_or_default()));
+    }
+    let location = operation_path(&key);
+    let pending = Pending { status: OperationState::Pending, idempotency_key: key, location: location.clone() };
+    Ok(HttpResponse::Accepted().insert_header(("Location", location)).json(pending))
+}
+
+/// The refusal of an answer that is no outcome, or of a key that was used for something else.
+fn refusal_of(answered: &Answered) -> Result<&std::sync::Arc<Outcome>, Refusal> {
+    match &answered.answer {
+        Answer::Decided(OperationResult::Recorded(outcome) | OperationResult::Repeated(outcome)) => {
+            match Problem::of_outcome(outcome) {
+                Some(problem) => Err(Refusal(Box::new(problem))),
+                None => Ok(outcome),
+            }
+        }
+        Answer::Decided(OperationResult::KeyReused { first }) => {
+            let detail = format!("the key was used for another request, decided at height {}", first.height);
+            Err(Refusal::new(Reason::KeyReused, detail))
+        }
+        Answer::Refused { reason, detail } => Err(Refusal::new(*reason, detail.clone().unwrap_or_default())),
+        Answer::Unknown => Err(Refusal::new(
+            Reason::OutcomeUnknown,
+            "the wait is over; the operation may still happen: ask again with the same key, at any node",
+        )),
+    }
+}
+
+fn seeded(answered: &Answered) -> Result<HttpResponse, Refusal> {
+    let outcome = refusal_of(answered)?;
+    let Verdict::Accepted { tickets, .. } = outcome.verdict else {
+        return Err(Refusal::new(Reason::Internal, "an accepted outcome is none"));
+    };
+    let agreed_time = Time(outcome.agreed_time);
+    Ok(HttpResponse::Ok().json(Seeded { seeded: tickets, height: outcome.height, index: outcome.index, agreed_time }))
+}
+
+async fn decided(services: &Services, answered: Answered) -> Result<HttpResponse, Refusal> {
+    let outcome = std::sync::Arc::clone(refusal_of(&answered)?);
+    let ticket = match (answered.ticket, &outcome.ticket) {
+        (Some(ticket), _) => ticket,
+        (None, Some(id)) => {
+            let (event, id) = (outcome.event.clone(), id.clone());
+            let (_, found) = services.read(move |view| view.ticket(&event, &id)).await?;
+            std::sync::Arc::new(found.ok_or_else(|| Refusal::new(Reason::Internal, "the ticket is not in the store"))?)
+        }
+        (None, None) => return Err(Refusal::new(Reason::Internal, "the operation is about no ticket")),
+    };
+    let mut ticket = dtvn_messages::Ticket::clone(&ticket);
+    if let Verdict::Accepted { version_after, state: Some(state), .. } = outcome.verdict
+        && ticket.version != version_after
+    {
+        // A later operation of the same block: the answer is about this one.
+        ticket.version = version_after;
+        ticket.state = state;
+    }
+    Ok(HttpResponse::Ok().json(Accepted::new(&outcome, &ticket)))
+}
+
+pub(super) async fn issue(
+    services: web::Data<Services>,
+    request: HttpRequest,
+    body: Json<IssueRequest>,
+) -> Result<HttpResponse, Refusal> {
+    let body = body.into_inner();
+    let mut operation = OperationRequest::new(Kind::Issue, body.ticket_id);
+    operation.event = body.event;
+    operation.data = body.data;
+    operation.metadata = body.metadata;
+    operation.valid_from = body.valid_from;
+    operation.valid_until = body.valid_until;
+    operation.gate = body.gate;
+    operation.device = body.device;
+    operation.idempotency_key = body.idempotency_key;
+    run(&services, &request, operation).await
+}
+
+pub(super) async fn validate(
+    services: web::Data<Services>,
+    request: HttpRequest,
+    body: Json<TicketRequest>,
+) -> Result<HttpResponse, Refusal> {
+    run(&services, &request, OperationRequest::of_ticket(Kind::Validate, body.into_inner())).await
+}
+
+pub(super) async fn consume(
+    services: web::Data<Services>,
+    request: HttpRequest,
+    body: Json<TicketRequest>,
+) -> Result<HttpResponse, Refusal> {
+    run(&services, &request, OperationRequest::of_ticket(Kind::Consume, body.into_inner())).await
+}
+
+pub(super) async fn dispute(
+    services: web::Data<Services>,
+    request: HttpRequest,
+    body: Json<TicketRequest>,
+) -> Result<HttpResponse, Refusal> {
+    run(&services, &request, OperationRequest::of_ticket(Kind::Dispute, body.into_inner())).await
+}
+
+/// The body may be missing, as in `curl -X POST .../seed`.
+pub(super) async fn seed(
+    services: web::Data<Services>,
+    request: HttpRequest,
+    body: Bytes,
+) -> Result<HttpResponse, Refusal> {
+    let body: SeedRequest = if body.is_empty() {
+        SeedRequest::default()
+    } else {
+        let fault = |fault| Refusal::malformed(format!("the body is not what is expected: {fault}"));
+        serde_json::from_slice(&body).map_err(fault)?
+    };
+    let operation = OperationRequest::seed(body.event, body.idempotency_key);
+    run(&services, &request, operation).await
+}
+
+/// The fast lane: up to 1,000 operations in one request, one answer each, in their order.
+pub(super) async fn batch(
+    services: web::Data<Services>,
+    request: HttpRequest,
+    body: Bytes,
+) -> Result<HttpResponse, Refusal> {
+    let media_type = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let media_type = media_type.split(';').next().unwrap_or_default().trim();
+    let is_compact = media_type.eq_ignore_ascii_case(OPERATIONS_BINCODE);
+    let requests: Vec<OperationRequest> = if is_compact {
+        decode_requests(&body).map_err(|fault| Refusal::malformed(fault.to_string()))?
+    } else if media_type.eq_ignore_ascii_case("application/json") {
+        let fault = |fault| Refusal::malformed(format!("the body is not what is expected: {fault}"));
+        serde_json::from_slice(&body).map_err(fault)?
+    } else {
+        let detail = format!("send application/json or {OPERATIONS_BINCODE}");
+        return Err(Refusal::new(Reason::UnsupportedMediaType, detail));
+    };
+    if requests.len() > limits::API_BATCH_OPERATIONS_MAX {
+        let (found, limit) = (requests.len(), limits::API_BATCH_OPERATIONS_MAX);
+        return Err(Refusal::new(Reason::TooLarge, format!("{found} operations, at most {limit} are allowed")));
+    }
+    let wait = preference(&request).wait;
+    let mut operations = Vec::with_capacity(requests.len());
+    for (place, request) in requests.into_iter().enumerate() {
+        let key = match request.idempotency_key.clone() {
+            Some(key) => key,
+            None => made_up_key()?,
+        };
+        let operation = into_operation(request, key)
+            .map_err(|refusal| Refusal::new(refusal.0.reason, format!("operation {place}: {}", refusal.0.detail)))?;
+        operations.push(operation);
+    }
+    let answers: Vec<BatchAnswer> = submit(&services.intake, operations, wait).await.iter().map(batch_answer).collect();
+    if is_compact {
+        let bytes = encode_answers(&answers).map_err(|fault| Refusal::new(Reason::Internal, fault.to_string()))?;
+        return Ok(HttpResponse::Ok().insert_header((CONTENT_TYPE, OPERATIONS_BINCODE)).body(bytes));
+    }
+    Ok(HttpResponse::Ok().json(answers))
+}
+
+fn batch_answer(answered: &Answered) -> BatchAnswer {
+    match &answered.answer {
+        Answer::Decided(OperationResult::Recorded(outcome) | OperationResult::Repeated(outcome)) => {
+            BatchAnswer::from(&**outcome)
+        }
+        _ => match refusal_of(answered) {
+            Ok(outcome) => BatchAnswer::from(&**outcome),
+            Err(refusal) => BatchAnswer::Refused(refusal.0),
+        },
+    }
+}
+
+/// What became of the operation with a key.
+pub(super) async fn status(
+    services: web::Data<Services>,
+    path: web::Path<String>,
+    query: web::Query<EventQuery>,
+) -> Result<HttpResponse, Refusal> {
+    let key = IdempotencyKey::new(&path).map_err(|fault| Refusal::malformed(fault.to_string()))?;
+    let event = query.into_inner().event.unwrap_or_else(EventId::default_event);
+    let wanted = key.clone();
+    let (height, outcome) = services.read(move |view| view.outcome_of_key(&KeyScope::Event(event), &wanted)).await?;
+    let Some(outcome) = outcome else {
+        let detail = "no operation with this key is decided; it may be on its way, or its time is over";
+        return Err(Refusal::new(Reason::NotFound, detail));
+    };
+    let status = if outcome.verdict.is_accepted() { OperationState::Accepted } else { OperationState::Refused };
+    let answer = OperationStatus { idempotency_key: key, status, outcome: Some((&outcome).into()) };
+    Ok(HttpResponse::Ok().insert_header(("DTVN-Height", height.to_string())).json(answer))
+}
+
+/// `?event=`: the event of a path that names none.
+#[derive(Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct EventQuery {
+    pub(super) event: Option<EventId>,
+}

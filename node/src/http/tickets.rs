@@ -1,0 +1,83 @@
+//! Reading tickets and their histories (api.md section 3).
+
+use actix_web::{HttpResponse, web};
+use dtvn_actors::storage::store::TicketFilter;
+use dtvn_client::api::{History, OutcomeRecord, Ticket, TicketPage};
+use dtvn_messages::{EventId, Reason, TicketId, TicketState, limits};
+
+use super::Services;
+use super::operations::EventQuery;
+use super::problem::Refusal;
+
+/// What a list of tickets is asked for.
+#[derive(Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ListQuery {
+    event: Option<EventId>,
+    state: Option<TicketState>,
+    after: Option<String>,
+    limit: Option<usize>,
+}
+
+/// What a history is asked for.
+#[derive(Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct HistoryQuery {
+    event: Option<EventId>,
+    after: Option<String>,
+    limit: Option<usize>,
+}
+
+pub(super) fn limit_of(limit: Option<usize>) -> Result<usize, Refusal> {
+    match limit {
+        None => Ok(limits::STORE_PAGE_ITEMS_MAX),
+        Some(limit) if (1..=limits::STORE_PAGE_ITEMS_MAX).contains(&limit) => Ok(limit),
+        Some(limit) => {
+            Err(Refusal::malformed(format!("limit is {limit}, it must be 1 to {}", limits::STORE_PAGE_ITEMS_MAX)))
+        }
+    }
+}
+
+fn ticket_id(text: &str) -> Result<TicketId, Refusal> {
+    TicketId::new(text).map_err(|fault| Refusal::malformed(fault.to_string()))
+}
+
+pub(super) async fn get(
+    services: web::Data<Services>,
+    path: web::Path<String>,
+    query: web::Query<EventQuery>,
+) -> Result<HttpResponse, Refusal> {
+    let id = ticket_id(&path)?;
+    let event = query.into_inner().event.unwrap_or_else(EventId::default_event);
+    let (name, wanted) = (event.clone(), id.clone());
+    let (height, ticket) = services.read(move |view| view.ticket(&name, &wanted)).await?;
+    let ticket = ticket
+        .ok_or_else(|| Refusal::new(Reason::UnknownTicket, format!("there is no ticket {id} in the event {event}")))?;
+    Ok(HttpResponse::Ok().insert_header(("DTVN-Height", height.to_string())).json(Ticket::from(&ticket)))
+}
+
+pub(super) async fn list(services: web::Data<Services>, query: web::Query<ListQuery>) -> Result<HttpResponse, Refusal> {
+    let ListQuery { event, state, after, limit } = query.into_inner();
+    let limit = limit_of(limit)?;
+    let filter = TicketFilter { event, state };
+    let (height, page) = services.read(move |view| view.tickets(&filter, after.as_deref(), limit)).await?;
+    let tickets = page.items.iter().map(Ticket::from).collect();
+    let page = TicketPage { tickets, next: page.next };
+    Ok(HttpResponse::Ok().insert_header(("DTVN-Height", height.to_string())).json(page))
+}
+
+pub(super) async fn history(
+    services: web::Data<Services>,
+    path: web::Path<String>,
+    query: web::Query<HistoryQuery>,
+) -> Result<HttpResponse, Refusal> {
+    let id = ticket_id(&path)?;
+    let HistoryQuery { event, after, limit } = query.into_inner();
+    let event = event.unwrap_or_else(EventId::default_event);
+    let limit = limit_of(limit)?;
+    let (name, wanted) = (event.clone(), id.clone());
+    let (height, page) = services.read(move |view| view.history(&name, &wanted, after.as_deref(), limit)).await?;
+    let history = page.items.iter().map(OutcomeRecord::from).collect();
+    let answer = History { ticket_id: id, event, history, next: page.next };
+    Ok(HttpResponse::Ok().insert_header(("DTVN-Height", height.to_string())).json(answer))
+}

@@ -1,0 +1,94 @@
+//! A validator: from its settings to a running actor tree, and to its end.
+
+mod tree;
+
+use std::io::Write as _;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use dtvn_actors::storage::identity::{self, NodeIdentity, SCHEMA_VERSION};
+use dtvn_actors::storage::lock::DirectoryLock;
+use dtvn_client::api::Ready;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::config::{Identity, KeySource, ValidatorConfig};
+
+pub use tree::Node;
+
+/// How long an orderly shutdown may take.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Runs a validator until it is told to stop or its tree fails.
+///
+/// # Errors
+/// If it cannot start: the message says why.
+pub async fn run(config: ValidatorConfig) -> anyhow::Result<ExitCode> {
+    let mut identity = Identity::load(&config)?;
+    warn_of_development_keys(&identity);
+    let directory = config.node.data_dir.clone();
+    std::fs::create_dir_all(&directory).with_context(|| format!("cannot make {}", directory.display()))?;
+    let lock = DirectoryLock::acquire(&directory)?;
+    let claim = identity::claim(&directory, &node_identity(&identity))?;
+    let used_before = !claim.is_new || identity.key_is_used();
+    identity.mark_key_used()?;
+    let node = Node::start(Arc::new(config), &identity, used_before).await?;
+    say_ready(&node)?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let code = tokio::select! {
+        end = node.ended() => {
+            tracing::error!("{end}");
+            ExitCode::FAILURE
+        }
+        _ = terminate.recv() => stop(&node).await,
+        _ = interrupt.recv() => stop(&node).await,
+    };
+    drop(lock);
+    Ok(code)
+}
+
+async fn stop(node: &Node) -> ExitCode {
+    tracing::info!("The node is shutting down.");
+    match node.shutdown(SHUTDOWN_TIMEOUT).await {
+        Ok(()) => {
+            tracing::info!("The node has stopped in good order.");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            tracing::error!("The node did not stop in good order: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn node_identity(identity: &Identity) -> NodeIdentity {
+    NodeIdentity {
+        schema_version: SCHEMA_VERSION,
+        chain_id: identity.genesis.chain_id().clone(),
+        genesis_hash: identity.genesis.hash(),
+        node_id: identity.name.clone(),
+        public_key: identity.key.public(),
+        created_unix: dtvn_actors::shared::wall().seconds(),
+    }
+}
+
+fn warn_of_development_keys(identity: &Identity) {
+    if let KeySource::Development { seed_is_public: true } = identity.source {
+        tracing::warn!(
+            "This node uses the public development seed: anyone can be anyone. Set DTVN_KEY_SEED, or give --key and \
+             --genesis, for anything but a test."
+        );
+    }
+}
+
+/// The one line on standard output: where the node really listens.
+fn say_ready(node: &Node) -> anyhow::Result<()> {
+    let ready: Ready = node.ready();
+    let line = serde_json::to_string(&ready)?;
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{line}")?;
+    out.flush()?;
+    Ok(())
+}

@@ -1,0 +1,267 @@
+//! The actor tree of a node (architecture.md section 2).
+
+use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::time::Duration;
+
+use dtvn_actors::board::{Board, Identity as BoardIdentity, NotVoting};
+use dtvn_actors::directory::Directory;
+use dtvn_actors::gossip::{self, Gossip, GossipArguments};
+use dtvn_actors::instruments::Instruments;
+use dtvn_actors::intake::{self, Intake, IntakeArguments};
+use dtvn_actors::links::{NETWORK, NetworkActor, NetworkArguments, PEER_MANAGER, PeerManager, PeerManagerArguments};
+use dtvn_actors::network::{NetworkConfig, ValidatorEntry, Validators, keypair_from_seed};
+use dtvn_actors::network_address::Multiaddr;
+use dtvn_actors::replica::{self, Replica, ReplicaArguments};
+use dtvn_actors::shared::{Shared, wall};
+use dtvn_actors::state_machine::{self, StateMachine, StateMachineArguments};
+use dtvn_actors::storage::{self, Storage, StorageArguments, StoreSlot};
+use dtvn_actors::supervision::{ChildSpec, NodeTree, RootEnd, ShutdownError, Strategy, SupervisorSpec, TreeOptions};
+use dtvn_actors::sync::{self, Sync, SyncArguments};
+use dtvn_actors::verifier::{self, Inbound, Worker, WorkerArguments};
+use dtvn_client::api::Ready;
+use dtvn_messages::{Ed25519, Genesis, limits};
+use dtvn_pbft::Config;
+use dtvn_replication::verify::{Remembering, Verifier};
+use tokio::sync::watch;
+
+use crate::config::{Identity, ValidatorConfig};
+use crate::http::{ADMIN, HTTP, HttpActor, HttpArguments, Server, Services};
+
+/// Messages that may wait for an actor at the edge.
+const EDGE_MAILBOX: usize = 2 * limits::INTAKE_SUBMISSIONS_MAX;
+/// How long the core may take to stop: RocksDB is flushed.
+const CORE_STOP: Duration = Duration::from_secs(10);
+
+/// A running node.
+pub struct Node {
+    tree: NodeTree,
+    board: Arc<Board>,
+    api: Arc<RwLock<Option<SocketAddr>>>,
+    admin: Arc<RwLock<Option<SocketAddr>>>,
+    listening: watch::Receiver<Vec<Multiaddr>>,
+}
+
+/// Everything that the factories of actors are made of.
+struct Parts {
+    config: Arc<ValidatorConfig>,
+    shared: Shared,
+    instruments: Instruments,
+    store: StoreSlot,
+    inbound: Arc<Inbound>,
+    listening: Arc<watch::Sender<Vec<Multiaddr>>>,
+    network: NetworkConfig,
+    used_before: bool,
+}
+
+impl Node {
+    /// Starts all actors, in their order.
+    ///
+    /// # Errors
+    /// If an actor cannot start: the message names it and says why.
+    pub async fn start(config: Arc<ValidatorConfig>, identity: &Identity, used_before: bool) -> anyhow::Result<Self> {
+        let genesis = Arc::new(identity.genesis.clone());
+        let board = Board::new(BoardIdentity {
+            name: identity.name.clone(),
+            public_key: identity.key.public(),
+            index: identity.index,
+            genesis: Arc::clone(&genesis),
+            started_at: wall(),
+        });
+        if identity.index.is_none() {
+            board.post_not_voting(Some(NotVoting::Observer));
+        }
+        let core = Config::from_genesis(&genesis, Some(&identity.key.public()));
+        let verifier = Verifier {
+            chain: core.chain.clone(),
+            epoch: core.epoch,
+            set: Arc::clone(&core.set),
+            scheme: Arc::new(Remembering::new(Ed25519)),
+        };
+        let shared = Shared::new(Arc::clone(&board), core, Arc::new(identity.key.clone()), verifier);
+        let (listening_sender, listening) = watch::channel(Vec::new());
+        let parts = Parts {
+            network: network_config(&config, identity, &genesis)?,
+            instruments: Instruments::default(),
+            store: StoreSlot::default(),
+            inbound: Inbound::new(),
+            listening: Arc::new(listening_sender),
+            shared,
+            config,
+            used_before,
+        };
+        let (api, admin) = (Arc::default(), Arc::default());
+        let tree_slot = Arc::new(OnceLock::new());
+        let directory = Directory::new();
+        let services = Services {
+            board: Arc::clone(&board),
+            intake: directory.address(&intake::ROLE),
+            store: parts.store.clone(),
+            network: parts.shared.network.clone(),
+            listening: listening.clone(),
+            config: Arc::clone(&parts.config),
+            tree: Arc::clone(&tree_slot),
+            peer_id: identity.peer_id(),
+        };
+        let fault_injection = parts.config.development.fault_injection;
+        let options = TreeOptions { directory, fault_injection, ..TreeOptions::default() };
+        let root = root(&parts, &services, (&api, &admin));
+        let tree = NodeTree::start_with(root, options).await?;
+        let _ = tree_slot.set(tree.clone());
+        // The libp2p layer tells its real ports a moment after it has started.
+        let mut told = listening.clone();
+        let _listening = tokio::time::timeout(Duration::from_secs(10), told.wait_for(|it| !it.is_empty())).await;
+        Ok(Self { tree, board, api, admin, listening })
+    }
+
+    /// Where the node listens.
+    #[must_use]
+    pub fn ready(&self) -> Ready {
+        let address = |bound: &Arc<RwLock<Option<SocketAddr>>>| {
+            let bound = *bound.read().unwrap_or_else(PoisonError::into_inner);
+            bound.map(|address| address.to_string()).unwrap_or_default()
+        };
+        Ready {
+            ready: true,
+            node: self.board.identity.name.clone(),
+            api: address(&self.api),
+            admin: address(&self.admin),
+            p2p: self.listening.borrow().iter().map(ToString::to_string).collect(),
+            pid: std::process::id(),
+        }
+    }
+
+    /// Resolves when the tree has failed.
+    pub async fn ended(&self) -> RootEnd {
+        self.tree.ended().await
+    }
+
+    /// Stops all actors in reverse order, and waits.
+    ///
+    /// # Errors
+    /// If that takes longer than the deadline.
+    pub async fn shutdown(&self, deadline: Duration) -> Result<(), ShutdownError> {
+        self.board.post_stopping();
+        self.tree.shutdown(deadline).await
+    }
+}
+
+fn network_config(config: &ValidatorConfig, identity: &Identity, genesis: &Genesis) -> anyhow::Result<NetworkConfig> {
+    let (address, port) = (config.p2p.addr, config.p2p.port);
+    let family = if address.is_ipv4() { "ip4" } else { "ip6" };
+    let listen = [format!("/{family}/{address}/tcp/{port}"), format!("/{family}/{address}/udp/{port}/quic-v1")];
+    let parse = |text: &String| {
+        text.parse::<Multiaddr>().map_err(|error| anyhow::anyhow!("{text} is no multiaddress: {error}"))
+    };
+    let mut entries = Vec::new();
+    for ((index, validator), listed) in genesis.validators().iter().zip(&genesis.file().validators) {
+        entries.push(ValidatorEntry {
+            index,
+            name: validator.name.clone(),
+            public_key: validator.public_key,
+            addresses: listed.addresses.iter().map(parse).collect::<anyhow::Result<_>>()?,
+        });
+    }
+    Ok(NetworkConfig {
+        keypair: keypair_from_seed(identity.key.seed()),
+        chain_id: genesis.chain_id().clone(),
+        genesis: genesis.hash(),
+        node_name: identity.name.clone(),
+        start: wall().seconds(),
+        listen: listen.iter().map(parse).collect::<anyhow::Result<_>>()?,
+        announce: Vec::new(),
+        bootstrap: config.p2p.bootstrap.iter().map(parse).collect::<anyhow::Result<_>>()?,
+        validators: Validators { entries, summary: bytes::Bytes::copy_from_slice(&genesis.validators().hash().0) },
+    })
+}
+
+type Bound = Arc<RwLock<Option<SocketAddr>>>;
+
+fn root(parts: &Parts, services: &Services, bound: (&Bound, &Bound)) -> SupervisorSpec {
+    SupervisorSpec::new("root", Strategy::OneForOne)
+        .child(ChildSpec::supervisor(core(parts)))
+        .child(ChildSpec::supervisor(verifiers(parts)))
+        .child(ChildSpec::supervisor(links(parts)))
+        .child(ChildSpec::supervisor(edge(parts, services, bound)))
+}
+
+/// `core`: a restart is a crash recovery from the log, the same path as a process start.
+fn core(parts: &Parts) -> SupervisorSpec {
+    let storage = StorageArguments {
+        shared: parts.shared.clone(),
+        directory: parts.config.node.data_dir.clone(),
+        used_before: parts.used_before,
+        store: parts.store.clone(),
+        instruments: parts.instruments.clone(),
+    };
+    let state_machine = StateMachineArguments {
+        shared: parts.shared.clone(),
+        instruments: parts.instruments.clone(),
+        observers: Vec::new(),
+    };
+    let replica = ReplicaArguments { shared: parts.shared.clone(), instruments: parts.instruments.clone() };
+    let sync = SyncArguments { shared: parts.shared.clone(), store: parts.store.clone() };
+    let start = Duration::from_millis(limits::CORE_START_WAIT_MS);
+    let resident =
+        |spec: ChildSpec| spec.mailbox(limits::CORE_MAILBOX_MAX).start_timeout(start).stop_timeout(CORE_STOP);
+    SupervisorSpec::new("core", Strategy::RestForOne)
+        .child(resident(ChildSpec::worker(storage::ROLE, move |context| Storage::start(context, storage.clone()))))
+        .child(resident(ChildSpec::worker(state_machine::ROLE, move |context| {
+            StateMachine::start(context, state_machine.clone())
+        })))
+        .child(resident(ChildSpec::worker(replica::ROLE, move |context| Replica::start(context, replica.clone()))))
+        .child(resident(ChildSpec::worker(sync::ROLE, move |context| Sync::start(context, sync.clone()))))
+}
+
+fn verifiers(parts: &Parts) -> SupervisorSpec {
+    let mut spec = SupervisorSpec::new("verifier", Strategy::OneForOne);
+    for worker in 0..limits::VERIFIER_WORKERS {
+        let (shared, inbound) = (parts.shared.clone(), Arc::clone(&parts.inbound));
+        let arguments = WorkerArguments { shared, inbound, worker };
+        spec = spec.child(
+            ChildSpec::worker(verifier::role(worker), move |context| Worker::start(context, arguments.clone()))
+                .mailbox(limits::CORE_MAILBOX_MAX),
+        );
+    }
+    spec
+}
+
+fn links(parts: &Parts) -> SupervisorSpec {
+    let network = NetworkArguments {
+        shared: parts.shared.clone(),
+        config: parts.network.clone(),
+        inbound: Arc::clone(&parts.inbound),
+        listening: Arc::clone(&parts.listening),
+    };
+    let peer_manager = PeerManagerArguments { shared: parts.shared.clone() };
+    let gossip = GossipArguments { shared: parts.shared.clone() };
+    let start = Duration::from_millis(limits::CORE_START_WAIT_MS);
+    SupervisorSpec::new("links", Strategy::RestForOne)
+        .child(ChildSpec::worker(NETWORK, move |context| NetworkActor::start(context, network.clone())))
+        .child(ChildSpec::worker(PEER_MANAGER, move |context| PeerManager::start(context, peer_manager.clone())))
+        .child(
+            ChildSpec::worker(gossip::ROLE, move |context| Gossip::start(context, gossip.clone()))
+                .mailbox(limits::CORE_MAILBOX_MAX)
+                .start_timeout(start),
+        )
+}
+
+fn edge(parts: &Parts, services: &Services, (api, admin): (&Bound, &Bound)) -> SupervisorSpec {
+    let intake = IntakeArguments { shared: parts.shared.clone() };
+    let start = Duration::from_millis(limits::CORE_START_WAIT_MS);
+    let api_address = SocketAddr::new(parts.config.api.addr, parts.config.api.port);
+    let listeners = [
+        (HTTP, Server::Public, api_address, Arc::clone(api)),
+        (ADMIN, Server::Admin, parts.config.admin_addr(), Arc::clone(admin)),
+    ];
+    let mut spec = SupervisorSpec::new("edge", Strategy::OneForOne).child(
+        ChildSpec::worker(intake::ROLE, move |context| Intake::start(context, intake.clone()))
+            .mailbox(EDGE_MAILBOX)
+            .start_timeout(start),
+    );
+    for (role, server, address, bound) in listeners {
+        let arguments = HttpArguments { services: services.clone(), server, address, bound };
+        spec = spec.child(ChildSpec::worker(role, move |context| HttpActor::start(context, arguments.clone())));
+    }
+    spec
+}
