@@ -2,12 +2,12 @@
 //! WriteBatch").
 //!
 //! Several blocks make one batch when they are at hand: a ticket that changed three times is written once, and so are
-//! the height and the counts. What has a place of its own (outcomes, bodies, history) is written as it comes.
+//! the height and the counts. What has a place of its own (outcomes, history, bodies, blocks) is written as it comes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use dtvn_ledger::{BlockEffects, KeyEntry, OperationResult};
+use dtvn_ledger::{BlockEffects, KeyEntry, KeyScope, OperationResult};
 use dtvn_messages::{
     Action, Block, Bundle, Certificate, Digest, EventId, LastBundle, Layout, NodeName, Outcome, Ticket, TicketId,
     TicketState, Verdict, Writer,
@@ -19,6 +19,9 @@ use super::records::{Applied, LocalView, StoreIdentity, StoredBlock, encode};
 use super::schema::{self, Column, meta};
 use super::states::StateTable;
 use super::tiles::{Tile, TileBuilder};
+
+/// What one operation adds to a batch beside itself, about: room is made for it at once.
+const OUTCOME_BYTES: usize = 1_024;
 
 /// A committed block with what it changed.
 #[derive(Debug, Clone)]
@@ -51,9 +54,10 @@ pub(super) struct BatchBuilder<'a> {
     batch: WriteBatch,
     applied: Applied,
     tiles: TileBuilder,
-    tickets: BTreeMap<Vec<u8>, Arc<Ticket>>,
-    /// Digest of the key to its value; none: it expired.
-    keys: BTreeMap<Digest, Option<Vec<u8>>>,
+    /// By key in [`Column::Tickets`]; of several for one ticket, the last counts.
+    tickets: Vec<(Vec<u8>, Arc<Ticket>)>,
+    /// By digest of the key, its value, or none if it expired; of several for one key, the last counts.
+    keys: Vec<(Digest, Option<Vec<u8>>)>,
     last_bundles: BTreeMap<NodeName, LastBundle>,
     scratch: Writer,
 }
@@ -65,16 +69,19 @@ impl<'a> BatchBuilder<'a> {
         columns: [&'a ColumnFamily; Column::ALL.len()],
         applied: &Applied,
         tiles: &TileBuilder,
+        blocks: &[AppliedBlock],
     ) -> Self {
+        let bundles = blocks.iter().flat_map(|block| &block.bundles);
+        let batch_bytes = bundles.map(|bundle| bundle.bytes.len() + bundle.body.operations.len() * OUTCOME_BYTES).sum();
         Self {
             identity,
             states,
             columns,
-            batch: WriteBatch::default(),
+            batch: WriteBatch::with_capacity_bytes(batch_bytes),
             applied: applied.clone(),
             tiles: tiles.clone(),
-            tickets: BTreeMap::new(),
-            keys: BTreeMap::new(),
+            tickets: Vec::new(),
+            keys: Vec::new(),
             last_bundles: BTreeMap::new(),
             scratch: Writer::with_capacity(1_024),
         }
@@ -142,10 +149,6 @@ impl<'a> BatchBuilder<'a> {
         self.batch.put_cf(&self.columns[column.position()], key, value);
     }
 
-    fn delete(&mut self, column: Column, key: impl AsRef<[u8]>) {
-        self.batch.delete_cf(&self.columns[column.position()], key);
-    }
-
     fn add_outcomes(&mut self, effects: &BlockEffects, stored: &mut StoredBlock) {
         for result in &effects.results {
             let Some(outcome) = recorded(result) else {
@@ -174,35 +177,35 @@ impl<'a> BatchBuilder<'a> {
     /// and that no operation of the block made by itself.
     fn add_seeded(&mut self, effects: &BlockEffects) {
         let outcomes = || effects.results.iter().filter_map(recorded).filter(|outcome| outcome.verdict.is_accepted());
-        let Some(seeding) = outcomes().find(|outcome| seeded(outcome) > 0) else {
+        let Some(seeding) = outcomes().find(|outcome| tickets_seeded(outcome) > 0) else {
             return;
         };
         let is_new = |outcome: &&Arc<Outcome>| matches!(outcome.verdict, Verdict::Accepted { version_before: 0, .. });
         let made: BTreeSet<(&EventId, &TicketId)> =
             outcomes().filter(is_new).filter_map(|outcome| Some((&outcome.event, outcome.ticket.as_ref()?))).collect();
+        let mut seeded = Vec::new();
+        let before: BTreeSet<&[u8]> = self.tickets.iter().map(|(key, _)| key.as_slice()).collect();
         for ticket in &effects.tickets {
             let key = schema::ticket(&ticket.event, &ticket.id);
-            let is_new = !self.tickets.contains_key(&key) && self.states.get(&key).is_none();
+            let is_new = !before.contains(key.as_slice()) && self.states.get(&key).is_none();
             if is_new && !made.contains(&(&ticket.event, &ticket.id)) {
-                self.put(Column::History, schema::history(&key, seeding.index), []);
+                seeded.push(schema::history(&key, seeding.index));
             }
+        }
+        for key in seeded {
+            self.put(Column::History, key, []);
         }
     }
 
     fn add_tickets(&mut self, effects: &BlockEffects) {
-        for ticket in &effects.tickets {
-            self.tickets.insert(schema::ticket(&ticket.event, &ticket.id), Arc::clone(ticket));
-        }
+        let tickets = effects.tickets.iter();
+        self.tickets.extend(tickets.map(|ticket| (schema::ticket(&ticket.event, &ticket.id), Arc::clone(ticket))));
     }
 
     fn add_keys(&mut self, effects: &BlockEffects) -> Result<(), StoreError> {
         // Expired ones first: a key may be used anew in the very block in which it expires.
-        for entry in &effects.keys_expired {
-            self.keys.insert(entry.digest(), None);
-        }
-        for entry in &effects.keys_added {
-            self.keys.insert(entry.digest(), Some(key_value(entry)));
-        }
+        self.keys.extend(effects.keys_expired.iter().map(|entry| (entry.digest(), None)));
+        self.keys.extend(effects.keys_added.iter().map(|entry| (entry.digest(), Some(key_value(entry)))));
         let keys = &mut self.applied.counts.keys;
         let held = (*keys + effects.keys_added.len() as u64).checked_sub(effects.keys_expired.len() as u64);
         *keys = held.ok_or_else(|| StoreError::Inconsistent {
@@ -237,25 +240,11 @@ impl<'a> BatchBuilder<'a> {
 
     /// Writes what was gathered over all blocks, in the order of the keys.
     pub(super) fn finish(mut self) -> Outcomes {
-        let mut moved = Vec::with_capacity(self.tickets.len());
-        for (key, ticket) in std::mem::take(&mut self.tickets) {
-            self.scratch.clear();
-            ticket.write(&mut self.scratch);
-            self.batch.put_cf(&self.columns[Column::Tickets.position()], &key, self.scratch.as_bytes());
-            let before = self.states.get(&key);
-            if before != Some(ticket.state) {
-                if let Some(before) = before {
-                    self.delete(Column::States, schema::state(before, &key));
-                }
-                self.put(Column::States, schema::state(ticket.state, &key), []);
-                self.applied.counts.move_ticket(before, ticket.state);
-                moved.push((key, ticket.state));
-            }
-        }
-        for (digest, value) in std::mem::take(&mut self.keys) {
+        let moved = self.finish_tickets();
+        for (digest, value) in last_of_each(std::mem::take(&mut self.keys)) {
             match value {
                 Some(value) => self.put(Column::Keys, schema::digest(&digest), value),
-                None => self.delete(Column::Keys, schema::digest(&digest)),
+                None => self.batch.delete_cf(&self.columns[Column::Keys.position()], schema::digest(&digest)),
             }
         }
         for (origin, last) in std::mem::take(&mut self.last_bundles) {
@@ -265,6 +254,42 @@ impl<'a> BatchBuilder<'a> {
         self.put(Column::Meta, meta::APPLIED, applied);
         Outcomes { batch: self.batch, applied: self.applied, tiles: self.tiles, moved }
     }
+
+    /// Writes the tickets, and the index of flagged ones; gives those that are in another state than before.
+    fn finish_tickets(&mut self) -> Vec<(Vec<u8>, TicketState)> {
+        let mut moved = Vec::with_capacity(self.tickets.len());
+        let flagged = self.columns[Column::Flagged.position()];
+        for (key, ticket) in last_of_each(std::mem::take(&mut self.tickets)) {
+            self.scratch.clear();
+            ticket.write(&mut self.scratch);
+            self.batch.put_cf(&self.columns[Column::Tickets.position()], &key, self.scratch.as_bytes());
+            let before = self.states.get(&key);
+            if before != Some(ticket.state) {
+                if let Some(before) = before.filter(|before| schema::is_flagged(*before)) {
+                    self.batch.delete_cf(&flagged, schema::flagged(before, &key));
+                }
+                if schema::is_flagged(ticket.state) {
+                    self.put(Column::Flagged, schema::flagged(ticket.state, &key), []);
+                }
+                self.applied.counts.move_ticket(before, ticket.state);
+                moved.push((key, ticket.state));
+            }
+        }
+        moved
+    }
+}
+
+/// The last value of each key, in the order of the keys.
+fn last_of_each<K: Ord, V>(mut list: Vec<(K, V)>) -> impl Iterator<Item = (K, V)> {
+    list.sort_by(|left, right| left.0.cmp(&right.0));
+    let mut list = list.into_iter().peekable();
+    std::iter::from_fn(move || {
+        let mut last = list.next()?;
+        while let Some(later) = list.next_if(|later| later.0 == last.0) {
+            last = later;
+        }
+        Some(last)
+    })
 }
 
 /// The outcome that an operation added to the log, if it did.
@@ -276,7 +301,7 @@ fn recorded(result: &OperationResult) -> Option<&Arc<Outcome>> {
 }
 
 /// How many tickets an outcome made at once.
-fn seeded(outcome: &Outcome) -> u64 {
+fn tickets_seeded(outcome: &Outcome) -> u64 {
     match outcome.verdict {
         Verdict::Accepted { tickets, .. } if outcome.action == Action::Seed.code() => tickets,
         _ => 0,
@@ -284,10 +309,12 @@ fn seeded(outcome: &Outcome) -> u64 {
 }
 
 /// The value of a held key: the index of its outcome, which knows the key, the payload's digest and the time from which
-/// the key is held, and the scope.
+/// the key is held; and the scope, if it is not the event of that outcome.
 fn key_value(entry: &KeyEntry) -> Vec<u8> {
-    let mut writer = Writer::with_capacity(64);
+    let mut writer = Writer::with_capacity(8);
     writer.u64(entry.outcome.index);
-    entry.scope.write(&mut writer);
+    if entry.scope != KeyScope::Event(entry.outcome.event.clone()) {
+        entry.scope.write(&mut writer);
+    }
     writer.into_bytes()
 }

@@ -63,7 +63,7 @@ impl View<'_> {
         let list = List { column: Column::Blocks, range, order: Order::Descending, name };
         self.page(list, after, limit, |key, value| {
             let height = schema::read_number(key).ok_or_else(|| StoreError::damaged("the key of a block"))?;
-            Ok((StoredBlock::from_value(Height(height), value)?, value.len()))
+            Ok(Some((StoredBlock::from_value(Height(height), value)?, value.len())))
         })
     }
 
@@ -101,8 +101,7 @@ impl View<'_> {
     /// # Errors
     /// If what is stored is damaged.
     pub fn latest_stable_checkpoint(&self) -> Result<Option<StableCheckpoint>, StoreError> {
-        let newest = self.first(Column::Checkpoints, Range::all(), Order::Descending)?;
-        newest.map(|(_, value)| read_checkpoint(&value)).transpose()
+        self.newest(Column::Checkpoints)?.map(|value| read_checkpoint(&value)).transpose()
     }
 
     /// The NEW-VIEW of a view, if this node adopted it and it is not collected.

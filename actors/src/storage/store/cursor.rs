@@ -18,9 +18,9 @@ const CHECK_BYTES: usize = 8;
 /// A part of a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page<T> {
-    /// The items, in the order of the list: at most as many as were asked for, and fewer if they are large.
+    /// The items, in the order of the list: at most as many as were asked for.
     pub items: Vec<T>,
-    /// The cursor for what follows; none if that was all.
+    /// The cursor for what follows; none if that was all. There may be more even if the page is not full.
     pub next: Option<String>,
 }
 
@@ -68,13 +68,14 @@ impl List {
 }
 
 impl View<'_> {
-    /// The items of a list behind a cursor. `item` makes one of a key and value, and says how large it is in bytes.
+    /// The items of a list behind a cursor. `item` makes one of a key and value, and says how large it is in bytes; none
+    /// if it is not of the list.
     pub(super) fn page<T>(
         &self,
         mut list: List,
         after: Option<&str>,
         limit: usize,
-        mut item: impl FnMut(&[u8], &[u8]) -> Result<(T, usize), StoreError>,
+        mut item: impl FnMut(&[u8], &[u8]) -> Result<Option<(T, usize)>, StoreError>,
     ) -> Result<Page<T>, StoreError> {
         let genesis = &self.database.identity().genesis;
         if let Some(cursor) = after {
@@ -85,16 +86,22 @@ impl View<'_> {
             }
         }
         let limit = limit.clamp(1, limits::STORE_PAGE_ITEMS_MAX);
-        let (mut items, mut bytes) = (Vec::new(), 0);
+        let (mut items, mut bytes, mut visits) = (Vec::new(), 0, 0);
         let (mut last, mut more) = (Vec::new(), false);
         self.scan(list.column, list.range.clone(), list.order, |key, value| {
-            if items.len() == limit || bytes >= limits::STORE_PAGE_BYTES_MAX {
+            if visits == limits::STORE_PAGE_VISITS_MAX {
                 more = true;
                 return ENOUGH;
             }
-            let (item, size) = item(key, value)?;
-            items.push(item);
-            bytes += size;
+            visits += 1;
+            if let Some((item, size)) = item(key, value)? {
+                if items.len() == limit || bytes >= limits::STORE_PAGE_BYTES_MAX {
+                    more = true;
+                    return ENOUGH;
+                }
+                items.push(item);
+                bytes += size;
+            }
             last.clear();
             last.extend_from_slice(key);
             GO_ON

@@ -12,9 +12,6 @@ use super::options::{StoreOptions, read_options, write_options};
 use super::records::{Applied, StoreIdentity};
 use super::schema::{self, Column, meta};
 
-/// A key and its value.
-pub(super) type KeyValue = (Vec<u8>, Vec<u8>);
-
 /// An open database. It is closed when the last holder lets go.
 pub(super) struct Database {
     db: DB,
@@ -200,13 +197,13 @@ impl View<'_> {
         iterator.status().map_err(|error| StoreError::rocksdb(column.name(), &error))
     }
 
-    /// The first key of a range in that order, with its value.
-    pub(super) fn first(&self, column: Column, range: Range, order: Order) -> Result<Option<KeyValue>, StoreError> {
-        let mut found = None;
-        self.scan(column, range, order, |key, value| {
-            found = Some((key.to_vec(), value.to_vec()));
+    /// The value of the highest key.
+    pub(super) fn newest(&self, column: Column) -> Result<Option<Vec<u8>>, StoreError> {
+        let mut newest = None;
+        self.scan(column, Range::all(), Order::Descending, |_, value| {
+            newest = Some(value.to_vec());
             ENOUGH
         })?;
-        Ok(found)
+        Ok(newest)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use dtvn_ledger::{KeyEntry, LedgerImage};
+use dtvn_ledger::{KeyEntry, KeyScope, LedgerImage};
 use dtvn_messages::{LastBundle, NodeName, Ticket, TicketState};
 
 use super::Store;
@@ -81,7 +81,9 @@ impl View<'_> {
         self.scan(Column::Outcomes, Range { from, to: None }, Order::Bulk, |key, leaf| {
             let index = schema::read_number(key).ok_or_else(|| StoreError::damaged("the key of an outcome"))?;
             if let Some((_, scope, digest)) = wanted.next_if(|(wanted, ..)| *wanted == index) {
-                let entry = KeyEntry { scope, outcome: Arc::new(read_outcome(index, leaf)?) };
+                let outcome = Arc::new(read_outcome(index, leaf)?);
+                let scope = scope.unwrap_or_else(|| KeyScope::Event(outcome.event.clone()));
+                let entry = KeyEntry { scope, outcome };
                 if entry.digest().0.as_slice() != digest {
                     return Err(StoreError::damaged("a key leads to another key's outcome"));
                 }

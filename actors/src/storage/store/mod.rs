@@ -17,10 +17,10 @@
 //! | | `lowest_block` | lowest kept height `u64` |
 //! | | `last_bundle/` validator's name | record of its last ordered bundle: epoch, start, number |
 //! | `tickets` | event 0 ticket | layout of the ticket |
-//! | `states` | state `u8`, event 0 ticket | nothing |
+//! | `flagged` | state `u8`, event 0 ticket, for disputed and revoked tickets only | nothing |
 //! | `outcomes` | index `u64` | layout of the outcome: the leaf of the transparency log |
 //! | `history` | event 0 ticket 0, index `u64` | nothing |
-//! | `keys` | SHA-256 name of scope and key | index of its outcome `u64`, layout of the scope |
+//! | `keys` | SHA-256 name of scope and key | index of its outcome `u64`, layout of the scope unless it is its event |
 //! | `blocks` | height `u64` | record of [`StoredBlock`] |
 //! | `digests` | block digest | height `u64` |
 //! | `bodies` | height `u64`, ordinal `u32` | the bundle as it travels |
@@ -30,7 +30,8 @@
 //! | | epoch `u64`, view `u64`, signer `u16` | layout of the signed VIEW-CHANGE |
 //!
 //! A held key's payload digest and time are those of its outcome, and keys expire in the order of their outcomes, so
-//! neither is stored again. Outcomes, tiles, history and the latest stable checkpoint are kept for ever; blocks, bodies,
+//! neither is stored again. What is written all over is what costs: a scan at a gate writes its ticket, its entry in the
+//! history and its key there, and there is no index by the states that every ticket goes through. Outcomes, tiles, history and the latest stable checkpoint are kept for ever; blocks, bodies,
 //! digests, older checkpoints and NEW-VIEWs until they are collected.
 //!
 //! # What survives
@@ -66,7 +67,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use dtvn_messages::{Height, Layout, StableCheckpoint};
+use dtvn_messages::{Height, Layout, StableCheckpoint, limits};
 use rocksdb::WriteBatch;
 use rocksdb::checkpoint::Checkpoint;
 use tokio::sync::watch;
@@ -126,22 +127,25 @@ impl Store {
         self.applied.borrow().clone()
     }
 
-    /// Applies blocks, each directly above the one before, in one atomic step, and tells who waits for the height.
-    /// In memory only, until [`Store::durable_height`] says otherwise.
+    /// Applies blocks, each directly above the one before, and tells who waits for the height. They are one atomic step,
+    /// or several if there are more than [`limits::STORE_APPLY_BLOCKS_MAX`]: together they cost less than one by one. In
+    /// memory only, until [`Store::durable_height`] says otherwise.
     ///
     /// # Errors
-    /// Then nothing was applied. [`StoreError::OutOfOrder`] and [`StoreError::Inconsistent`] are faults of the caller;
-    /// after any other the store must be opened anew.
+    /// Then nothing of the step was applied. [`StoreError::OutOfOrder`] and [`StoreError::Inconsistent`] are faults of
+    /// the caller; after any other the store must be opened anew.
     pub fn apply(&mut self, blocks: &[AppliedBlock]) -> Result<(), StoreError> {
-        if blocks.is_empty() {
-            return Ok(());
-        }
+        blocks.chunks(limits::STORE_APPLY_BLOCKS_MAX).try_for_each(|step| self.apply_step(step))
+    }
+
+    fn apply_step(&mut self, blocks: &[AppliedBlock]) -> Result<(), StoreError> {
         let mut builder = apply::BatchBuilder::new(
             self.database.identity(),
             &self.states,
             self.database.handles(),
             &self.applied.borrow(),
             &self.tiles,
+            blocks,
         );
         blocks.iter().try_for_each(|block| builder.add(block))?;
         let apply::Outcomes { batch, applied, tiles, moved } = builder.finish();

@@ -13,10 +13,11 @@ use super::error::StoreError;
 use super::options::StoreOptions;
 use super::records::{Applied, StoreIdentity};
 use super::schema::{Column, SCHEMA_VERSION, meta, number};
-use super::seal::{Seal, database_path, sync_directory};
+use super::seal::{Seal, database_path};
 use super::states::StateTable;
 use super::tiles::TileBuilder;
 use super::{Opened, Store};
+use crate::storage::files;
 
 /// What to do when there is no store yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,8 +31,8 @@ pub enum IfMissing {
 impl Store {
     /// Opens the store in `directory`, which holds the seal and the folder of the database.
     ///
-    /// Takes about half a second per million tickets: the index by state is read and checked against the counts, the end
-    /// of the transparency log against its frontier and the last block.
+    /// Takes about a second per million tickets: their states are read and checked against the counts, the end of the
+    /// transparency log against its frontier and the last block.
     ///
     /// # Errors
     /// [`StoreError::Missing`], [`StoreError::Foreign`], [`StoreError::Schema`] and [`StoreError::InUse`] leave
@@ -58,7 +59,7 @@ impl Store {
             }
             (Some(_), _) => {}
             (None, IfMissing::Create) => fs::create_dir_all(&path)
-                .and_then(|()| sync_directory(directory))
+                .and_then(|()| files::sync_directory(directory))
                 .map_err(|error| StoreError::io("making the folder of the database", &error))?,
             (None, IfMissing::Refuse) if path.exists() => return Err(StoreError::damaged("its seal is gone")),
             (None, IfMissing::Refuse) => return Err(StoreError::Missing { path: directory.to_path_buf() }),

@@ -60,8 +60,8 @@ impl View<'_> {
             return Ok(None);
         };
         let (index, stored) = read_key(&value)?;
-        let leaf = self.known_leaf(index)?;
-        let outcome = read_outcome(index, &leaf)?;
+        let outcome = read_outcome(index, &self.known_leaf(index)?)?;
+        let stored = stored.unwrap_or_else(|| KeyScope::Event(outcome.event.clone()));
         if outcome.key != *key || stored != *scope {
             return Err(StoreError::damaged("a key leads to another key's outcome"));
         }
@@ -84,13 +84,13 @@ fn gone(index: u64) -> StoreError {
     StoreError::damaged(format!("outcome {index} is gone"))
 }
 
-/// The index of the outcome, and the scope, in the value of a held key.
-pub(super) fn read_key(value: &[u8]) -> Result<(u64, KeyScope), StoreError> {
-    let mut reader = Reader::new(value);
+/// The index of the outcome in the value of a held key, and the scope, if it is not the event of that outcome.
+pub(super) fn read_key(value: &[u8]) -> Result<(u64, Option<KeyScope>), StoreError> {
     let read = |reader: &mut Reader<'_>| {
-        let parts = (reader.u64()?, KeyScope::read(reader)?);
+        let index = reader.u64()?;
+        let scope = if reader.remaining() == 0 { None } else { Some(KeyScope::read(reader)?) };
         reader.finish()?;
-        Ok(parts)
+        Ok((index, scope))
     };
-    read(&mut reader).map_err(|error| StoreError::undecodable("a held key", &error))
+    read(&mut Reader::new(value)).map_err(|error| StoreError::undecodable("a held key", &error))
 }

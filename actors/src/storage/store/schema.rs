@@ -13,7 +13,7 @@ pub(super) enum Column {
     /// What the store itself must know: see [`meta`].
     Meta,
     Tickets,
-    States,
+    Flagged,
     Outcomes,
     History,
     Keys,
@@ -38,7 +38,7 @@ impl Column {
     pub(super) const ALL: [Self; 12] = [
         Self::Meta,
         Self::Tickets,
-        Self::States,
+        Self::Flagged,
         Self::Outcomes,
         Self::History,
         Self::Keys,
@@ -55,7 +55,7 @@ impl Column {
         match self {
             Self::Meta => "default",
             Self::Tickets => "tickets",
-            Self::States => "states",
+            Self::Flagged => "flagged",
             Self::Outcomes => "outcomes",
             Self::History => "history",
             Self::Keys => "keys",
@@ -71,7 +71,7 @@ impl Column {
     pub(super) const fn usage(self) -> Use {
         match self {
             Self::Outcomes | Self::Blocks | Self::Bodies | Self::Checkpoints | Self::NewViews => Use::Sequence,
-            Self::Meta | Self::Tickets | Self::States | Self::History | Self::Keys | Self::Digests | Self::Tiles => {
+            Self::Meta | Self::Tickets | Self::Flagged | Self::History | Self::Keys | Self::Digests | Self::Tiles => {
                 Use::Scattered
             }
         }
@@ -125,13 +125,26 @@ pub(super) fn ticket(event: &EventId, id: &TicketId) -> Vec<u8> {
     concat(&[event.as_str().as_bytes(), &[0], id.as_str().as_bytes()])
 }
 
+/// The state in the value of a ticket, without reading the rest: in its layout it follows the texts of event and ticket.
+pub(super) fn state_in(ticket_key: &[u8], value: &[u8]) -> Option<TicketState> {
+    const LENGTH_BYTES: usize = 4;
+    let names = ticket_key.len().checked_sub(1)?;
+    state_of(*value.get(2 * LENGTH_BYTES + names)?)
+}
+
 /// What all tickets of an event begin with.
 pub(super) fn tickets_of(event: &EventId) -> Vec<u8> {
     concat(&[event.as_str().as_bytes(), &[0]])
 }
 
-/// In [`Column::States`]: the state's number, then the ticket's key.
-pub(super) fn state(state: TicketState, ticket_key: &[u8]) -> Vec<u8> {
+/// Whether tickets in a state are in [`Column::Flagged`]: states that are rare, that somebody must look at, and that no
+/// usual scan leads to. An index of all states would take two more writes all over for each scan.
+pub(super) const fn is_flagged(state: TicketState) -> bool {
+    matches!(state, TicketState::Disputed | TicketState::Revoked)
+}
+
+/// In [`Column::Flagged`]: the state's number, then the ticket's key.
+pub(super) fn flagged(state: TicketState, ticket_key: &[u8]) -> Vec<u8> {
     concat(&[&[state_code(state)], ticket_key])
 }
 

@@ -6,17 +6,17 @@
 //!
 //! Layout: text `dtvn/store-seal/1`, schema version `u32`, identity, durable height `u64`, and the SHA-256 of all that.
 
-use std::fs::{self, File};
-use std::io::{ErrorKind, Write as _};
+use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use dtvn_messages::{DecodeError, Height, Layout, Reader, Writer, sha256};
 
 use super::error::StoreError;
 use super::records::StoreIdentity;
+use crate::storage::files;
 
 const FILE: &str = "seal";
-const NEW_FILE: &str = "seal.new";
 const TAG: &str = "dtvn/store-seal/1";
 
 /// The content of the file.
@@ -39,13 +39,8 @@ impl Seal {
 
     /// Replaces the seal of the store in `directory`. When this returns, the new one survives a loss of power.
     pub(super) fn write(&self, directory: &Path) -> Result<(), StoreError> {
-        let failed = |error: std::io::Error| StoreError::io("writing the seal", &error);
-        let new = directory.join(NEW_FILE);
-        let mut file = File::create(&new).map_err(failed)?;
-        file.write_all(&self.to_file()).map_err(failed)?;
-        file.sync_all().map_err(failed)?;
-        fs::rename(&new, directory.join(FILE)).map_err(failed)?;
-        sync_directory(directory).map_err(failed)
+        let written = files::write_atomically(&directory.join(FILE), &self.to_file());
+        written.map_err(|error| StoreError::io("writing the seal", &error))
     }
 
     fn to_file(&self) -> Vec<u8> {
@@ -73,11 +68,6 @@ impl Seal {
         reader.finish()?;
         Ok(seal)
     }
-}
-
-/// Makes the names in a directory durable.
-pub(super) fn sync_directory(directory: &Path) -> std::io::Result<()> {
-    File::open(directory)?.sync_all()
 }
 
 /// Where the database itself is, beside the seal.

@@ -1,5 +1,5 @@
 //! The state of every stored ticket, in memory: what a block's effects do not say is where a changed ticket was before,
-//! and the index by state and the counts need it. Asking the database for it would be a read for every write.
+//! and the counts and the index of flagged tickets need it. Asking the database for it would be a read for every write.
 
 use std::collections::HashMap;
 
@@ -19,28 +19,46 @@ pub(super) struct StateTable {
 }
 
 impl StateTable {
-    /// The states of what is stored, from the index by state, which is checked against the counts.
+    /// The states of the stored tickets, checked against the counts and the index of flagged ones.
     pub(super) fn load(view: &View<'_>) -> Result<Self, StoreError> {
         let counts = view.applied().counts;
         let mut states = HashMap::with_capacity(usize::try_from(counts.tickets()).unwrap_or(0));
         let mut found = [0u64; TicketState::ALL.len()];
-        view.scan(Column::States, Range::all(), Order::Bulk, |key, _| {
-            let state = key.split_first().and_then(|(code, ticket)| Some((schema::state_of(*code)?, ticket)));
-            let (state, ticket) = state.ok_or_else(|| StoreError::damaged("an entry of the index by state"))?;
+        view.scan(Column::Tickets, Range::all(), Order::Bulk, |key, value| {
+            let state = schema::state_in(key, value).ok_or_else(|| StoreError::damaged("a ticket has no state"))?;
             found[state as usize] += 1;
-            if states.insert(name(ticket), state).is_some() {
-                return Err(StoreError::damaged("a ticket is in the index by state twice"));
-            }
+            states.insert(name(key), state);
             GO_ON
         })?;
         for state in TicketState::ALL {
             let (found, counted) = (found[state as usize], counts.tickets_in(state));
             if found != counted {
-                let what = format!("{found} tickets are in the index as {state}, {counted} were counted");
-                return Err(StoreError::damaged(what));
+                return Err(StoreError::damaged(format!("{found} tickets are {state}, {counted} were counted")));
             }
         }
-        Ok(Self { states })
+        let table = Self { states };
+        table.check_flagged(view)?;
+        Ok(table)
+    }
+
+    /// Whether the index of flagged tickets has just those.
+    fn check_flagged(&self, view: &View<'_>) -> Result<(), StoreError> {
+        let mut indexed = 0;
+        view.scan(Column::Flagged, Range::all(), Order::Bulk, |key, value| {
+            let entry = key.split_first().and_then(|(code, ticket)| Some((schema::state_of(*code)?, ticket)));
+            let known = entry.filter(|(state, ticket)| self.get(ticket) == Some(*state) && value.is_empty());
+            known.ok_or_else(|| StoreError::damaged("the index of flagged tickets names one that is not"))?;
+            indexed += 1;
+            GO_ON
+        })?;
+        let flagged = TicketState::ALL.into_iter().filter(|state| schema::is_flagged(*state));
+        let counted: u64 = flagged.map(|state| view.applied().counts.tickets_in(state)).sum();
+        if indexed != counted {
+            return Err(StoreError::damaged(format!(
+                "{indexed} tickets are indexed as flagged, {counted} were counted"
+            )));
+        }
+        Ok(())
     }
 
     /// The state of the ticket with this key; none if it is not stored.

@@ -18,11 +18,12 @@ pub struct TicketFilter {
 }
 
 impl TicketFilter {
+    /// The list of these tickets: flagged ones are indexed, others are looked for among all of the event.
     fn list(&self) -> List {
         let of_event = self.event.as_ref().map_or_else(Vec::new, schema::tickets_of);
         let (column, prefix) = match self.state {
-            None => (Column::Tickets, of_event),
-            Some(state) => (Column::States, schema::state(state, &of_event)),
+            Some(state) if schema::is_flagged(state) => (Column::Flagged, schema::flagged(state, &of_event)),
+            _ => (Column::Tickets, of_event),
         };
         let mut name = Writer::default();
         name.text("tickets");
@@ -44,8 +45,10 @@ impl View<'_> {
 
     /// Tickets in the order of event and id, behind a cursor.
     ///
-    /// `limit` counts as at least 1 and at most [`dtvn_messages::limits::STORE_PAGE_ITEMS_MAX`]. Over several pages, a
-    /// ticket that fits the filter all the while comes exactly once; one that comes or goes meanwhile, at most once.
+    /// `limit` counts as at least 1 and at most [`dtvn_messages::limits::STORE_PAGE_ITEMS_MAX`]. A page has fewer tickets, perhaps none,
+    /// and still a next one, if they are large, or if [`dtvn_messages::limits::STORE_PAGE_VISITS_MAX`] tickets had to be looked at: only
+    /// flagged ones (disputed and revoked) are indexed by state. Over all pages, a ticket that fits the filter all the
+    /// while comes exactly once; one that comes or goes meanwhile, at most once.
     ///
     /// # Errors
     /// [`StoreError::BadCursor`] if the cursor is not of this list, or if what is stored is damaged.
@@ -55,19 +58,17 @@ impl View<'_> {
         after: Option<&str>,
         limit: usize,
     ) -> Result<Page<Ticket>, StoreError> {
-        self.page(filter.list(), after, limit, |key, value| match filter.state {
-            None => Ok((read_ticket(key, value)?, value.len())),
-            Some(state) => {
+        let list = filter.list();
+        let is_index = list.column == Column::Flagged;
+        self.page(list, after, limit, |key, value| match filter.state {
+            Some(state) if is_index => {
                 let key = key.get(1..).unwrap_or_default();
-                let value = self.get(Column::Tickets, key)?;
-                let value =
-                    value.ok_or_else(|| StoreError::damaged("the index by state names a ticket that is gone"))?;
-                let ticket = read_ticket(key, &value)?;
-                if ticket.state != state {
-                    return Err(StoreError::damaged("the index by state names a ticket that is in another state"));
-                }
-                Ok((ticket, value.len()))
+                let value = self.get(Column::Tickets, key)?.filter(|value| schema::state_in(key, value) == Some(state));
+                let value = value.ok_or_else(|| StoreError::damaged("the index names a ticket that is not flagged"))?;
+                Ok(Some((read_ticket(key, &value)?, value.len())))
             }
+            Some(state) if schema::state_in(key, value) != Some(state) => Ok(None),
+            _ => Ok(Some((read_ticket(key, value)?, value.len()))),
         })
     }
 
@@ -94,7 +95,7 @@ impl View<'_> {
             let index = key.get(index_at..).and_then(schema::read_number);
             let index = index.ok_or_else(|| StoreError::damaged("an entry of a ticket's history"))?;
             let leaf = self.known_leaf(index)?;
-            Ok((read_outcome(index, &leaf)?, leaf.len()))
+            Ok(Some((read_outcome(index, &leaf)?, leaf.len())))
         })
     }
 }

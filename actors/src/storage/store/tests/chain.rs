@@ -49,8 +49,9 @@ impl Chain {
     /// An operation with a key of its own.
     pub fn operation(&mut self, action: Action) -> Operation {
         self.keys += 1;
-        let key =
-            IdempotencyKey::new(&format!("{:016x}-key-of-a-client", self.keys.wrapping_mul(0x9e37_79b9_7f4a_7c15)));
+        // As good as random, like the keys of clients.
+        let [high, low] = [0x9e37_79b9_7f4a_7c15, 0xc2b2_ae3d_27d4_eb4f].map(|by: u64| self.keys.wrapping_mul(by));
+        let key = IdempotencyKey::new(&format!("{high:016x}{low:016x}"));
         Operation {
             key: key.unwrap(),
             valid_until: self.time.plus_micros(3_600 * 1_000_000),
@@ -121,7 +122,7 @@ impl Chain {
             committed_by: vec![ValidatorIndex(0)],
         };
         let block = Arc::new(Block { header, bundles: names });
-        AppliedBlock { block, certificate, local, bundles, effects: std::sync::Arc::new(effects.remove(0)) }
+        AppliedBlock { block, certificate, local, bundles, effects: Arc::new(effects.remove(0)) }
     }
 
     fn bundle(&mut self, operations: Vec<Operation>) -> Arc<Bundle> {

@@ -108,10 +108,13 @@ fn a_flush_with_nothing_new_writes_nothing() {
     assert_eq!(files(), before);
 }
 
+const DIRECTORY: &str = "DTVN_TEST_KILLED_STORE";
+const MEMORY: &str = "DTVN_TEST_KILLED_STORE_MEMORY";
+/// More than are applied in all rounds.
+const BLOCKS: usize = 400;
+
 #[test]
 fn whatever_moment_a_process_is_killed_at_height_and_effects_go_together() {
-    const DIRECTORY: &str = "DTVN_TEST_KILLED_STORE";
-    const BLOCKS: usize = 240;
     let (chain, blocks, images) = busy_chain(BLOCKS);
     if let Some(directory) = std::env::var_os(DIRECTORY) {
         write_until_killed(Path::new(&directory), &chain, &blocks);
@@ -121,9 +124,12 @@ fn whatever_moment_a_process_is_killed_at_height_and_effects_go_together() {
     let test = format!("{name}::whatever_moment_a_process_is_killed_at_height_and_effects_go_together");
     let mut highest = Height(0);
     for round in 1..=6u64 {
+        // Every other time it is full memory that starts a flush, in the middle of whatever is being written.
+        let memory = if round % 2 == 0 { "full" } else { "blocks" };
         let mut writer = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", &test, "--nocapture"])
             .env(DIRECTORY, directory.path())
+            .env(MEMORY, memory)
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
@@ -153,7 +159,10 @@ fn whatever_moment_a_process_is_killed_at_height_and_effects_go_together() {
 
 /// Applies and flushes without end, and tells what is durable.
 fn write_until_killed(directory: &Path, chain: &Chain, blocks: &[AppliedBlock]) -> ! {
-    let options = StoreOptions { memory_blocks: 2, ..StoreOptions::default() };
+    let options = match std::env::var(MEMORY).as_deref() {
+        Ok("full") => StoreOptions { memory_bytes: 1024 * 1024, memory_blocks: u64::MAX, ..StoreOptions::default() },
+        _ => StoreOptions { memory_blocks: 2, ..StoreOptions::default() },
+    };
     let (mut store, opened) = Store::open(directory, chain.identity(), options, IfMissing::Create).unwrap();
     let mut rest = &blocks[usize::try_from(opened.applied.height.0).unwrap()..];
     let mut told = Height(0);
@@ -161,7 +170,10 @@ fn write_until_killed(directory: &Path, chain: &Chain, blocks: &[AppliedBlock]) 
         let (now, later) = rest.split_at(rest.len().min(3));
         store.apply(now).unwrap();
         rest = later;
-        let durable = store.durable_height().unwrap();
+        let durable = match rest.is_empty() {
+            true => store.flush().unwrap(),
+            false => store.durable_height().unwrap(),
+        };
         if durable > told {
             told = durable;
             println!("\ndurable {durable}");

@@ -2,8 +2,8 @@
 
 use super::chain::id;
 use super::*;
-use dtvn_ledger::{BlockInput, KeyScope, Ledger, LedgerImage, OperationResult};
-use dtvn_messages::{EventId, Outcome, TicketState};
+use dtvn_ledger::{BlockEffects, BlockInput, KeyScope, Ledger, LedgerImage, OperationResult};
+use dtvn_messages::{Bundle, Digest, EventId, Outcome, TicketState};
 
 #[test]
 fn the_image_is_the_ledgers_after_every_block_and_after_a_restart() {
@@ -103,7 +103,7 @@ fn tickets_blocks_and_outcomes_are_read_as_they_were_applied() {
             let third = view.block(Height(3))?.unwrap();
             assert_eq!((third.first_index, third.accepted, third.refused, third.repeated), (70, 25, 2, 2));
             assert_eq!(view.block(Height(7))?, None);
-            assert_eq!(view.height_of(&dtvn_messages::Digest([1; 32]))?, None);
+            assert_eq!(view.height_of(&Digest([1; 32]))?, None);
             Ok(())
         })
         .unwrap();
@@ -196,16 +196,15 @@ fn blocks_that_do_not_fit_change_nothing() {
     let inconsistent = |result| matches!(result, Err(StoreError::Inconsistent { height: Height(3), .. }));
     assert!(inconsistent(store.apply(&other[2..3])));
     for spoil in [
-        (|block: &mut AppliedBlock| std::sync::Arc::make_mut(&mut block.effects).timestamp = Timestamp(1))
-            as fn(&mut AppliedBlock),
-        |block| block.bundles.clear(),
-        |block| std::sync::Arc::make_mut(&mut block.effects).log.first_index += 1,
-        |block| drop(std::sync::Arc::make_mut(&mut block.effects).results.pop()),
-        |block| std::sync::Arc::make_mut(&mut block.effects).log.leaves.truncate(1),
-        |block| std::sync::Arc::make_mut(&mut block.effects).log.frontier.append(dtvn_messages::Digest::ZERO),
+        (|effects, _| effects.timestamp = Timestamp(1)) as fn(&mut BlockEffects, &mut Vec<Arc<Bundle>>),
+        |_, bundles| bundles.clear(),
+        |effects, _| effects.log.first_index += 1,
+        |effects, _| drop(effects.results.pop()),
+        |effects, _| effects.log.leaves.truncate(1),
+        |effects, _| effects.log.frontier.append(Digest::ZERO),
     ] {
         let mut spoilt = blocks[2].clone();
-        spoil(&mut spoilt);
+        spoil(Arc::make_mut(&mut spoilt.effects), &mut spoilt.bundles);
         assert!(inconsistent(store.apply(&[spoilt])));
     }
     // The first of two is sound, the second is not: neither is applied.
@@ -215,6 +214,14 @@ fn blocks_that_do_not_fit_change_nothing() {
     assert_eq!(contents(&store).unwrap(), before);
     store.apply(&blocks[2..]).unwrap();
     assert_eq!(store.load_image().unwrap(), chain.ledger.image());
+}
+
+#[test]
+fn a_store_may_move_to_another_thread_and_readers_may_be_shared() {
+    fn moves<T: Send>() {}
+    fn is_shared<T: Send + Sync + Clone>() {}
+    moves::<Store>();
+    is_shared::<StoreReader>();
 }
 
 #[test]
