@@ -7,9 +7,9 @@
 
 use std::collections::BTreeMap;
 
+use crate::log::{RecordNumber, RecordPosition, SegmentNumber};
+use crate::record::Need;
 use dtvn_messages::{Digest, Height};
-use dtvn_replication::log::{RecordNumber, RecordPosition, SegmentNumber};
-use dtvn_replication::record::Need;
 
 /// How often a bundle is carried over that nothing names: by then it was superseded.
 const CARRIED_MAX: u8 = 4;
