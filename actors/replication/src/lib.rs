@@ -9,6 +9,7 @@
 //! | [`verify`] | checks of what peers say | verifier |
 //! | [`log`], [`record`], [`logbook`], [`segments`] | the consensus log and what it holds | storage |
 //! | [`execution`] | the ledger in its place | state machine |
+//! | [`node`] | all of them as one value, for the simulator | |
 #![warn(missing_docs)]
 
 pub mod consensus;
@@ -16,6 +17,7 @@ pub mod execution;
 pub mod intake;
 pub mod log;
 pub mod logbook;
+pub mod node;
 pub mod now;
 pub mod pool;
 pub mod record;
