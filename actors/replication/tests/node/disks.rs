@@ -67,6 +67,24 @@ fn the_log_is_collected_and_what_remains_is_enough() {
 }
 
 #[test]
+fn a_retry_at_the_node_that_was_restarted_gets_the_first_outcome() {
+    for power in [false, true] {
+        let mut network = with_history();
+        let mut media = network.kill(2);
+        if power {
+            lose_power(&mut media);
+        }
+        network.start(2, media);
+        network.run();
+        network.submit(2, 30, issue("T2", 2));
+        network.run();
+        let Some(Answer::Decided(retry)) = network.answers.get(&30) else { panic!("{:?}", network.answers.get(&30)) };
+        let Answer::Decided(first) = &network.answers[&2] else { panic!() };
+        assert_eq!(first.outcome(), retry.outcome());
+    }
+}
+
+#[test]
 fn a_damaged_or_lost_log_is_amnesia_and_the_node_follows() {
     for damage in ["flip", "lose"] {
         let mut network = with_history();
