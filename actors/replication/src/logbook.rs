@@ -13,7 +13,6 @@ use crate::segments::Segments;
 /// A consensus log that is open.
 pub struct LogBook<D> {
     log: Log<D>,
-    chain: ChainId,
     segments: Segments,
     last_start: u64,
 }
@@ -51,9 +50,9 @@ impl<D: Disk> LogBook<D> {
     ///
     /// # Errors
     /// As [`Log::create`].
-    pub fn create(disk: D, identity: LogIdentity, limits: LogLimits, chain: &ChainId) -> Result<Self, Unopened<D>> {
+    pub fn create(disk: D, identity: LogIdentity, limits: LogLimits) -> Result<Self, Unopened<D>> {
         let log = Log::create(disk, identity, limits)?;
-        Ok(Self { log, chain: chain.clone(), segments: Segments::default(), last_start: 0 })
+        Ok(Self { log, segments: Segments::default(), last_start: 0 })
     }
 
     /// Opens a log and reads all its records, in order.
@@ -71,14 +70,14 @@ impl<D: Disk> LogBook<D> {
         let mut last_start = 0;
         let (log, opened) = Log::open(disk, identity, limits, |position, kind, payload| {
             let record = LogRecord::decode(kind, payload, chain)?;
-            segments.note(position, &record.encode().need);
+            segments.note(position, kind, &record.encode().need);
             if let LogRecord::Start(start) = &record {
                 last_start = last_start.max(*start);
             }
             records.push(record);
             Ok::<(), DecodeError>(())
         })?;
-        Ok((Self { log, chain: chain.clone(), segments, last_start }, records, opened))
+        Ok((Self { log, segments, last_start }, records, opened))
     }
 
     /// Buffers a record; see [`Log::append`].
@@ -87,7 +86,7 @@ impl<D: Disk> LogBook<D> {
     /// As [`Log::append`].
     pub fn append(&mut self, record: &Encoded) -> Result<RecordPosition, LogError> {
         let position = self.log.append(record.kind, &record.payload)?;
-        self.segments.note(position, &record.need);
+        self.segments.note(position, record.kind, &record.need);
         Ok(position)
     }
 
@@ -135,11 +134,9 @@ impl<D: Disk> LogBook<D> {
     /// # Errors
     /// If the disk fails.
     pub fn collect(&mut self, covered: Height) -> Result<u64, LogError> {
-        for position in self.segments.take_uncarried(covered) {
+        for (position, need) in self.segments.take_uncarried(covered) {
             let (kind, payload) = self.log.read(position)?;
-            if let Ok(record) = LogRecord::decode(kind, &payload, &self.chain) {
-                self.append(&record.encode())?;
-            }
+            self.append(&Encoded { kind, payload, need })?;
         }
         self.append(&LogRecord::Start(self.last_start).encode())?;
         match self.segments.keep_from(covered) {
@@ -173,6 +170,7 @@ impl<D: Disk> LogBook<D> {
 mod tests {
     use super::*;
     use crate::log::{Damage, MemoryDisk, SegmentNumber};
+    use crate::record::Need;
 
     const IDENTITY: LogIdentity = LogIdentity([7; 32]);
     const LIMITS: LogLimits = LogLimits { segment_bytes: 64 * 1024, batch_bytes_max: 16 * 1024 };
@@ -183,7 +181,7 @@ mod tests {
 
     #[test]
     fn each_start_has_a_higher_number_than_all_before_it() {
-        let mut book = LogBook::create(MemoryDisk::new(), IDENTITY, LIMITS, &chain()).unwrap();
+        let mut book = LogBook::create(MemoryDisk::new(), IDENTITY, LIMITS).unwrap();
         assert_eq!(book.new_start().unwrap(), 1);
         assert_eq!(book.new_start().unwrap(), 2);
         let mut disk = book.into_disk();
@@ -191,6 +189,30 @@ mod tests {
         let (mut book, records, _) = LogBook::open(disk, IDENTITY, LIMITS, &chain()).unwrap();
         assert_eq!(records, [LogRecord::Start(1), LogRecord::Start(2)]);
         assert_eq!(book.new_start().unwrap(), 3);
+    }
+
+    #[test]
+    fn what_holds_for_the_view_outlives_its_segment_whatever_was_synced() {
+        let mut book = LogBook::create(MemoryDisk::new(), IDENTITY, LIMITS).unwrap();
+        let view_change = Encoded { kind: 5, payload: vec![7; 100], need: Need::Latest };
+        book.append(&view_change).unwrap();
+        let mut height = 0;
+        while book.log().segments().count() < 3 {
+            height += 1;
+            book.append(&Encoded { kind: 3, payload: vec![1; 9_000], need: Need::Height(Height(height), Vec::new()) })
+                .unwrap();
+            book.commit().unwrap();
+        }
+        assert!(book.collect(Height(height)).unwrap() > 0);
+        let mut disk = book.into_disk();
+        disk.crash(|_| 0);
+        let mut found = Vec::new();
+        let visit = |_, kind, payload: &[u8]| {
+            found.push((kind, payload.to_vec()));
+            Ok::<(), LogError>(())
+        };
+        Log::open(disk, IDENTITY, LIMITS, visit).unwrap();
+        assert!(found.contains(&(5, view_change.payload)));
     }
 
     #[test]

@@ -120,12 +120,12 @@ fn open(arguments: &StorageArguments) -> Result<OpenedAll, ActorError> {
     let (log, records) = match open_log(&log_directory, log_identity, &chain) {
         Ok(opened) => opened,
         Err(error) => match Verdict::of(&error, arguments.used_before, opened.applied.height) {
-            Verdict::Create => (create_log(&log_directory, log_identity, &chain)?, Vec::new()),
+            Verdict::Create => (create_log(&log_directory, log_identity)?, Vec::new()),
             Verdict::Amnesia => {
                 // The mark comes first: whatever happens from here on, this node does not vote as if it remembered.
                 amnesia::mark(&arguments.directory, &error.to_string())?;
                 amnesia::set_aside(&arguments.directory, &log_directory)?;
-                (create_log(&log_directory, log_identity, &chain)?, Vec::new())
+                (create_log(&log_directory, log_identity)?, Vec::new())
             }
             Verdict::Fail => return Err(ActorError::from(error)),
         },
@@ -144,12 +144,8 @@ fn open(arguments: &StorageArguments) -> Result<OpenedAll, ActorError> {
     Ok(OpenedAll { store, opened, log_thread })
 }
 
-fn create_log(
-    directory: &Path,
-    identity: LogIdentity,
-    chain: &dtvn_messages::ChainId,
-) -> Result<LogBook<FileDisk>, LogError> {
-    let log = LogBook::create(FileDisk::open(directory)?, identity, LogLimits::default(), chain);
+fn create_log(directory: &Path, identity: LogIdentity) -> Result<LogBook<FileDisk>, LogError> {
+    let log = LogBook::create(FileDisk::open(directory)?, identity, LogLimits::default());
     log.map_err(|unopened| unopened.error)
 }
 

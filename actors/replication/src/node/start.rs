@@ -52,7 +52,7 @@ fn open_log<D: Disk>(
         }
         Verdict::Fail => return Err((error.to_string(), disk)),
     }
-    let created = LogBook::create(disk, identity, limits, chain);
+    let created = LogBook::create(disk, identity, limits);
     created.map(|book| (book, Vec::new(), None)).map_err(|unopened| (unopened.error.to_string(), unopened.disk))
 }
 
