@@ -1,4 +1,9 @@
 //! The instruments that the actors of a node record with: OpenTelemetry meters, built once, cheap on the hot path.
+//!
+//! What can be read at any time (board, tree, network, store) is not recorded here but observed when somebody asks for
+//! `/metrics`: see the node's `telemetry`. The names of both stand in [`table`].
+
+pub mod table;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,14 +17,17 @@ use opentelemetry::metrics::{Counter, Histogram, Meter};
 pub struct Instruments(Option<Arc<Inner>>);
 
 struct Inner {
-    storage_sync: Histogram<f64>,
+    log_sync: Histogram<f64>,
+    log_sync_records: Histogram<f64>,
+    log_sync_bytes: Histogram<f64>,
     view_changes: Counter<u64>,
     causes: Vec<(Cause, [KeyValue; 1])>,
-    block_bundles: Histogram<u64>,
-    block_operations: Histogram<u64>,
+    block_bundles: Histogram<f64>,
+    block_operations: Histogram<f64>,
     operations: Counter<u64>,
     phases: Histogram<f64>,
     phase_labels: [[KeyValue; 1]; 3],
+    bundle: Histogram<f64>,
     blames: Counter<u64>,
 }
 
@@ -34,42 +42,58 @@ pub enum Phase {
     Whole,
 }
 
+/// One group commit of the consensus log.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct GroupCommit {
+    /// How long writing and syncing took.
+    pub time: Duration,
+    /// Records that it made durable.
+    pub records: u64,
+    /// Bytes of their payloads.
+    pub bytes: u64,
+}
+
+/// Operations of a block that were decided alike.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Decided {
+    /// Their kind.
+    pub kind: &'static str,
+    /// `accepted`, `refused`, `repeated` or `key_reused`.
+    pub verdict: &'static str,
+    /// Why they were refused; `none` otherwise.
+    pub reason: &'static str,
+}
+
 impl Instruments {
-    /// The instruments of a node, made with its meter.
+    /// The instruments of a node, made with its meter. Counters whose labels are known begin at 0, so that their first
+    /// step is seen as one.
     #[must_use]
     pub fn new(meter: &Meter) -> Self {
-        let seconds = |name: &'static str, what: &'static str| {
-            meter.f64_histogram(name).with_unit("s").with_description(what).build()
-        };
-        Self(Some(Arc::new(Inner {
-            storage_sync: seconds("dtvn.storage.sync", "Time of one group commit of the consensus log."),
-            view_changes: meter.u64_counter("dtvn.consensus.view_changes").with_description("Moves to a view.").build(),
+        let inner = Inner {
+            log_sync: table::LOG_SYNC.histogram(meter),
+            log_sync_records: table::LOG_SYNC_RECORDS.histogram(meter),
+            log_sync_bytes: table::LOG_SYNC_BYTES.histogram(meter),
+            view_changes: table::VIEW_CHANGES.counter(meter),
             causes: Cause::ALL.iter().map(|cause| (*cause, [KeyValue::new("cause", cause.name())])).collect(),
-            block_bundles: meter
-                .u64_histogram("dtvn.consensus.block.bundles")
-                .with_description("Bundles in a committed block.")
-                .build(),
-            block_operations: meter
-                .u64_histogram("dtvn.consensus.block.operations")
-                .with_description("Operations in a committed block.")
-                .build(),
-            operations: meter
-                .u64_counter("dtvn.ledger.operations")
-                .with_description("Operations decided, by kind and verdict.")
-                .build(),
-            phases: seconds("dtvn.consensus.phase", "Time of a block's phases at this replica."),
+            block_bundles: table::BLOCK_BUNDLES.histogram(meter),
+            block_operations: table::BLOCK_OPERATIONS.histogram(meter),
+            operations: table::OPERATIONS.counter(meter),
+            phases: table::PHASE.histogram(meter),
             phase_labels: ["prepare", "commit", "whole"].map(|phase| [KeyValue::new("phase", phase)]),
-            blames: meter
-                .u64_counter("dtvn.consensus.blames")
-                .with_description("Times that a peer broke the protocol.")
-                .build(),
-        })))
+            bundle: table::BUNDLE.histogram(meter),
+            blames: table::BLAMES.counter(meter),
+        };
+        inner.causes.iter().for_each(|(_, label)| inner.view_changes.add(0, label));
+        inner.blames.add(0, &[]);
+        Self(Some(Arc::new(inner)))
     }
 
-    /// One group commit of the consensus log took this long.
-    pub fn storage_synced(&self, time: Duration) {
+    /// The consensus log was made durable.
+    pub fn log_synced(&self, commit: GroupCommit) {
         if let Some(inner) = &self.0 {
-            inner.storage_sync.record(time.as_secs_f64(), &[]);
+            inner.log_sync.record(commit.time.as_secs_f64(), &[]);
+            inner.log_sync_records.record(commit.records as f64, &[]);
+            inner.log_sync_bytes.record(commit.bytes as f64, &[]);
         }
     }
 
@@ -85,15 +109,18 @@ impl Instruments {
     /// A block was committed.
     pub fn block_committed(&self, bundles: usize, operations: usize) {
         if let Some(inner) = &self.0 {
-            inner.block_bundles.record(bundles as u64, &[]);
-            inner.block_operations.record(operations as u64, &[]);
+            inner.block_bundles.record(bundles as f64, &[]);
+            inner.block_operations.record(operations as f64, &[]);
         }
     }
 
-    /// So many operations of a kind were decided in one way.
-    pub fn operations_decided(&self, kind: &'static str, verdict: &'static str, count: u64) {
+    /// So many operations were decided alike.
+    pub fn operations_decided(&self, decided: Decided, count: u64) {
         if let Some(inner) = &self.0 {
-            inner.operations.add(count, &[KeyValue::new("kind", kind), KeyValue::new("verdict", verdict)]);
+            let Decided { kind, verdict, reason } = decided;
+            let labels =
+                [KeyValue::new("kind", kind), KeyValue::new("verdict", verdict), KeyValue::new("reason", reason)];
+            inner.operations.add(count, &labels);
         }
     }
 
@@ -106,6 +133,13 @@ impl Instruments {
                 Phase::Whole => &inner.phase_labels[2],
             };
             inner.phases.record(time.as_secs_f64(), label);
+        }
+    }
+
+    /// A bundle of this node was committed, so long after it was made.
+    pub fn bundle_committed(&self, time: Duration) {
+        if let Some(inner) = &self.0 {
+            inner.bundle.record(time.as_secs_f64(), &[]);
         }
     }
 

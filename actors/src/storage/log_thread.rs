@@ -12,7 +12,7 @@ use tokio::sync::mpsc::Receiver;
 use super::disk::FileDisk;
 use super::message::{Replayed, StorageMessage};
 use super::segments::Segments;
-use crate::instruments::Instruments;
+use crate::instruments::{GroupCommit, Instruments};
 use crate::mailbox::{Address, Reply};
 use crate::replica::ReplicaMessage;
 use crate::supervision::Lifeline;
@@ -46,6 +46,8 @@ pub(super) struct LogThread {
     /// The last ticket that was appended and is not durable, and who hears of it.
     pub(super) waiting: Option<(Ticket, Address<ReplicaMessage>)>,
     pub(super) flush: bool,
+    /// Records and their bytes that the next group commit makes durable.
+    pub(super) unsynced: GroupCommit,
 }
 
 /// What opening a log found.
@@ -112,6 +114,19 @@ impl LogThread {
     fn append(&mut self, record: &Encoded) -> Result<(), LogError> {
         let position = self.log()?.append(record.kind, &record.payload)?;
         self.segments.note(position, &record.need);
+        self.unsynced.records += 1;
+        self.unsynced.bytes += record.payload.len() as u64;
+        Ok(())
+    }
+
+    /// Makes all that was appended durable, and counts it.
+    fn commit(&mut self) -> Result<(), LogError> {
+        let before = std::time::Instant::now();
+        self.log()?.commit()?;
+        let unsynced = std::mem::take(&mut self.unsynced);
+        if unsynced.records > 0 {
+            self.instruments.log_synced(GroupCommit { time: before.elapsed(), ..unsynced });
+        }
         Ok(())
     }
 
@@ -137,7 +152,7 @@ impl LogThread {
             LogWork::NewStart(reply) => {
                 self.last_start += 1;
                 self.append(&LogRecord::Start(self.last_start).encode())?;
-                self.log()?.commit()?;
+                self.commit()?;
                 reply.send(Ok(self.last_start));
                 Ok(())
             }
@@ -151,9 +166,7 @@ impl LogThread {
             return self.log()?.write_unsynced();
         }
         self.flush = false;
-        let before = std::time::Instant::now();
-        self.log()?.commit()?;
-        self.instruments.storage_synced(before.elapsed());
+        self.commit()?;
         if let Some((ticket, replica)) = self.waiting.take() {
             // A replica that is gone waits for nothing; its successor has tickets of its own.
             let _gone = replica.try_send(ReplicaMessage::Durable(ticket));
@@ -186,7 +199,7 @@ impl LogThread {
         }
         self.append(&LogRecord::Start(self.last_start).encode())?;
         if let Some(keep) = self.segments.keep_from(covered) {
-            self.log()?.commit()?;
+            self.commit()?;
             let freed = self.log()?.drop_segments_before(keep)?;
             if freed > 0 {
                 tracing::debug!(covered = covered.0, freed, "Segments of the consensus log were dropped.");
