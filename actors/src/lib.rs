@@ -6,6 +6,7 @@
 pub mod board;
 pub mod directory;
 pub mod gossip;
+pub mod health;
 pub mod instruments;
 pub mod intake;
 pub mod links;

@@ -455,3 +455,20 @@ pub const NODE_LOG_TAIL_BYTES: u64 = 4_096;
 pub const NODE_HEALTH_TIMEOUT: Duration = Duration::from_secs(30);
 /// How often a node's health is looked at while somebody waits for it.
 pub const HEALTH_LOOK_INTERVAL: Duration = Duration::from_millis(50);
+
+// ---- health (architecture.md sections 2 and 11) ---------------------------------------------------------------------
+
+/// How often the watchdog looks at all mailboxes: a look costs microseconds.
+pub const WATCHDOG_INTERVAL: Duration = Duration::from_secs(1);
+/// After what time without a handled message, while messages wait, an actor counts as stuck: far above the longest handler
+/// of an honest one. Then the node is not live, and says so.
+pub const WATCHDOG_STALL_AFTER: Duration = Duration::from_secs(10);
+/// After what time without a look of the watchdog itself the node is not live: its threads are blocked.
+pub const WATCHDOG_SILENCE_MAX: Duration = Duration::from_secs(15);
+/// How often the free space of the disk is looked at: a node at full speed writes some 200 MB meanwhile.
+pub const DISK_LOOK_INTERVAL: Duration = Duration::from_secs(5);
+/// MiB that must be free on the disk of the data directory unless configured otherwise: what is written between two looks,
+/// and room to recover. Below it the node stops voting.
+pub const DISK_FREE_MIB_MIN: u64 = 256;
+/// Blocks that the store may be behind what is committed. More, and the node is not ready.
+pub const STORE_BEHIND_BLOCKS_MAX: u64 = 1_024;

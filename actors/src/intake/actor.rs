@@ -2,14 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use dtvn_ledger::{BlockEffects, OperationResult};
-use dtvn_messages::{Bundle, Operation, Reason, Statement, Ticket, limits};
+use dtvn_messages::{Bundle, Digest, Operation, Reason, Statement, Ticket, limits};
 use dtvn_replication::intake::{self as core, Answer, Effect, Input, IntakeLimits, IntakeSettings, RequestId};
 
 use super::message::{Answered, IntakeMessage, Submission};
 use crate::gossip::{self, GossipMessage};
+use crate::instruments::Instruments;
 use crate::mailbox::{Address, CallError, Mail, Reply, SendError};
 use crate::replica::{self, ReplicaMessage};
 use crate::shared::Shared;
@@ -21,6 +22,8 @@ use crate::supervision::{ActorError, Behaviour, Context, StopReason, TaskHandle}
 pub struct IntakeArguments {
     /// What the node's actors share.
     pub shared: Shared,
+    /// The instruments.
+    pub instruments: Instruments,
 }
 
 /// A request whose answers are being gathered.
@@ -41,6 +44,9 @@ pub struct Intake {
     timer: Option<TaskHandle>,
     /// The block that is being decided: tickets for its answers.
     deciding: Option<Arc<BlockEffects>>,
+    instruments: Instruments,
+    /// When the bundles on their way were made: as many as may be on their way.
+    made: BTreeMap<Digest, Instant>,
 }
 
 impl Intake {
@@ -70,6 +76,8 @@ impl Intake {
             next_request: 0,
             timer: None,
             deciding: None,
+            instruments: arguments.instruments,
+            made: BTreeMap::new(),
             shared,
         };
         for bundle in pending.bundles {
@@ -131,6 +139,7 @@ impl Intake {
                 let chain = &self.shared.config.chain;
                 let signature = self.shared.signer.sign(&body.signed_bytes(chain));
                 let bundle = Bundle::assemble(body, signature, chain);
+                self.made.insert(bundle.digest, Instant::now());
                 deliver(&self.gossip, GossipMessage::Own(Arc::clone(&bundle)))?;
                 inputs.push(Input::Signed(bundle));
             }
@@ -226,12 +235,17 @@ impl Behaviour for Intake {
         let input = match message {
             IntakeMessage::Submit(submission) => return self.on_submit(context, submission),
             IntakeMessage::Decided { bundles, effects } => {
+                let made = bundles.iter().filter_map(|bundle| self.made.remove(&bundle.digest)).collect::<Vec<_>>();
+                made.iter().for_each(|made| self.instruments.bundle_committed(made.elapsed()));
                 self.deciding = Some(Arc::clone(&effects));
                 self.step(context, Input::Decided { bundles, effects })?;
                 self.deciding = None;
                 return Ok(());
             }
-            IntakeMessage::BundleGone { bundle, last } => Input::BundleGone { bundle, last },
+            IntakeMessage::BundleGone { bundle, last } => {
+                self.made.remove(&bundle.digest);
+                Input::BundleGone { bundle, last }
+            }
             IntakeMessage::PoolFull(full) => Input::PoolFull(full),
             IntakeMessage::PoolRestarted => Input::PoolRestarted,
             IntakeMessage::Quorum(quorum) => Input::Quorum(quorum),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use dtvn_client::api::{ActorCommandAnswer, ActorInfo, segment};
+use dtvn_client::api::{ActorCommandAnswer, ActorInfo, LogLevel, segment};
 use dtvn_client::{Client, ClientConfig};
 
 use super::exit::Exit;
@@ -37,6 +37,11 @@ enum ActorsCommand {
         /// Its name, as the tree shows it
         actor: String,
     },
+    /// Show the level of the node's logs, or change it until the node ends
+    LogLevel {
+        /// A level, or levels by target: info,dtvn_pbft=debug
+        level: Option<String>,
+    },
 }
 
 pub(super) async fn run(arguments: ActorsArguments, output: Output) -> anyhow::Result<Exit> {
@@ -51,6 +56,7 @@ pub(super) async fn run(arguments: ActorsArguments, output: Output) -> anyhow::R
         },
         Some(ActorsCommand::Restart { actor }) => command(&client, &actor, "restart", output).await,
         Some(ActorsCommand::Crash { actor }) => command(&client, &actor, "crash", output).await,
+        Some(ActorsCommand::LogLevel { level }) => log_level(&client, level, output).await,
     }
 }
 
@@ -74,6 +80,16 @@ pub(super) fn command_path(actor: &str, verb: &str) -> String {
 async fn command(client: &Client, actor: &str, verb: &str, output: Output) -> anyhow::Result<Exit> {
     let answer: ActorCommandAnswer = client.command(&command_path(actor, verb)).await?;
     output.result(&answer, |answer| format!("{}: {}", answer.name, answer.status));
+    Ok(Exit::Good)
+}
+
+async fn log_level(client: &Client, level: Option<String>, output: Output) -> anyhow::Result<Exit> {
+    let path = "/admin/log-level";
+    let answer: LogLevel = match level {
+        None => client.get(path).await?,
+        Some(level) => client.put(path, &LogLevel { level }).await?,
+    };
+    output.result(&answer, |answer| answer.level.clone());
     Ok(Exit::Good)
 }
 

@@ -43,13 +43,23 @@ pub struct NodeSettings {
     pub key: Option<PathBuf>,
     /// No vote: network, peers, discovery and health only.
     pub bootstrap_node: bool,
+    /// MiB that must be free on the disk of the data directory; below it the node does not vote. 0: it is not looked at.
+    pub min_free_disk_mib: u64,
 }
 
 impl Default for NodeSettings {
     fn default() -> Self {
         #[expect(clippy::expect_used, reason = "the constant is a valid node id; a test makes it")]
         let id = NodeName::new("node0").expect("node0 is a valid node id");
-        Self { id, data_dir: PathBuf::from("./data"), total_nodes: 4, genesis: None, key: None, bootstrap_node: false }
+        Self {
+            id,
+            data_dir: PathBuf::from("./data"),
+            total_nodes: 4,
+            genesis: None,
+            key: None,
+            bootstrap_node: false,
+            min_free_disk_mib: dtvn_messages::limits::DISK_FREE_MIB_MIN,
+        }
     }
 }
 

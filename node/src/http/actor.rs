@@ -14,7 +14,7 @@ use dtvn_actors::supervision::{ActorError, Behaviour, Context, StopReason};
 use dtvn_messages::{Reason, limits};
 
 use super::problem::{Refusal, of_json};
-use super::{Services, admin, auth, info, operations, tickets};
+use super::{Services, admin, auth, info, measure, metrics, operations, tickets};
 
 /// The role of the public API.
 pub const HTTP: Role<HttpMessage> = Role::new("http");
@@ -117,12 +117,14 @@ fn public(services: Services, listener: TcpListener) -> Result<actix_web::dev::S
             })
         };
         App::new()
+            .wrap(middleware::from_fn(measure::public))
             .app_data(services.clone())
             .app_data(JsonConfig::default().limit(BODY_BYTES_MAX).error_handler(|error, _| of_json(error)))
             .app_data(PayloadConfig::new(limits::API_BATCH_BYTES_MAX))
             .app_data(QueryConfig::default().error_handler(|error, _| Refusal::malformed(error.to_string()).into()))
             .app_data(PathConfig::default().error_handler(|error, _| Refusal::malformed(error.to_string()).into()))
             .route("/health", web::get().to(info::health))
+            .route("/metrics", web::get().to(metrics::public))
             .service(web::scope("/api/v1").wrap(guarded).configure(routes))
             .default_service(web::to(not_found))
     })
@@ -165,7 +167,12 @@ fn operator(services: Services, listener: TcpListener) -> Result<actix_web::dev:
     let services = Data::new(services);
     let server = HttpServer::new(move || {
         App::new()
+            .wrap(middleware::from_fn(measure::admin))
             .app_data(services.clone())
+            .app_data(JsonConfig::default().limit(BODY_BYTES_MAX).error_handler(|error, _| of_json(error)))
+            .route("/metrics", web::get().to(metrics::admin))
+            .route("/admin/log-level", web::get().to(admin::log_level))
+            .route("/admin/log-level", web::put().to(admin::set_log_level))
             .route("/health/live", web::get().to(admin::live))
             .route("/health/ready", web::get().to(info::health))
             .route("/admin/actors", web::get().to(admin::actors))

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use actix_web::{HttpResponse, web};
-use dtvn_actors::board::NotVoting;
 use dtvn_actors::network::PeerState;
 use dtvn_actors::storage::store::StoredBlock;
 use dtvn_client::api::{
@@ -15,6 +14,7 @@ use dtvn_messages::{Digest, Height, NodeName, Reason, ValidatorIndex, View};
 use super::Services;
 use super::problem::Refusal;
 use super::tickets::limit_of;
+use crate::telemetry::why_not_voting;
 
 impl Services {
     fn name_of(&self, index: ValidatorIndex) -> NodeName {
@@ -29,42 +29,17 @@ impl Services {
 
     /// Why the node is not ready, in words; nothing if it is.
     pub(super) fn not_ready(&self) -> Vec<String> {
-        let mut reasons = Vec::new();
-        let shown = self.board.consensus().borrow().clone();
-        match shown.replica {
-            None => reasons.push("the replica has not started".to_owned()),
-            Some(replica) => {
-                let behind = replica.proved.above(replica.committed);
-                if behind > 8 {
-                    reasons.push(format!("catching up: {behind} blocks behind"));
-                }
-                if !replica.voting {
-                    reasons.push(why_not_voting(shown.not_voting.as_ref()));
-                }
-            }
-        }
-        if !*self.board.quorum().borrow() {
-            reasons.push("fewer validators than a quorum are connected".to_owned());
-        }
-        if *self.board.stopping().borrow() {
-            reasons.push("the node is shutting down".to_owned());
-        }
-        reasons
+        self.telemetry.sources().not_ready()
     }
 }
 
-fn why_not_voting(why: Option<&NotVoting>) -> String {
-    match why {
-        None => "it signs no votes".to_owned(),
-        Some(NotVoting::Observer) => "it is no validator of this chain".to_owned(),
-        Some(NotVoting::Amnesia(why)) => format!("its consensus log was lost, so it may not vote: {why}"),
-        Some(NotVoting::Diverged) => "its state differs from what a quorum certified".to_owned(),
-        Some(NotVoting::DiskFull) => "its disk is nearly full".to_owned(),
-    }
-}
-
+/// `/health` and `/health/ready`.
 pub(super) async fn health(services: web::Data<Services>) -> HttpResponse {
-    let reasons = services.not_ready();
+    health_answer(services.not_ready())
+}
+
+/// 200 without reasons, else 503 with them.
+pub(super) fn health_answer(reasons: Vec<String>) -> HttpResponse {
     if reasons.is_empty() {
         HttpResponse::Ok().json(Health { status: "healthy".to_owned(), reasons })
     } else {

@@ -4,6 +4,8 @@ mod actor;
 mod admin;
 mod auth;
 mod info;
+mod measure;
+mod metrics;
 mod operations;
 mod problem;
 mod tickets;
@@ -25,6 +27,7 @@ use tokio::sync::watch;
 pub use actor::{ADMIN, HTTP, HttpActor, HttpArguments, HttpMessage, Server};
 
 use crate::config::ValidatorConfig;
+use crate::telemetry::Telemetry;
 use problem::Refusal;
 
 /// How long a read waits until the store has caught up with what this node has committed.
@@ -49,6 +52,8 @@ pub struct Services {
     pub tree: Arc<std::sync::OnceLock<NodeTree>>,
     /// The network identity, as text.
     pub peer_id: String,
+    /// Metrics, readiness and liveness.
+    pub telemetry: Arc<Telemetry>,
 }
 
 impl Services {

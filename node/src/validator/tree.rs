@@ -7,6 +7,7 @@ use std::time::Duration;
 use dtvn_actors::board::{Board, Identity as BoardIdentity, NotVoting};
 use dtvn_actors::directory::Directory;
 use dtvn_actors::gossip::{self, Gossip, GossipArguments};
+use dtvn_actors::health::{self, Health, HealthArguments};
 use dtvn_actors::instruments::Instruments;
 use dtvn_actors::intake::{self, Intake, IntakeArguments};
 use dtvn_actors::links::{PRESENCE, Presence, PresenceArguments};
@@ -27,6 +28,7 @@ use tokio::sync::{Mutex, mpsc, watch};
 
 use crate::config::{Identity, ValidatorConfig};
 use crate::http::{ADMIN, HTTP, HttpActor, HttpArguments, Server, Services};
+use crate::telemetry::{Sources, Telemetry};
 
 /// Messages that may wait for an actor at the edge.
 const EDGE_MAILBOX: usize = 2 * limits::INTAKE_SUBMISSIONS_MAX;
@@ -88,11 +90,21 @@ impl Node {
         let network = network_config(&config, identity, &genesis)?;
         let Network { handle, children } = network::network(network, inbound.sinks(), event_sender, &directory)?;
         shared.network.publish(Some(handle));
+        let tree_slot = Arc::new(OnceLock::new());
+        let store = StoreSlot::default();
+        let telemetry = Telemetry::new(Sources {
+            board: Arc::clone(&board),
+            tree: Arc::clone(&tree_slot),
+            network: shared.network.clone(),
+            store: store.clone(),
+            listeners: Arc::default(),
+        })?;
+        look_at_disk(&board, &config);
         let parts = Parts {
             links: children,
             events: Arc::new(Mutex::new(events)),
-            instruments: Instruments::default(),
-            store: StoreSlot::default(),
+            instruments: telemetry.instruments(),
+            store,
             inbound,
             listening: Arc::new(listening_sender),
             shared,
@@ -100,7 +112,7 @@ impl Node {
             used_before,
         };
         let (api, admin) = (Arc::default(), Arc::default());
-        let tree_slot = Arc::new(OnceLock::new());
+        let observer = telemetry.supervision_observer();
         let services = Services {
             board: Arc::clone(&board),
             intake: directory.address(&intake::ROLE),
@@ -110,9 +122,10 @@ impl Node {
             config: Arc::clone(&parts.config),
             tree: Arc::clone(&tree_slot),
             peer_id: identity.peer_id(),
+            telemetry,
         };
         let fault_injection = parts.config.development.fault_injection;
-        let options = TreeOptions { directory, fault_injection, ..TreeOptions::default() };
+        let options = TreeOptions { directory, fault_injection, observer };
         let root = root(&parts, &services, (&api, &admin));
         let tree = NodeTree::start_with(root, options).await?;
         let _ = tree_slot.set(tree.clone());
@@ -151,6 +164,15 @@ impl Node {
     pub async fn shutdown(&self, deadline: Duration) -> Result<(), ShutdownError> {
         self.board.post_stopping();
         self.tree.shutdown(deadline).await
+    }
+}
+
+/// The first look at the disk comes before the replica starts: it shall not vote for a moment and then not.
+fn look_at_disk(board: &Board, config: &ValidatorConfig) {
+    board.post_disk_free_min(config.node.min_free_disk_mib.saturating_mul(1024 * 1024));
+    match health::free_disk_bytes(&config.node.data_dir) {
+        Ok(free) => _ = board.post_disk_free(free),
+        Err(why) => tracing::warn!(why, "How much is free on the disk is not known."),
     }
 }
 
@@ -252,7 +274,7 @@ fn links(parts: &Parts) -> SupervisorSpec {
 }
 
 fn edge(parts: &Parts, services: &Services, (api, admin): (&Bound, &Bound)) -> SupervisorSpec {
-    let intake = IntakeArguments { shared: parts.shared.clone() };
+    let intake = IntakeArguments { shared: parts.shared.clone(), instruments: parts.instruments.clone() };
     let start = Duration::from_millis(limits::CORE_START_WAIT_MS);
     let api_address = SocketAddr::new(parts.config.api.addr, parts.config.api.port);
     let listeners = [
@@ -268,5 +290,8 @@ fn edge(parts: &Parts, services: &Services, (api, admin): (&Bound, &Bound)) -> S
         let arguments = HttpArguments { services: services.clone(), server, address, bound };
         spec = spec.child(ChildSpec::worker(role, move |context| HttpActor::start(context, arguments.clone())));
     }
-    spec
+    let directory = parts.config.node.data_dir.clone();
+    let probe = Arc::new(move || health::free_disk_bytes(&directory));
+    let watchdog = HealthArguments::new(Arc::clone(&parts.shared.board), probe);
+    spec.child(ChildSpec::worker(health::ROLE, move |context| Health::start(context, watchdog.clone())))
 }

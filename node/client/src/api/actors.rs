@@ -36,6 +36,15 @@ pub struct ActorInfo {
     pub children: Vec<ActorInfo>,
 }
 
+/// The body of `PUT /admin/log-level`, and its answer and that of `GET`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct LogLevel {
+    /// A level (`trace`, `debug`, `info`, `warn`, `error`, `off`), or levels by target: `info,dtvn_pbft=debug`.
+    pub level: String,
+}
+
 /// The answer to `POST /admin/actors/{name}/restart` and `.../crash`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]

@@ -16,7 +16,7 @@ mod tests;
 mod ticket;
 mod time;
 
-pub use actors::{ActorCommandAnswer, ActorInfo};
+pub use actors::{ActorCommandAnswer, ActorInfo, LogLevel};
 pub use answer::{
     Accepted, AcceptedWord, BatchAccepted, BatchAnswer, History, OperationState, OperationStatus, OutcomeRecord,
     Pending, Seeded,
