@@ -13,6 +13,7 @@ pub mod mailbox;
 pub mod network;
 pub mod peer_manager;
 pub mod replica;
+pub mod session;
 pub mod shared;
 pub mod state_machine;
 pub mod storage;

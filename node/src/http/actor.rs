@@ -12,9 +12,11 @@ use dtvn_actors::directory::Role;
 use dtvn_actors::mailbox::{FullPolicy, Mail};
 use dtvn_actors::supervision::{ActorError, Behaviour, Context, StopReason};
 use dtvn_messages::{Reason, limits};
+use tokio_util::sync::{CancellationToken, DropGuard};
 
+use super::events::{self, Closing};
 use super::problem::{Refusal, of_json};
-use super::{Services, admin, auth, info, operations, tickets};
+use super::{Services, admin, auth, connection, info, operations, tickets};
 
 /// The role of the public API.
 pub const HTTP: Role<HttpMessage> = Role::new("http");
@@ -69,6 +71,9 @@ pub struct HttpArguments {
 /// A listener's actor.
 pub struct HttpActor {
     handle: ServerHandle,
+    /// Tells WebSockets, which do not end by themselves; also when this actor dies.
+    closing: CancellationToken,
+    _ended: DropGuard,
 }
 
 impl HttpActor {
@@ -85,8 +90,9 @@ impl HttpActor {
         })?;
         let actual = listener.local_addr()?;
         *bound.write().unwrap_or_else(PoisonError::into_inner) = Some(actual);
+        let closing = CancellationToken::new();
         let running = match server {
-            Server::Public => public(services, listener)?,
+            Server::Public => public(services, listener, closing.clone())?,
             Server::Admin => operator(services, listener)?,
         };
         let handle = running.handle();
@@ -99,12 +105,16 @@ impl HttpActor {
             let _over = myself.send(HttpMessage::Ended(why)).await;
         });
         tracing::info!(address = %actual, ?server, "The node serves HTTP.");
-        Ok(Self { handle })
+        Ok(Self { handle, _ended: closing.clone().drop_guard(), closing })
     }
 }
 
-fn public(services: Services, listener: TcpListener) -> Result<actix_web::dev::Server, ActorError> {
-    let services = Data::new(services);
+fn public(
+    services: Services,
+    listener: TcpListener,
+    closing: CancellationToken,
+) -> Result<actix_web::dev::Server, ActorError> {
+    let (services, closing) = (Data::new(services), Data::new(Closing(closing)));
     let server = HttpServer::new(move || {
         let guarded = {
             let services = services.clone();
@@ -122,11 +132,15 @@ fn public(services: Services, listener: TcpListener) -> Result<actix_web::dev::S
             .app_data(PayloadConfig::new(limits::API_BATCH_BYTES_MAX))
             .app_data(QueryConfig::default().error_handler(|error, _| Refusal::malformed(error.to_string()).into()))
             .app_data(PathConfig::default().error_handler(|error, _| Refusal::malformed(error.to_string()).into()))
+            .app_data(closing.clone())
             .route("/health", web::get().to(info::health))
+            .route("/ws", web::get().to(events::listen))
             .service(web::scope("/api/v1").wrap(guarded).configure(routes))
             .default_service(web::to(not_found))
     })
+    .on_connect(connection::begin)
     .workers(WORKERS)
+    .max_connections(limits::API_CONNECTIONS_MAX)
     .disable_signals()
     .shutdown_timeout(SHUTDOWN_SECONDS)
     .client_request_timeout(Duration::from_secs(5))
@@ -147,6 +161,7 @@ fn routes(config: &mut web::ServiceConfig) {
         .service(resource("/tickets/{id}/history").route(web::get().to(tickets::history)))
         .service(resource("/operations").route(web::post().to(operations::batch)))
         .service(resource("/operations/{key}").route(web::get().to(operations::status)))
+        .service(resource("/ws-ticket").route(web::post().to(events::give_pass)))
         .service(resource("/status").route(web::get().to(info::status)))
         .service(resource("/stats").route(web::get().to(info::stats)))
         .service(resource("/peers").route(web::get().to(info::peers)))
@@ -199,6 +214,7 @@ impl Behaviour for HttpActor {
     }
 
     async fn stop(&mut self, _context: &Context<HttpMessage>, _reason: StopReason) -> Result<(), ActorError> {
+        self.closing.cancel();
         self.handle.stop(true).await;
         Ok(())
     }

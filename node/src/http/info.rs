@@ -82,7 +82,7 @@ pub(super) async fn status(services: web::Data<Services>) -> HttpResponse {
         status: if is_ready { "running" } else { "starting" }.to_owned(),
         node_id: identity.name.clone(),
         uptime_seconds: services.uptime_seconds(),
-        ws_clients: 0,
+        ws_clients: services.listeners.load(std::sync::atomic::Ordering::Relaxed),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         commit: option_env!("DTVN_COMMIT").map(str::to_owned),
         rules_version: identity.genesis.file().rules_version,

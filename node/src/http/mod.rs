@@ -3,12 +3,15 @@
 mod actor;
 mod admin;
 mod auth;
+mod connection;
+pub mod events;
 mod info;
 mod operations;
 mod problem;
 mod tickets;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use dtvn_actors::board::Board;
@@ -25,6 +28,7 @@ use tokio::sync::watch;
 pub use actor::{ADMIN, HTTP, HttpActor, HttpArguments, HttpMessage, Server};
 
 use crate::config::ValidatorConfig;
+use events::{EventsMessage, Passes};
 use problem::Refusal;
 
 /// How long a read waits until the store has caught up with what this node has committed.
@@ -37,6 +41,12 @@ pub struct Services {
     pub board: Arc<Board>,
     /// Where operations go.
     pub intake: Address<IntakeMessage>,
+    /// Who tells what is committed.
+    pub events: Address<EventsMessage>,
+    /// How many clients listen for events.
+    pub listeners: Arc<AtomicU64>,
+    /// Short-lived keys for WebSockets.
+    pub passes: Passes,
     /// The committed state.
     pub store: StoreSlot,
     /// The way to the peers, for their list.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use actix_web::http::header::CONTENT_TYPE;
 use actix_web::web::{self, Bytes, Json};
 use actix_web::{HttpRequest, HttpResponse};
-use dtvn_actors::intake::{Answered, submit};
+use dtvn_actors::intake::Answered;
 use dtvn_client::api::{
     Accepted, BatchAnswer, IssueRequest, Kind, OPERATIONS_BINCODE, OperationRequest, OperationState, OperationStatus,
     Pending, Problem, SeedRequest, Seeded, TicketRequest, Time, decode_requests, encode_answers, operation_path,
@@ -15,6 +15,7 @@ use dtvn_messages::{EventId, IdempotencyKey, Operation, Outcome, Reason, Timesta
 use dtvn_replication::intake::Answer;
 
 use super::Services;
+use super::connection::submit;
 use super::problem::Refusal;
 
 /// How long a client waits for an outcome if it does not say.
@@ -82,9 +83,9 @@ async fn run(services: &Services, request: &HttpRequest, operation: OperationReq
     let is_seed = operation.kind == Kind::Seed;
     let operation = into_operation(operation, key.clone())?;
     if preference.respond_async {
-        return accept_later(services, operation, key).await;
+        return accept_later(services, request, operation, key).await;
     }
-    let mut answers = submit(&services.intake, vec![operation], preference.wait).await;
+    let mut answers = submit(services, request, vec![operation], preference.wait).await;
     let answered = answers.pop().ok_or_else(|| Refusal::new(Reason::Internal, "the intake gave no answer"))?;
     let mut response = if is_seed { seeded(&answered) } else { decided(services, answered).await }
         .map_err(|refusal| Refusal(Box::new(refusal.0.with_key(key.clone()))))?;
@@ -95,9 +96,14 @@ async fn run(services: &Services, request: &HttpRequest, operation: OperationReq
 }
 
 /// 202: the operation is on its way; where to ask.
-async fn accept_later(services: &Services, operation: Operation, key: IdempotencyKey) -> Result<HttpResponse, Refusal> {
+async fn accept_later(
+    services: &Services,
+    request: &HttpRequest,
+    operation: Operation,
+    key: IdempotencyKey,
+) -> Result<HttpResponse, Refusal> {
     // A wait of nothing: what is refused at once is said at once, everything else is on its way.
-    let answers = submit(&services.intake, vec![operation], Duration::ZERO).await;
+    let answers = submit(services, request, vec![operation], Duration::ZERO).await;
     if let Some(Answered { answer: Answer::Refused { reason, detail }, .. }) = answers.first() {
         return Err(Refusal::new(*reason, detail.clone().unwrap_or_default()));
     }
@@ -249,7 +255,8 @@ pub(super) async fn batch(
             .map_err(|refusal| Refusal::new(refusal.0.reason, format!("operation {place}: {}", refusal.0.detail)))?;
         operations.push(operation);
     }
-    let answers: Vec<BatchAnswer> = submit(&services.intake, operations, wait).await.iter().map(batch_answer).collect();
+    let answers: Vec<BatchAnswer> =
+        submit(&services, &request, operations, wait).await.iter().map(batch_answer).collect();
     if is_compact {
         let bytes = encode_answers(&answers).map_err(|fault| Refusal::new(Reason::Internal, fault.to_string()))?;
         return Ok(HttpResponse::Ok().insert_header((CONTENT_TYPE, OPERATIONS_BINCODE)).body(bytes));

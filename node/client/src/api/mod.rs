@@ -23,7 +23,7 @@ pub use answer::{
 };
 pub use chain::{Block, Blocks, BundleInfo, CertificateInfo, ConsensusLogEntry, ConsensusLogs};
 pub use compact::{CompactError, OPERATIONS_BINCODE, decode_answers, decode_requests, encode_answers, encode_requests};
-pub use event::{Event, EventKind};
+pub use event::{Event, EventKind, WsTicket};
 pub use node::{
     Configuration, Health, NodeCrypto, Peer, Peers, Ready, SeenTimes, Sequence, Stats, Status, StorageEntries,
     ValidatorInfo, Validators,
