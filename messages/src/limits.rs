@@ -458,6 +458,15 @@ pub const HEALTH_LOOK_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Connections to the API at a time; each may have a session. Beyond it further ones wait in the listener's backlog.
 pub const API_CONNECTIONS_MAX: usize = 4_096;
+/// Bytes of the body of a single operation: the largest ticket, and its escapes in JSON. A larger one is `too_large`.
+pub const API_BODY_BYTES_MAX: usize = 64 * 1024;
+/// How long the head of a request may take; then the connection is closed.
+pub const API_HEAD_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long the whole body of a request may take to arrive. Then it is refused as `request_timeout`, and the connection
+/// is closed: one that trickles would hold its place for ever.
+pub const API_BODY_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a connection without requests is kept.
+pub const API_IDLE_TIMEOUT: Duration = Duration::from_secs(75);
 /// How long what was sent to a client may stay unread by its system. Then the connection is dropped.
 pub const API_UNREAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// Operations that one connection may have in flight: one batch, and room for what its answers have not left yet.

@@ -3,11 +3,16 @@
 mod actor;
 mod admin;
 mod auth;
+mod body;
+mod catalogue;
 mod connection;
 pub mod events;
 mod info;
+mod openapi;
 mod operations;
 mod problem;
+mod rate;
+mod routes;
 mod tickets;
 
 use std::sync::Arc;
@@ -24,6 +29,8 @@ use dtvn_actors::storage::store::{StoreError, View};
 use dtvn_actors::supervision::NodeTree;
 use dtvn_messages::{Height, Reason};
 use tokio::sync::watch;
+
+pub use rate::Rates;
 
 pub use actor::{ADMIN, HTTP, HttpActor, HttpArguments, HttpMessage, Server};
 
@@ -47,6 +54,8 @@ pub struct Services {
     pub listeners: Arc<AtomicU64>,
     /// Short-lived keys for WebSockets.
     pub passes: Passes,
+    /// How often one may ask.
+    pub rates: Rates,
     /// The committed state.
     pub store: StoreSlot,
     /// The way to the peers, for their list.

@@ -28,7 +28,7 @@ use tokio::sync::{Mutex, mpsc, watch};
 
 use crate::config::{Identity, ValidatorConfig};
 use crate::http::events::{self, EVENTS, EventsActor, EventsMessage, Passes};
-use crate::http::{ADMIN, HTTP, HttpActor, HttpArguments, Server, Services};
+use crate::http::{ADMIN, HTTP, HttpActor, HttpArguments, Rates, Server, Services};
 
 /// Messages that may wait for an actor at the edge.
 const EDGE_MAILBOX: usize = 2 * limits::INTAKE_SUBMISSIONS_MAX;
@@ -112,6 +112,7 @@ impl Node {
             events: parts.hub.clone(),
             listeners: Arc::default(),
             passes: Passes::default(),
+            rates: Rates::new(&parts.config.api),
             store: parts.store.clone(),
             network: parts.shared.network.clone(),
             listening: listening.clone(),

@@ -5,6 +5,7 @@
 
 mod actors;
 mod answer;
+mod catalogue;
 mod chain;
 mod compact;
 mod event;
@@ -21,6 +22,7 @@ pub use answer::{
     Accepted, AcceptedWord, BatchAccepted, BatchAnswer, History, OperationState, OperationStatus, OutcomeRecord,
     Pending, Seeded,
 };
+pub use catalogue::{EventInfo, EventList};
 pub use chain::{Block, Blocks, BundleInfo, CertificateInfo, ConsensusLogEntry, ConsensusLogs};
 pub use compact::{CompactError, OPERATIONS_BINCODE, decode_answers, decode_requests, encode_answers, encode_requests};
 pub use event::{Event, EventKind, WsTicket};

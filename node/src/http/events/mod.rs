@@ -20,5 +20,5 @@ mod socket;
 pub use actor::{EVENTS, EventsActor, EventsMessage, observer};
 pub use pass::Passes;
 
-pub(super) use pass::give_pass;
-pub(super) use socket::{Closing, listen};
+pub(super) use pass::{__path_give_pass, give_pass};
+pub(super) use socket::{__path_listen, Closing, listen};

@@ -43,7 +43,8 @@ impl Passes {
     }
 }
 
-/// Gives a pass to a client that has the key.
+#[utoipa::path(post, path = "/api/v1/ws-ticket", tag = "live", responses((status = 200, body = WsTicket)))]
+/// Gives a short-lived key for one WebSocket.
 pub(in crate::http) async fn give_pass(services: web::Data<Services>) -> Result<HttpResponse, Refusal> {
     let ticket = services.passes.give();
     let ticket = ticket.map_err(|_| Refusal::new(Reason::Internal, "the system gives no randomness"))?;

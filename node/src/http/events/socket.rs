@@ -30,10 +30,13 @@ use crate::http::{Services, auth, connection};
 pub(in crate::http) struct Closing(pub(in crate::http) CancellationToken);
 
 /// What `/ws` is asked for.
-#[derive(Debug, serde::Deserialize)]
+#[derive(Debug, serde::Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(in crate::http) struct ListenQuery {
+    /// The `id` of the last event that was heard: all after it are told; `0.0` is the beginning.
     since: Option<String>,
+    /// A key from `POST /api/v1/ws-ticket`.
     ticket: Option<String>,
 }
 
@@ -131,6 +134,8 @@ impl Drop for Listener {
     }
 }
 
+#[utoipa::path(get, path = "/ws", tag = "live", params(ListenQuery),
+    responses((status = 101, description = "A WebSocket of messages as `Event`")))]
 /// Live events over a WebSocket.
 pub(in crate::http) async fn listen(
     services: web::Data<Services>,
