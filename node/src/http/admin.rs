@@ -5,8 +5,8 @@ use dtvn_actors::supervision::{NodeTree, TreeNode};
 use dtvn_client::api::{ActorCommandAnswer, LogLevel};
 use dtvn_messages::Reason;
 
-use super::info::health_answer;
 use super::body::Json;
+use super::info::health_answer;
 use super::problem::Refusal;
 use super::{Services, auth};
 use crate::telemetry::logs::{self, LogError};
