@@ -11,6 +11,7 @@ use dtvn_actors::directory::Role;
 use dtvn_actors::mailbox::{FullPolicy, Mail};
 use dtvn_actors::supervision::{ActorError, Behaviour, Context, StopReason};
 use dtvn_messages::limits;
+use percent_encoding::percent_decode_str;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::events::Closing;
@@ -144,11 +145,16 @@ fn public(
     Ok(server.run())
 }
 
-/// Who may ask, and how often.
+/// Who may ask, how often, and for what can be a name.
 fn admit(services: &Services, request: &HttpRequest) -> Result<(), actix_web::Error> {
     services.rates.check_address(request.peer_addr().map(|peer| peer.ip()))?;
     auth::check(request, services.config.api.key.as_ref())?;
     services.rates.check_key(auth::key_of(request))?;
+    let path = request.uri().path();
+    if path.contains('%') && percent_decode_str(path).decode_utf8().is_err() {
+        // The router would put a replacement character there: the name of another ticket.
+        return Err(Refusal::malformed("the path is not UTF-8").into());
+    }
     Ok(())
 }
 

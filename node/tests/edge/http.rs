@@ -151,9 +151,7 @@ impl Line {
     }
 
     async fn read(&mut self) -> Option<()> {
-        let mut buffer = [0; 16 * 1024];
-        let count = self.stream.read(&mut buffer).await.unwrap_or(0);
-        self.unread.extend_from_slice(&buffer[..count]);
+        let count = self.stream.read_buf(&mut self.unread).await.unwrap_or(0);
         (count > 0).then_some(())
     }
 }
