@@ -193,11 +193,11 @@ mod tests {
     }
 
     fn generation(effects: &[Effect]) -> u64 {
-        let timers = effects.iter().filter_map(|effect| match effect {
+        let timers = effects.iter().rev().find_map(|effect| match effect {
             Effect::SetTimer { generation, .. } => Some(*generation),
             _ => None,
         });
-        timers.last().unwrap()
+        timers.unwrap()
     }
 
     #[test]

@@ -9,7 +9,7 @@
 //! | module | what it is |
 //! |---|---|
 //! | [`scenario`] | what a seed draws: sizes, parameters, faults, liars |
-//! | `world`, `host`, `links` | the heap of events, nodes on it, the network between them |
+//! | `world`, `effects`, `host`, `links` | the heap of events, nodes on it, the network between them |
 //! | `faults` | crashes, partitions, pauses, clocks, disks |
 //! | [`lies`] | filters around real nodes that hold their keys |
 //! | `clients` | the workload |
@@ -20,6 +20,7 @@
 
 mod clients;
 pub mod coverage;
+mod effects;
 mod faults;
 mod host;
 pub mod lies;

@@ -2,28 +2,24 @@
 //! happens in one event after the other, and the oracle looks at each.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::collections::{BTreeSet, BinaryHeap};
 use std::sync::Arc;
 
 use dtvn_messages::wire::{self, PeerMessage};
-use dtvn_messages::{ChainId, Ed25519, Genesis, Height, KeyPair, Scheme, Signer, Timestamp, ValidatorIndex};
-use dtvn_pbft::Config;
-use dtvn_replication::intake::{Answer, IntakeLimits, RequestId};
-use dtvn_replication::log::{LogLimits, MemoryDisk};
-use dtvn_replication::node::{Effect, Input, Media, Node, NodeSettings, Timer, Work};
-use dtvn_replication::pool::PoolLimits;
-use dtvn_replication::verify::{Remembering, Verifier};
+use dtvn_messages::{Ed25519, Genesis, Scheme, Timestamp, ValidatorIndex};
+use dtvn_replication::node::{Effect, Input, Node, Timer, Work};
+use dtvn_replication::verify::Remembering;
 
 use crate::clients::Clients;
 use crate::coverage::Coverage;
 use crate::faults::Act;
-use crate::host::{Clock, Host};
-use crate::lies::{Behaviour, Conspiracy, Filter};
+use crate::host::Host;
+use crate::lies::Conspiracy;
 use crate::links::{Links, Weather};
-use crate::oracle::{Chain, Invariant, Promises, Violation, ensure};
+use crate::oracle::{Chain, Invariant, Violation};
 use crate::random::{Concern, Random};
-use crate::scenario::{Canary, Fault, KEY_SEED, Scenario};
-use crate::signature::{FastScheme, FastSigner};
+use crate::scenario::{Canary, Scenario};
+use crate::signature::FastScheme;
 
 /// Something that happens.
 pub(crate) enum Event {
@@ -68,14 +64,14 @@ pub(crate) struct World {
     /// How many events happened.
     pub(crate) events: u64,
     pub(crate) hash: u64,
-    liars: BTreeSet<ValidatorIndex>,
-    conspiracy: Conspiracy,
+    pub(crate) liars: BTreeSet<ValidatorIndex>,
+    pub(crate) conspiracy: Conspiracy,
     heap: BinaryHeap<Reverse<(u64, u64, usize)>>,
     pending: Vec<Option<Event>>,
     free: Vec<usize>,
     sequence: u64,
-    scheme: Arc<dyn Scheme>,
-    effects: Vec<Effect>,
+    pub(crate) scheme: Arc<dyn Scheme>,
+    pub(crate) effects: Vec<Effect>,
     /// Whose inputs and effects are shown, and to whom.
     pub(crate) trace: Option<Trace>,
 }
@@ -135,76 +131,6 @@ impl World {
         };
         world.make_hosts();
         world
-    }
-
-    fn make_hosts(&mut self) {
-        let twins = self.scenario.liars.iter().filter(|(_, behaviour)| *behaviour == Behaviour::Twin);
-        let indices: Vec<usize> = (0..self.scenario.validators).chain(twins.map(|(twin, _)| *twin)).collect();
-        for place in indices {
-            let index = ValidatorIndex(place as u16);
-            let lie = self.scenario.liars.iter().find(|(liar, _)| *liar == place).map(|(_, behaviour)| *behaviour);
-            let chain: ChainId = self.genesis.chain_id().clone();
-            let filter = lie.map(|behaviour| Filter::new(behaviour, index, chain.clone(), self.signer(index)));
-            let drift_us = self.scenario.by_level(Fault::Clocks, 0, 20_000, 80_000);
-            let ahead_us = self.randoms.clock.between(0, 2 * drift_us) as i64 - drift_us as i64;
-            self.hosts.push(Host {
-                index,
-                node: None,
-                media: Some(Media::new(MemoryDisk::new(), &self.genesis)),
-                incarnation: 0,
-                is_honest: filter.is_none(),
-                filter,
-                is_damaged: false,
-                may_forget: false,
-                stale_disk: None,
-                is_gone: false,
-                promises: Promises::new(index, chain),
-                clock: Clock { ahead_us },
-                paused_until_us: 0,
-                slow_disk: false,
-                timers: BTreeMap::new(),
-                busy_until_us: [0; 2],
-                linked: BTreeSet::new(),
-                first_segment: 1,
-            });
-        }
-    }
-
-    fn signer(&self, index: ValidatorIndex) -> Arc<dyn Signer> {
-        let validator = self.genesis.validators().get(index);
-        match validator {
-            Some(validator) if self.scenario.real => Arc::new(KeyPair::development(KEY_SEED, validator.name.as_str())),
-            Some(validator) => Arc::new(FastSigner(validator.public_key)),
-            None => Arc::new(FastSigner(dtvn_messages::PublicKey([0; 32]))),
-        }
-    }
-
-    fn settings(&self, host: usize) -> NodeSettings {
-        let index = self.hosts[host].index;
-        let signer = self.signer(index);
-        let validator = self.genesis.validators().get(index);
-        let config = Config::from_genesis(&self.genesis, Some(&signer.public()));
-        let verifier = Verifier {
-            chain: config.chain.clone(),
-            epoch: config.epoch,
-            set: Arc::clone(&config.set),
-            scheme: Arc::clone(&self.scheme),
-        };
-        let defaults = PoolLimits::default();
-        let pool_limits = PoolLimits { bloom_digests_max: 1_024, remembered_max: 256, ..defaults };
-        let bundle_operations_max = self.scenario.bundle_operations;
-        NodeSettings {
-            genesis: Arc::clone(&self.genesis),
-            name: validator.map(|validator| validator.name.clone()).unwrap_or_else(|| unreachable_name(host)),
-            config,
-            signer,
-            verifier,
-            log_limits: LogLimits { segment_bytes: 512 * 1_024, batch_bytes_max: 256 * 1_024 },
-            pool_limits,
-            intake_limits: IntakeLimits { bundle_operations_max, ..IntakeLimits::default() },
-            pool_seed: self.scenario.seed ^ host as u64,
-            store_sync_blocks: self.scenario.store_sync_blocks,
-        }
     }
 
     /// Schedules an event; its number.
@@ -394,7 +320,7 @@ impl World {
         self.carry_out(host)
     }
 
-    fn show(&mut self, host: usize, arrow: &str, what: &dyn std::fmt::Debug) {
+    pub(crate) fn show(&mut self, host: usize, arrow: &str, what: &dyn std::fmt::Debug) {
         let now_us = self.now_us;
         if let Some(trace) = self.trace.as_mut().filter(|trace| trace.host == host) {
             (trace.show)(format!("{now_us:>10} {arrow} {what:?}"));
@@ -409,176 +335,4 @@ impl World {
             self.hash ^= self.hash >> 31;
         }
     }
-
-    fn carry_out(&mut self, host: usize) -> Result<(), Violation> {
-        let mut effects = std::mem::take(&mut self.effects);
-        for effect in effects.drain(..) {
-            self.show(host, "->", &effect);
-            self.carry_out_one(host, effect)?;
-        }
-        self.effects = effects;
-        let at = &mut self.hosts[host];
-        if let Some(log) = at.node.as_ref().and_then(|node| node.log()) {
-            at.promises.durable(log.durable());
-            let first = log.segments().next().map_or(1, |segment| segment.segment.0);
-            self.coverage.collected += first.saturating_sub(at.first_segment);
-            at.first_segment = first;
-        }
-        Ok(())
-    }
-
-    fn carry_out_one(&mut self, host: usize, effect: Effect) -> Result<(), Violation> {
-        let honest = u64::from(self.hosts[host].is_honest);
-        match effect {
-            Effect::Broadcast(message) => self.broadcast(host, message)?,
-            Effect::Send { to, message } => {
-                self.check_sent(host, &message)?;
-                for peer in 0..self.hosts.len() {
-                    if self.hosts[peer].index == to && peer != host {
-                        self.send(host, peer, message.clone());
-                    }
-                }
-            }
-            Effect::Work(work) => self.work(host, work),
-            Effect::SetTimer { timer, after_us } => {
-                let incarnation = self.hosts[host].incarnation;
-                let number = self.schedule(after_us, Event::Timer { host, incarnation, timer });
-                self.hosts[host].timers.insert(timer.name(), number);
-            }
-            Effect::Answer { request, answer, .. } => self.on_answer(host, request, &answer)?,
-            Effect::Opened(opened) => {
-                self.coverage.torn += u64::from(opened.is_some_and(|opened| opened.cut_bytes.is_some()));
-                if honest == 1 {
-                    let at = &mut self.hosts[host];
-                    at.promises.opened(opened, at.may_forget)?;
-                }
-            }
-            Effect::Logged { number, record } => {
-                if honest == 1 {
-                    self.hosts[host].promises.logged(number, &record);
-                }
-            }
-            Effect::Committed { committed, effects } => {
-                self.note(5, host as u64, first_word(&committed.digest.0));
-                self.coverage.commits += honest;
-                if honest == 1 {
-                    self.chain.committed(&committed, &effects)?;
-                }
-            }
-            Effect::RolledBack(_) => self.coverage.rolled_back += honest,
-            Effect::Stable(_) => self.coverage.stable += honest,
-            Effect::CaughtUp { .. } => self.coverage.caught_up += honest,
-            Effect::Moved { .. } => self.coverage.view_changes += honest,
-            Effect::Active(_) | Effect::Conflict { .. } => {}
-            Effect::Blame { peer, why } => self.on_blame(host, peer, &why)?,
-            Effect::Diverged(height) => self.on_diverged(host, height)?,
-            Effect::Failed(why) => {
-                ensure(honest == 0, Invariant::NoCrash, || format!("host {host} failed: {why}"))?;
-            }
-        }
-        Ok(())
-    }
-
-    fn on_blame(&mut self, host: usize, peer: ValidatorIndex, why: &str) -> Result<(), Violation> {
-        if !self.hosts[host].is_honest {
-            return Ok(());
-        }
-        let is_liar = self.liars.contains(&peer);
-        self.coverage.blamed += u64::from(is_liar);
-        ensure(is_liar, Invariant::NoFalseAccusation, || format!("host {host} blames {peer}, which is honest: {why}"))
-    }
-
-    fn on_diverged(&self, host: usize, height: Height) -> Result<(), Violation> {
-        ensure(!self.hosts[host].is_honest, Invariant::NoFalseAccusation, || {
-            format!("host {host} says that it has diverged at {height}")
-        })
-    }
-
-    fn check_sent(&mut self, host: usize, message: &PeerMessage) -> Result<(), Violation> {
-        let at = &mut self.hosts[host];
-        if !at.is_honest {
-            return Ok(());
-        }
-        if let Some(log) = at.node.as_ref().and_then(|node| node.log()) {
-            at.promises.durable(log.durable());
-        }
-        at.promises.sent(message)?;
-        match message {
-            PeerMessage::ViewChange(signed) if signed.signer == at.index => {
-                self.coverage.carried += u64::from(!signed.body.prepared.is_empty());
-            }
-            PeerMessage::NewView(signed) if signed.signer == at.index => self.coverage.new_views += 1,
-            _ => {}
-        }
-        Ok(())
-    }
-
-    fn broadcast(&mut self, host: usize, message: PeerMessage) -> Result<(), Violation> {
-        self.check_sent(host, &message)?;
-        let own = self.hosts[host].index;
-        for peer in 0..self.hosts.len() {
-            if self.hosts[peer].index != own {
-                self.send(host, peer, message.clone());
-            }
-        }
-        Ok(())
-    }
-
-    /// Sends, or what a liar sends instead.
-    fn send(&mut self, from: usize, to: usize, message: PeerMessage) {
-        let peer = self.hosts[to].index;
-        let Host { filter, node, .. } = &mut self.hosts[from];
-        match (filter, node) {
-            (Some(filter), Some(node)) => {
-                let before = filter.lies;
-                let chance = (&mut self.randoms.lies, &mut self.conspiracy);
-                let said = filter.distort(node, peer, message, chance);
-                self.coverage.lies += filter.lies - before;
-                said.into_iter().for_each(|message| self.transmit(from, to, message));
-            }
-            _ => self.transmit(from, to, message),
-        }
-    }
-
-    fn transmit(&mut self, from: usize, to: usize, message: PeerMessage) {
-        if !self.links.carries(from, to) || !self.hosts[to].is_up() {
-            return;
-        }
-        let delays = self.weather.delays(&mut self.randoms.network);
-        self.coverage.lost += u64::from(delays.is_empty());
-        self.coverage.repeated += u64::from(delays.len() > 1);
-        for delay_us in delays {
-            self.schedule(delay_us, Event::Deliver { from, to, message: message.clone() });
-        }
-    }
-
-    fn work(&mut self, host: usize, work: Work) {
-        let at = &mut self.hosts[host];
-        let incarnation = at.incarnation;
-        let after_us = match &work {
-            Work::Sync { .. } if at.slow_disk => self.randoms.disk.around(60_000),
-            Work::Sync { .. } => self.randoms.disk.around(300),
-            Work::Execute(_) | Work::Verify(_) => {
-                let lane = usize::from(matches!(work, Work::Verify(_)));
-                let done_us = at.busy_until_us[lane].max(self.now_us) + self.randoms.disk.around(20);
-                at.busy_until_us[lane] = done_us;
-                done_us - self.now_us
-            }
-        };
-        self.schedule(after_us, Event::Done { host, incarnation, work });
-    }
-
-    fn on_answer(&mut self, host: usize, request: RequestId, answer: &Answer) -> Result<(), Violation> {
-        if self.hosts[host].is_honest { self.answered(request, answer) } else { Ok(()) }
-    }
-}
-
-/// There is a validator for every host; were there none, its node would be an observer of that name.
-#[expect(clippy::expect_used, reason = "letters and digits are a name")]
-fn unreachable_name(host: usize) -> dtvn_messages::NodeName {
-    dtvn_messages::NodeName::new(&format!("observer{host}")).expect("letters and digits are a name")
-}
-
-fn first_word(bytes: &[u8; 32]) -> u64 {
-    bytes.first_chunk::<8>().map_or(0, |word| u64::from_be_bytes(*word))
 }
