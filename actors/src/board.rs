@@ -3,12 +3,15 @@
 //! Live pages, `/health`, `/stats` and readiness read here, so that looking at a node costs its actors nothing, and works
 //! while they are busy.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Instant;
 
-use dtvn_messages::{Genesis, Height, NodeName, PublicKey, Timestamp, ValidatorIndex};
+use dtvn_messages::{Genesis, Height, NodeName, PublicKey, Timestamp, ValidatorIndex, View};
 use dtvn_pbft::{Cause, ReplicaView};
 use tokio::sync::watch;
+
+use crate::health::{HealthShown, Stall};
 
 /// Who this node is.
 #[derive(Debug, Clone)]
@@ -49,15 +52,26 @@ pub struct ConsensusShown {
     pub not_voting: Option<NotVoting>,
 }
 
+/// Who leads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Leadership {
+    /// The view.
+    pub view: View,
+    /// Its leader.
+    pub leader: ValidatorIndex,
+}
+
 /// What a node shows of itself.
 #[derive(Debug)]
 pub struct Board {
     /// Who it is.
     pub identity: Identity,
     consensus: watch::Sender<ConsensusShown>,
+    leadership: watch::Sender<Option<Leadership>>,
     quorum: watch::Sender<bool>,
     stopping: watch::Sender<bool>,
     view_changes: [AtomicU64; Cause::ALL.len()],
+    health: RwLock<HealthShown>,
 }
 
 impl Board {
@@ -67,9 +81,11 @@ impl Board {
         Arc::new(Self {
             identity,
             consensus: watch::Sender::new(ConsensusShown { replica: None, last_commit_at: None, not_voting: None }),
+            leadership: watch::Sender::new(None),
             quorum: watch::Sender::new(false),
             stopping: watch::Sender::new(false),
             view_changes: Default::default(),
+            health: RwLock::default(),
         })
     }
 
@@ -94,6 +110,15 @@ impl Board {
             }
             true
         });
+        let now = Some(Leadership { view: view.view, leader: view.leader });
+        self.leadership.send_if_modified(|before| std::mem::replace(before, now) != now);
+    }
+
+    /// Who leads, and news of it, so that who wants to know is not woken by every block; none before the replica has
+    /// started.
+    #[must_use]
+    pub fn leadership(&self) -> watch::Receiver<Option<Leadership>> {
+        self.leadership.subscribe()
     }
 
     /// Posts why this node does not vote.
@@ -133,6 +158,55 @@ impl Board {
     /// How many view changes there were, by cause.
     pub fn view_changes(&self) -> impl Iterator<Item = (Cause, u64)> + '_ {
         Cause::ALL.into_iter().zip(self.view_changes.iter().map(|counter| counter.load(Ordering::Relaxed)))
+    }
+
+    /// What the watchdog shows.
+    #[must_use]
+    pub fn health(&self) -> HealthShown {
+        self.health.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn change_health<T>(&self, change: impl FnOnce(&mut HealthShown) -> T) -> T {
+        change(&mut self.health.write().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Posts what the watchdog saw of the mailboxes.
+    pub fn post_looked(&self, at: Instant, stuck: Vec<Stall>) {
+        self.change_health(|health| (health.looked_at, health.stuck) = (Some(at), stuck));
+    }
+
+    /// Posts how many bytes must be free on the disk for this node to vote; 0 for none.
+    pub fn post_disk_free_min(&self, bytes: u64) {
+        self.change_health(|health| health.disk_free_bytes_min = bytes);
+    }
+
+    /// Posts how many bytes are free on the disk, and says whether that is too little to vote. Once it was, an eighth more
+    /// than the least is needed, so that a node does not waver.
+    pub fn post_disk_free(&self, bytes: u64) -> bool {
+        let is_full = self.change_health(|health| {
+            let least = health.disk_free_bytes_min;
+            let wanted = if health.disk_full { least.saturating_add(least / 8) } else { least };
+            (health.disk_free_bytes, health.disk_full) = (Some(bytes), bytes < wanted);
+            health.disk_full
+        });
+        self.consensus.send_if_modified(|shown| match (is_full, &shown.not_voting) {
+            (true, None) => {
+                shown.not_voting = Some(NotVoting::DiskFull);
+                true
+            }
+            (false, Some(NotVoting::DiskFull)) => {
+                shown.not_voting = None;
+                true
+            }
+            _ => false,
+        });
+        is_full
+    }
+
+    /// Whether the disk is too full to vote.
+    #[must_use]
+    pub fn disk_is_full(&self) -> bool {
+        self.health.read().unwrap_or_else(PoisonError::into_inner).disk_full
     }
 
     /// The highest committed height.

@@ -6,6 +6,7 @@
 pub mod board;
 pub mod directory;
 pub mod gossip;
+pub mod health;
 pub mod instruments;
 pub mod intake;
 pub mod links;
@@ -13,6 +14,7 @@ pub mod mailbox;
 pub mod network;
 pub mod peer_manager;
 pub mod replica;
+pub mod session;
 pub mod shared;
 pub mod state_machine;
 pub mod storage;

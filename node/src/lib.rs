@@ -5,4 +5,5 @@ pub mod cli;
 pub mod cluster;
 pub mod config;
 pub mod http;
+pub mod telemetry;
 pub mod validator;

@@ -2,14 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use dtvn_ledger::{BlockEffects, OperationResult};
-use dtvn_messages::{Bundle, Operation, Reason, Statement, Ticket, limits};
+use dtvn_messages::{Bundle, Digest, Operation, Reason, Statement, Ticket, limits};
 use dtvn_replication::intake::{self as core, Answer, Effect, Input, IntakeLimits, IntakeSettings, RequestId};
 
 use super::message::{Answered, IntakeMessage, Submission};
 use crate::gossip::{self, GossipMessage};
+use crate::instruments::Instruments;
 use crate::mailbox::{Address, CallError, Mail, Reply, SendError};
 use crate::replica::{self, ReplicaMessage};
 use crate::shared::Shared;
@@ -21,6 +22,8 @@ use crate::supervision::{ActorError, Behaviour, Context, StopReason, TaskHandle}
 pub struct IntakeArguments {
     /// What the node's actors share.
     pub shared: Shared,
+    /// The instruments.
+    pub instruments: Instruments,
 }
 
 /// A request whose answers are being gathered.
@@ -41,6 +44,9 @@ pub struct Intake {
     timer: Option<TaskHandle>,
     /// The block that is being decided: tickets for its answers.
     deciding: Option<Arc<BlockEffects>>,
+    instruments: Instruments,
+    /// When the bundles on their way were made: as many as may be on their way.
+    made: BTreeMap<Digest, Instant>,
 }
 
 impl Intake {
@@ -70,6 +76,8 @@ impl Intake {
             next_request: 0,
             timer: None,
             deciding: None,
+            instruments: arguments.instruments,
+            made: BTreeMap::new(),
             shared,
         };
         for bundle in pending.bundles {
@@ -131,6 +139,7 @@ impl Intake {
                 let chain = &self.shared.config.chain;
                 let signature = self.shared.signer.sign(&body.signed_bytes(chain));
                 let bundle = Bundle::assemble(body, signature, chain);
+                self.made.insert(bundle.digest, Instant::now());
                 deliver(&self.gossip, GossipMessage::Own(Arc::clone(&bundle)))?;
                 inputs.push(Input::Signed(bundle));
             }
@@ -193,20 +202,29 @@ impl Intake {
 /// Submits operations and waits for their answers: one for each, in their order, also when the intake is down, has no
 /// room, or starts again meanwhile.
 pub async fn submit(intake: &Address<IntakeMessage>, operations: Vec<Operation>, wait: Duration) -> Vec<Answered> {
-    let count = operations.len();
-    let all = |answer: Answer| vec![Answered { answer, ticket: None }; count];
-    let refused = |reason| Answer::Refused { reason, detail: None };
     if intake.depth() > limits::INTAKE_SUBMISSIONS_MAX {
-        return all(refused(Reason::Overloaded));
+        return Answered::all(operations.len(), Answer::Refused { reason: Reason::Overloaded, detail: None });
     }
+    submit_by(intake, operations, wait, IntakeMessage::Submit).await
+}
+
+/// The same by way of any actor that hands submissions on.
+pub(crate) async fn submit_by<M: Mail>(
+    to: &Address<M>,
+    operations: Vec<Operation>,
+    wait: Duration,
+    message: impl FnOnce(Submission) -> M,
+) -> Vec<Answered> {
+    let count = operations.len();
+    let refused = |reason| Answer::Refused { reason, detail: None };
     // The core answers every request by its deadline; this only guards against a core that cannot.
     let patience = wait + Duration::from_secs(5);
-    match intake.call(patience, |reply| IntakeMessage::Submit(Submission { operations, wait, reply })).await {
+    match to.call(patience, |reply| message(Submission { operations, wait, reply })).await {
         Ok(answers) => answers,
-        Err(CallError::Down) => all(refused(Reason::Restarting)),
-        Err(CallError::Full | CallError::Overrun) => all(refused(Reason::Overloaded)),
+        Err(CallError::Down) => Answered::all(count, refused(Reason::Restarting)),
+        Err(CallError::Full | CallError::Overrun) => Answered::all(count, refused(Reason::Overloaded)),
         // It was taken, and may be in a bundle.
-        Err(CallError::Unanswered | CallError::TimedOut) => all(Answer::Unknown),
+        Err(CallError::Unanswered | CallError::TimedOut) => Answered::all(count, Answer::Unknown),
     }
 }
 
@@ -226,12 +244,17 @@ impl Behaviour for Intake {
         let input = match message {
             IntakeMessage::Submit(submission) => return self.on_submit(context, submission),
             IntakeMessage::Decided { bundles, effects } => {
+                let made = bundles.iter().filter_map(|bundle| self.made.remove(&bundle.digest)).collect::<Vec<_>>();
+                made.iter().for_each(|made| self.instruments.bundle_committed(made.elapsed()));
                 self.deciding = Some(Arc::clone(&effects));
                 self.step(context, Input::Decided { bundles, effects })?;
                 self.deciding = None;
                 return Ok(());
             }
-            IntakeMessage::BundleGone { bundle, last } => Input::BundleGone { bundle, last },
+            IntakeMessage::BundleGone { bundle, last } => {
+                self.made.remove(&bundle.digest);
+                Input::BundleGone { bundle, last }
+            }
             IntakeMessage::PoolFull(full) => Input::PoolFull(full),
             IntakeMessage::PoolRestarted => Input::PoolRestarted,
             IntakeMessage::Quorum(quorum) => Input::Quorum(quorum),

@@ -63,7 +63,7 @@ impl Replica {
         let base = state_machine.call(wait, StateMachineMessage::Reset).await?;
         let replayed = storage.call(wait, StorageMessage::Replay).await?.map_err(ActorError::new)?;
         let records = replayed.records.len();
-        let voting = replayed.amnesia.is_none();
+        let voting = replayed.amnesia.is_none() && !shared.board.disk_is_full();
         let mut consensus = Consensus::new(shared.config.clone(), base, voting, shared.signer.clone());
         for record in replayed.records {
             consensus.replay(shared.clock.now(), record);

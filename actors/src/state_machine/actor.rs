@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dtvn_ledger::{BlockEffects, Executed, OperationResult};
-use dtvn_messages::{Bundle, limits};
+use dtvn_messages::{Bundle, Verdict, limits};
 use dtvn_replication::execution::{Execution, LastBlock, Stored};
 
 use super::message::{CommitOrder, StateMachineMessage};
-use crate::instruments::Instruments;
+use crate::instruments::{Decided, Instruments};
 use crate::intake::{self, IntakeMessage};
 use crate::mailbox::Address;
 use crate::replica::ReplicaMessage;
@@ -83,16 +83,19 @@ impl StateMachine {
         instruments.block_committed(bundles.len(), effects.results.len());
         let mut counts = std::collections::BTreeMap::new();
         for result in &effects.results {
-            let verdict = match result {
-                OperationResult::Recorded(outcome) if outcome.verdict.is_accepted() => "accepted",
-                OperationResult::Recorded(_) => "refused",
-                OperationResult::Repeated(_) => "repeated",
-                OperationResult::KeyReused { .. } => "key_reused",
+            let (verdict, reason) = match result {
+                OperationResult::Recorded(outcome) => match &outcome.verdict {
+                    Verdict::Accepted { .. } => ("accepted", "none"),
+                    Verdict::Refused { reason, .. } => ("refused", reason.name()),
+                },
+                OperationResult::Repeated(_) => ("repeated", "none"),
+                OperationResult::KeyReused { .. } => ("key_reused", "none"),
             };
-            *counts.entry((result.outcome().action_name(), verdict)).or_insert(0) += 1;
+            let decided = Decided { kind: result.outcome().action_name(), verdict, reason };
+            *counts.entry(decided).or_insert(0) += 1;
         }
-        for ((kind, verdict), count) in counts {
-            instruments.operations_decided(kind, verdict, count);
+        for (decided, count) in counts {
+            instruments.operations_decided(decided, count);
         }
     }
 }

@@ -15,7 +15,7 @@ use super::store::{IfMissing, Opened, Store, StoreIdentity, StoreOptions, StoreR
 use super::store_thread::{StoreThread, StoreWork};
 use super::{amnesia, files};
 use crate::board::NotVoting;
-use crate::instruments::Instruments;
+use crate::instruments::{GroupCommit, Instruments};
 use crate::mailbox::Address;
 use crate::shared::Shared;
 use crate::supervision::{ActorError, Behaviour, Context, Lifeline, StopReason};
@@ -140,6 +140,7 @@ fn open(arguments: &StorageArguments) -> Result<OpenedAll, ActorError> {
         instruments: arguments.instruments.clone(),
         waiting: None,
         flush: false,
+        unsynced: GroupCommit::default(),
     };
     Ok(OpenedAll { store, opened, log_thread })
 }

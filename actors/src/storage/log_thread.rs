@@ -12,7 +12,7 @@ use tokio::sync::mpsc::Receiver;
 
 use super::disk::FileDisk;
 use super::message::{Replayed, StorageMessage};
-use crate::instruments::Instruments;
+use crate::instruments::{GroupCommit, Instruments};
 use crate::mailbox::{Address, Reply};
 use crate::replica::ReplicaMessage;
 use crate::supervision::Lifeline;
@@ -44,6 +44,8 @@ pub(super) struct LogThread {
     /// The last ticket that was appended and is not durable, and who hears of it.
     pub(super) waiting: Option<(Ticket, Address<ReplicaMessage>)>,
     pub(super) flush: bool,
+    /// Records and their bytes that the next group commit makes durable.
+    pub(super) unsynced: GroupCommit,
 }
 
 /// Opens the log and reads all its records.
@@ -93,7 +95,21 @@ impl LogThread {
     }
 
     fn append(&mut self, record: &Encoded) -> Result<(), LogError> {
-        self.log()?.append(record).map(drop)
+        self.log()?.append(record)?;
+        self.unsynced.records += 1;
+        self.unsynced.bytes += record.payload.len() as u64;
+        Ok(())
+    }
+
+    /// Makes all that was appended durable, and counts it.
+    fn commit(&mut self) -> Result<(), LogError> {
+        let before = std::time::Instant::now();
+        self.log()?.commit()?;
+        let unsynced = std::mem::take(&mut self.unsynced);
+        if unsynced.records > 0 {
+            self.instruments.log_synced(GroupCommit { time: before.elapsed(), ..unsynced });
+        }
+        Ok(())
     }
 
     fn take(&mut self, work: LogWork) -> Result<(), LogError> {
@@ -130,9 +146,7 @@ impl LogThread {
             return self.log()?.write_unsynced();
         }
         self.flush = false;
-        let before = std::time::Instant::now();
-        self.log()?.commit()?;
-        self.instruments.storage_synced(before.elapsed());
+        self.commit()?;
         if let Some((ticket, replica)) = self.waiting.take() {
             // A replica that is gone waits for nothing; its successor has tickets of its own.
             let _gone = replica.try_send(ReplicaMessage::Durable(ticket));

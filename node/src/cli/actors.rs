@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use dtvn_client::api::{ActorCommandAnswer, ActorInfo, segment};
+use dtvn_client::api::{ActorCommandAnswer, ActorInfo, LogLevel, segment};
 use dtvn_client::{Client, ClientConfig};
 
 use super::exit::Exit;
@@ -37,6 +37,11 @@ enum ActorsCommand {
         /// Its name, as the tree shows it
         actor: String,
     },
+    /// Show the level of the node's logs, or change it until the node ends
+    LogLevel {
+        /// A level, or levels by target: info,dtvn_pbft=debug
+        level: Option<String>,
+    },
 }
 
 pub(super) async fn run(arguments: ActorsArguments, output: Output) -> anyhow::Result<Exit> {
@@ -51,6 +56,7 @@ pub(super) async fn run(arguments: ActorsArguments, output: Output) -> anyhow::R
         },
         Some(ActorsCommand::Restart { actor }) => command(&client, &actor, "restart", output).await,
         Some(ActorsCommand::Crash { actor }) => command(&client, &actor, "crash", output).await,
+        Some(ActorsCommand::LogLevel { level }) => log_level(&client, level, output).await,
     }
 }
 
@@ -77,6 +83,16 @@ async fn command(client: &Client, actor: &str, verb: &str, output: Output) -> an
     Ok(Exit::Good)
 }
 
+async fn log_level(client: &Client, level: Option<String>, output: Output) -> anyhow::Result<Exit> {
+    let path = "/admin/log-level";
+    let answer: LogLevel = match level {
+        None => client.get(path).await?,
+        Some(level) => client.put(path, &LogLevel { level }).await?,
+    };
+    output.result(&answer, |answer| answer.level.clone());
+    Ok(Exit::Good)
+}
+
 async fn live(client: &Client, interval: Duration, output: Output) -> anyhow::Result<Exit> {
     output.clear();
     loop {
@@ -92,7 +108,7 @@ async fn live(client: &Client, interval: Duration, output: Output) -> anyhow::Re
 fn tree_table(root: &ActorInfo) -> String {
     let mut rows = Vec::new();
     add_rows(root, String::new(), String::new(), &mut rows);
-    table(["actor", "status", "up", "restarts", "mailbox", "messages", "busy", "last failure"], rows)
+    table(["actor", "status", "up", "restarts", "mailbox", "messages", "busy", "last restart"], rows)
 }
 
 /// One row for an actor and those below it; `branch` is drawn before its name, `stem` before those below.
@@ -110,8 +126,8 @@ fn add_rows(actor: &ActorInfo, branch: String, stem: String, rows: &mut Vec<[Str
         actor.restarts.to_string(),
         mailbox,
         actor.messages_handled.to_string(),
-        time(actor.handler_time_us / 1_000),
-        actor.last_failure.clone().unwrap_or_default(),
+        time(actor.handler_total_us / 1_000),
+        actor.last_restart_reason.clone().unwrap_or_default(),
     ]);
     for (position, child) in actor.children.iter().enumerate() {
         let is_last = position + 1 == actor.children.len();
@@ -140,11 +156,12 @@ mod tests {
             status: "running".to_owned(),
             uptime_ms: 61_000,
             restarts: 2,
-            last_failure: None,
+            last_restart_reason: None,
             mailbox_depth: 3,
             mailbox_bound: 1_024,
             messages_handled: 7,
-            handler_time_us: 1_500_000,
+            handler_total_us: 1_500_000,
+            handler_max_us: 40_000,
             strategy: None,
             children,
         }

@@ -2,13 +2,11 @@
 
 use std::process::ExitCode;
 
-use anyhow::Context as _;
 use clap::Args;
-use tracing_subscriber::EnvFilter;
 
 use super::output::Output;
 use super::setting_flags::SettingFlags;
-use crate::config::{LogFormat, LogSettings, ValidatorConfig};
+use crate::config::ValidatorConfig;
 
 /// Threads of a node beside those of its disk: it shares its machine with others as often as not.
 const WORKER_THREADS: usize = 2;
@@ -25,26 +23,9 @@ pub(super) struct ValidatorArguments {
 /// Runs a node until it is told to stop or fails.
 pub(super) fn run(arguments: ValidatorArguments, output: Output) -> anyhow::Result<ExitCode> {
     let config = configure(arguments, output)?;
-    start_logging(&config.log)?;
+    crate::telemetry::logs::start(&config.log)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(WORKER_THREADS).enable_all().build()?;
     runtime.block_on(crate::validator::run(config))
-}
-
-/// Logs go to stderr: sentences with fields, as JSON or for people.
-fn start_logging(settings: &LogSettings) -> anyhow::Result<()> {
-    // ractor opens a span that lives as long as its actor, and says nothing.
-    let filter = format!("{},ractor=warn,actix_server=warn", settings.level);
-    let filter =
-        EnvFilter::try_new(&filter).with_context(|| format!("log.level is not a filter: {}", settings.level))?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    match settings.format {
-        LogFormat::Json => builder.json().with_current_span(false).with_span_list(false).init(),
-        LogFormat::Pretty => {
-            let is_terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
-            builder.with_ansi(is_terminal).with_target(false).init();
-        }
-    }
-    Ok(())
 }
 
 /// Reads the settings, and says on stderr what is odd about them.

@@ -71,6 +71,13 @@ pub const SETTINGS: &[Setting] = &[
     setting("node.key", Path, "", "The key file; without it: a development key, derived from the name").flag("key"),
     setting("node.bootstrap_node", Switch, "false", "Run without a vote: network, peers, discovery and health only")
         .flag("bootstrap-node"),
+    setting(
+        "node.min_free_disk_mib",
+        Number,
+        "256",
+        "MiB that must be free on its disk; below it the node does not vote",
+    )
+    .flag("min-free-disk-mib"),
     setting("p2p.addr", Text, "127.0.0.1", "The address to listen on for peers").flag("p2p-addr"),
     setting("p2p.port", Number, "4001", "The port to listen on for peers (TCP and QUIC); 0 is any").flag("port"),
     setting("p2p.bootstrap", List, "", "Peers to connect to: multiaddresses with /p2p/, commas between")
@@ -85,6 +92,8 @@ pub const SETTINGS: &[Setting] = &[
         .variable("DTVN_WS_ORIGINS"),
     setting("api.allow_open", Switch, "false", "Serve the API on other than loopback addresses without a key")
         .flag("allow-open-api"),
+    setting("api.rate_per_address", Number, "20000", "Requests per second that one address may make; 0 is no limit"),
+    setting("api.rate_per_key", Number, "0", "Requests per second that one key may make; 0 is no limit"),
     setting("admin.addr", Text, "127.0.0.1, the API's port + 1000", "Address and port of the admin endpoint")
         .flag("admin-addr"),
     setting("admin.key", Text, "", "The key that the admin endpoint then asks for").variable("DTVN_ADMIN_KEY").secret(),

@@ -43,13 +43,23 @@ pub struct NodeSettings {
     pub key: Option<PathBuf>,
     /// No vote: network, peers, discovery and health only.
     pub bootstrap_node: bool,
+    /// MiB that must be free on the disk of the data directory; below it the node does not vote. 0: it is not looked at.
+    pub min_free_disk_mib: u64,
 }
 
 impl Default for NodeSettings {
     fn default() -> Self {
         #[expect(clippy::expect_used, reason = "the constant is a valid node id; a test makes it")]
         let id = NodeName::new("node0").expect("node0 is a valid node id");
-        Self { id, data_dir: PathBuf::from("./data"), total_nodes: 4, genesis: None, key: None, bootstrap_node: false }
+        Self {
+            id,
+            data_dir: PathBuf::from("./data"),
+            total_nodes: 4,
+            genesis: None,
+            key: None,
+            bootstrap_node: false,
+            min_free_disk_mib: dtvn_messages::limits::DISK_FREE_MIB_MIN,
+        }
     }
 }
 
@@ -86,12 +96,25 @@ pub struct ApiSettings {
     pub ws_origins: Vec<String>,
     /// Serve on other than loopback addresses without a key.
     pub allow_open: bool,
+    /// Requests per second from one address; 0 is no limit.
+    pub rate_per_address: u32,
+    /// Requests per second with one key; 0 is no limit.
+    pub rate_per_key: u32,
 }
 
 impl Default for ApiSettings {
     fn default() -> Self {
         let addr = IpAddr::V4(Ipv4Addr::LOCALHOST);
-        Self { addr, port: 8_080, key: None, ws_origins: Vec::new(), allow_open: false }
+        Self {
+            addr,
+            port: 8_080,
+            key: None,
+            ws_origins: Vec::new(),
+            allow_open: false,
+            // About what a node can answer on one core: it stops floods, not clients.
+            rate_per_address: 20_000,
+            rate_per_key: 0,
+        }
     }
 }
 

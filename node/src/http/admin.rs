@@ -2,11 +2,14 @@
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use dtvn_actors::supervision::{NodeTree, TreeNode};
-use dtvn_client::api::{ActorCommandAnswer, Health};
+use dtvn_client::api::{ActorCommandAnswer, LogLevel};
 use dtvn_messages::Reason;
 
+use super::info::health_answer;
+use super::body::Json;
 use super::problem::Refusal;
 use super::{Services, auth};
+use crate::telemetry::logs::{self, LogError};
 
 fn tree(services: &Services, request: &HttpRequest) -> Result<NodeTree, Refusal> {
     auth::check(request, services.config.admin.key.as_ref())?;
@@ -62,6 +65,29 @@ pub(super) async fn crash(
     Ok(HttpResponse::Accepted().json(ActorCommandAnswer { name, status: "crashed".to_owned() }))
 }
 
-pub(super) async fn live() -> HttpResponse {
-    HttpResponse::Ok().json(Health { status: "healthy".to_owned(), reasons: Vec::new() })
+/// Whether all mailboxes move. No key: whoever starts the process again must be able to ask.
+pub(super) async fn live(services: web::Data<Services>) -> HttpResponse {
+    health_answer(services.telemetry.sources().not_live())
+}
+
+/// The level of the logs.
+pub(super) async fn log_level(services: web::Data<Services>, request: HttpRequest) -> Result<HttpResponse, Refusal> {
+    auth::check(&request, services.config.admin.key.as_ref())?;
+    let level = logs::level().ok_or_else(|| Refusal::new(Reason::NotFound, LogError::NotOurs.to_string()))?;
+    Ok(HttpResponse::Ok().json(LogLevel { level }))
+}
+
+/// Changes the level of the logs, until the process ends.
+pub(super) async fn set_log_level(
+    services: web::Data<Services>,
+    request: HttpRequest,
+    wanted: Result<Json<LogLevel>, Refusal>,
+) -> Result<HttpResponse, Refusal> {
+    auth::check(&request, services.config.admin.key.as_ref())?;
+    let LogLevel { level } = wanted?.0;
+    logs::set_level(&level).map_err(|error| match error {
+        LogError::Level { .. } => Refusal::malformed(error.to_string()),
+        LogError::NotOurs => Refusal::new(Reason::NotFound, error.to_string()),
+    })?;
+    Ok(HttpResponse::Ok().json(LogLevel { level }))
 }

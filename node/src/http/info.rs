@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use actix_web::{HttpResponse, web};
-use dtvn_actors::board::NotVoting;
 use dtvn_actors::network::PeerState;
 use dtvn_actors::storage::store::StoredBlock;
 use dtvn_client::api::{
@@ -15,6 +14,7 @@ use dtvn_messages::{Digest, Height, NodeName, Reason, ValidatorIndex, View};
 use super::Services;
 use super::problem::Refusal;
 use super::tickets::limit_of;
+use crate::telemetry::why_not_voting;
 
 impl Services {
     fn name_of(&self, index: ValidatorIndex) -> NodeName {
@@ -29,42 +29,19 @@ impl Services {
 
     /// Why the node is not ready, in words; nothing if it is.
     pub(super) fn not_ready(&self) -> Vec<String> {
-        let mut reasons = Vec::new();
-        let shown = self.board.consensus().borrow().clone();
-        match shown.replica {
-            None => reasons.push("the replica has not started".to_owned()),
-            Some(replica) => {
-                let behind = replica.proved.above(replica.committed);
-                if behind > 8 {
-                    reasons.push(format!("catching up: {behind} blocks behind"));
-                }
-                if !replica.voting {
-                    reasons.push(why_not_voting(shown.not_voting.as_ref()));
-                }
-            }
-        }
-        if !*self.board.quorum().borrow() {
-            reasons.push("fewer validators than a quorum are connected".to_owned());
-        }
-        if *self.board.stopping().borrow() {
-            reasons.push("the node is shutting down".to_owned());
-        }
-        reasons
+        self.telemetry.sources().not_ready()
     }
 }
 
-fn why_not_voting(why: Option<&NotVoting>) -> String {
-    match why {
-        None => "it signs no votes".to_owned(),
-        Some(NotVoting::Observer) => "it is no validator of this chain".to_owned(),
-        Some(NotVoting::Amnesia(why)) => format!("its consensus log was lost, so it may not vote: {why}"),
-        Some(NotVoting::Diverged) => "its state differs from what a quorum certified".to_owned(),
-        Some(NotVoting::DiskFull) => "its disk is nearly full".to_owned(),
-    }
-}
-
+#[utoipa::path(get, path = "/health", tag = "node",
+    responses((status = 200, body = Health), (status = 503, body = Health)))]
+/// Whether this node is ready to take operations, and if not why.
 pub(super) async fn health(services: web::Data<Services>) -> HttpResponse {
-    let reasons = services.not_ready();
+    health_answer(services.not_ready())
+}
+
+/// 200 without reasons, else 503 with them.
+pub(super) fn health_answer(reasons: Vec<String>) -> HttpResponse {
     if reasons.is_empty() {
         HttpResponse::Ok().json(Health { status: "healthy".to_owned(), reasons })
     } else {
@@ -72,6 +49,9 @@ pub(super) async fn health(services: web::Data<Services>) -> HttpResponse {
     }
 }
 
+#[utoipa::path(get, path = "/api/v1/status", tag = "node",
+    responses((status = 200, body = Status)))]
+/// How this node is.
 pub(super) async fn status(services: web::Data<Services>) -> HttpResponse {
     let identity = &services.board.identity;
     let shown = services.board.consensus().borrow().clone();
@@ -82,7 +62,7 @@ pub(super) async fn status(services: web::Data<Services>) -> HttpResponse {
         status: if is_ready { "running" } else { "starting" }.to_owned(),
         node_id: identity.name.clone(),
         uptime_seconds: services.uptime_seconds(),
-        ws_clients: 0,
+        ws_clients: services.listeners.load(std::sync::atomic::Ordering::Relaxed),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         commit: option_env!("DTVN_COMMIT").map(str::to_owned),
         rules_version: identity.genesis.file().rules_version,
@@ -93,6 +73,9 @@ pub(super) async fn status(services: web::Data<Services>) -> HttpResponse {
     })
 }
 
+#[utoipa::path(get, path = "/api/v1/stats", tag = "node",
+    responses((status = 200, body = Stats)))]
+/// Figures of this node.
 pub(super) async fn stats(services: web::Data<Services>) -> Result<HttpResponse, Refusal> {
     let (_, counts) = services.read(|view| Ok(view.applied().counts)).await?;
     let identity = &services.board.identity;
@@ -131,12 +114,18 @@ fn connected(services: &Services) -> Vec<Peer> {
         .collect()
 }
 
+#[utoipa::path(get, path = "/api/v1/peers", tag = "node",
+    responses((status = 200, body = Peers)))]
+/// The peers of this node.
 pub(super) async fn peers(services: web::Data<Services>) -> HttpResponse {
     let peers = connected(&services);
     let count = peers.iter().filter(|peer| peer.connected).count() as u64;
     HttpResponse::Ok().json(Peers { peers, count })
 }
 
+#[utoipa::path(get, path = "/api/v1/config", tag = "node",
+    responses((status = 200, body = Configuration)))]
+/// The settings of this node, without secrets.
 pub(super) async fn config(services: web::Data<Services>) -> HttpResponse {
     let identity = &services.board.identity;
     let set = identity.genesis.validators();
@@ -155,6 +144,9 @@ pub(super) async fn config(services: web::Data<Services>) -> HttpResponse {
     })
 }
 
+#[utoipa::path(get, path = "/api/v1/validators", tag = "chain",
+    responses((status = 200, body = Validators)))]
+/// The members of the network.
 pub(super) async fn validators(services: web::Data<Services>) -> HttpResponse {
     let set = services.board.identity.genesis.validators();
     let shown = services.board.consensus().borrow().replica;
@@ -176,10 +168,16 @@ pub(super) async fn validators(services: web::Data<Services>) -> HttpResponse {
     })
 }
 
+#[utoipa::path(get, path = "/api/v1/genesis", tag = "chain",
+    responses((status = 200, description = "The genesis file", body = Object)))]
+/// The genesis of the chain.
 pub(super) async fn genesis(services: web::Data<Services>) -> HttpResponse {
     HttpResponse::Ok().json(services.board.identity.genesis.file())
 }
 
+#[utoipa::path(get, path = "/api/v1/node/crypto", tag = "node",
+    responses((status = 200, body = NodeCrypto)))]
+/// The identity of this node.
 pub(super) async fn crypto(services: web::Data<Services>) -> HttpResponse {
     let identity = &services.board.identity;
     let listen_addresses = services.listening.borrow().iter().map(ToString::to_string).collect();
@@ -193,6 +191,9 @@ pub(super) async fn crypto(services: web::Data<Services>) -> HttpResponse {
     })
 }
 
+#[utoipa::path(get, path = "/api/v1/storage/entries", tag = "node",
+    responses((status = 200, body = StorageEntries)))]
+/// What this node stores.
 pub(super) async fn storage(services: web::Data<Services>) -> Result<HttpResponse, Refusal> {
     let (height, (counts, lowest, stable)) = services
         .read(|view| Ok((view.applied().counts, view.lowest_block()?, view.latest_stable_checkpoint()?)))
@@ -215,12 +216,17 @@ pub(super) async fn storage(services: web::Data<Services>) -> Result<HttpRespons
 }
 
 /// `?height=`.
-#[derive(Debug, serde::Deserialize)]
+#[derive(Debug, serde::Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct HeightQuery {
+    /// The height; the last one if not given.
     height: Option<u64>,
 }
 
+#[utoipa::path(get, path = "/api/v1/sequence", tag = "chain", params(HeightQuery),
+    responses((status = 200, body = Sequence)))]
+/// The digest of the history at a height.
 pub(super) async fn sequence(
     services: web::Data<Services>,
     query: web::Query<HeightQuery>,
@@ -248,10 +254,13 @@ pub(super) async fn sequence(
 }
 
 /// A page of blocks, newest first.
-#[derive(Debug, serde::Deserialize)]
+#[derive(Debug, serde::Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct BlocksQuery {
+    /// The `next` of the page before.
     after: Option<u64>,
+    /// How many at most: 1 to 1,000.
     limit: Option<usize>,
 }
 
@@ -291,6 +300,9 @@ fn block_json(services: &Services, stored: &StoredBlock) -> Block {
     block
 }
 
+#[utoipa::path(get, path = "/api/v1/blocks", tag = "chain", params(BlocksQuery),
+    responses((status = 200, body = Blocks)))]
+/// Blocks, newest first.
 pub(super) async fn blocks(
     services: web::Data<Services>,
     query: web::Query<BlocksQuery>,
@@ -300,6 +312,9 @@ pub(super) async fn blocks(
     Ok(HttpResponse::Ok().insert_header(("DTVN-Height", height.to_string())).json(Blocks { blocks, next }))
 }
 
+#[utoipa::path(get, path = "/api/v1/blocks/{height}", tag = "chain", params(("height" = u64, Path, description = "The height")),
+    responses((status = 200, body = Block)))]
+/// A block with its outcomes.
 pub(super) async fn block(services: web::Data<Services>, path: web::Path<u64>) -> Result<HttpResponse, Refusal> {
     let wanted = Height(path.into_inner());
     let (height, found) = services
@@ -317,6 +332,9 @@ pub(super) async fn block(services: web::Data<Services>, path: web::Path<u64>) -
     Ok(HttpResponse::Ok().insert_header(("DTVN-Height", height.to_string())).json(block))
 }
 
+#[utoipa::path(get, path = "/api/v1/consensus/logs", tag = "chain", params(BlocksQuery),
+    responses((status = 200, body = ConsensusLogs)))]
+/// How blocks were agreed on, newest first.
 pub(super) async fn logs(
     services: web::Data<Services>,
     query: web::Query<BlocksQuery>,

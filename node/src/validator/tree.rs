@@ -7,9 +7,11 @@ use std::time::Duration;
 use dtvn_actors::board::{Board, Identity as BoardIdentity, NotVoting};
 use dtvn_actors::directory::Directory;
 use dtvn_actors::gossip::{self, Gossip, GossipArguments};
+use dtvn_actors::health::{self, Health, HealthArguments};
 use dtvn_actors::instruments::Instruments;
 use dtvn_actors::intake::{self, Intake, IntakeArguments};
 use dtvn_actors::links::{PRESENCE, Presence, PresenceArguments};
+use dtvn_actors::mailbox::Address;
 use dtvn_actors::network::{self, Network, NetworkConfig, NetworkEvent, ValidatorEntry, Validators};
 use dtvn_actors::network_address::Multiaddr;
 use dtvn_actors::replica::{self, Replica, ReplicaArguments};
@@ -26,7 +28,9 @@ use dtvn_replication::verify::{Remembering, Verifier};
 use tokio::sync::{Mutex, mpsc, watch};
 
 use crate::config::{Identity, ValidatorConfig};
-use crate::http::{ADMIN, HTTP, HttpActor, HttpArguments, Server, Services};
+use crate::http::events::{self, EVENTS, EventsActor, EventsMessage, Passes};
+use crate::http::{ADMIN, HTTP, HttpActor, HttpArguments, Rates, Server, Services};
+use crate::telemetry::{Sources, Telemetry};
 
 /// Messages that may wait for an actor at the edge.
 const EDGE_MAILBOX: usize = 2 * limits::INTAKE_SUBMISSIONS_MAX;
@@ -53,6 +57,8 @@ struct Parts {
     /// The actors of the links themselves.
     links: Vec<ChildSpec>,
     events: Arc<Mutex<mpsc::Receiver<NetworkEvent>>>,
+    /// Where committed blocks are told.
+    hub: Address<EventsMessage>,
     used_before: bool,
 }
 
@@ -88,11 +94,23 @@ impl Node {
         let network = network_config(&config, identity, &genesis)?;
         let Network { handle, children } = network::network(network, inbound.sinks(), event_sender, &directory)?;
         shared.network.publish(Some(handle));
+        let tree_slot = Arc::new(OnceLock::new());
+        let store = StoreSlot::default();
+        let listeners = Arc::default();
+        let telemetry = Telemetry::new(Sources {
+            board: Arc::clone(&board),
+            tree: Arc::clone(&tree_slot),
+            network: shared.network.clone(),
+            store: store.clone(),
+            listeners: Arc::clone(&listeners),
+        })?;
+        look_at_disk(&board, &config);
         let parts = Parts {
             links: children,
+            hub: directory.address(&EVENTS),
             events: Arc::new(Mutex::new(events)),
-            instruments: Instruments::default(),
-            store: StoreSlot::default(),
+            instruments: telemetry.instruments(),
+            store,
             inbound,
             listening: Arc::new(listening_sender),
             shared,
@@ -100,19 +118,24 @@ impl Node {
             used_before,
         };
         let (api, admin) = (Arc::default(), Arc::default());
-        let tree_slot = Arc::new(OnceLock::new());
+        let observer = telemetry.supervision_observer();
         let services = Services {
             board: Arc::clone(&board),
             intake: directory.address(&intake::ROLE),
+            events: parts.hub.clone(),
+            listeners,
+            passes: Passes::default(),
+            rates: Rates::new(&parts.config.api),
             store: parts.store.clone(),
             network: parts.shared.network.clone(),
             listening: listening.clone(),
             config: Arc::clone(&parts.config),
             tree: Arc::clone(&tree_slot),
             peer_id: identity.peer_id(),
+            telemetry,
         };
         let fault_injection = parts.config.development.fault_injection;
-        let options = TreeOptions { directory, fault_injection, ..TreeOptions::default() };
+        let options = TreeOptions { directory, fault_injection, observer };
         let root = root(&parts, &services, (&api, &admin));
         let tree = NodeTree::start_with(root, options).await?;
         let _ = tree_slot.set(tree.clone());
@@ -151,6 +174,15 @@ impl Node {
     pub async fn shutdown(&self, deadline: Duration) -> Result<(), ShutdownError> {
         self.board.post_stopping();
         self.tree.shutdown(deadline).await
+    }
+}
+
+/// The first look at the disk comes before the replica starts: it shall not vote for a moment and then not.
+fn look_at_disk(board: &Board, config: &ValidatorConfig) {
+    board.post_disk_free_min(config.node.min_free_disk_mib.saturating_mul(1024 * 1024));
+    match health::free_disk_bytes(&config.node.data_dir) {
+        Ok(free) => _ = board.post_disk_free(free),
+        Err(why) => tracing::warn!(why, "How much is free on the disk is not known."),
     }
 }
 
@@ -205,7 +237,7 @@ fn core(parts: &Parts) -> SupervisorSpec {
     let state_machine = StateMachineArguments {
         shared: parts.shared.clone(),
         instruments: parts.instruments.clone(),
-        observers: Vec::new(),
+        observers: vec![events::observer(parts.hub.clone())],
     };
     let replica = ReplicaArguments { shared: parts.shared.clone(), instruments: parts.instruments.clone() };
     let sync = SyncArguments { shared: parts.shared.clone(), store: parts.store.clone() };
@@ -252,7 +284,7 @@ fn links(parts: &Parts) -> SupervisorSpec {
 }
 
 fn edge(parts: &Parts, services: &Services, (api, admin): (&Bound, &Bound)) -> SupervisorSpec {
-    let intake = IntakeArguments { shared: parts.shared.clone() };
+    let intake = IntakeArguments { shared: parts.shared.clone(), instruments: parts.instruments.clone() };
     let start = Duration::from_millis(limits::CORE_START_WAIT_MS);
     let api_address = SocketAddr::new(parts.config.api.addr, parts.config.api.port);
     let listeners = [
@@ -264,9 +296,15 @@ fn edge(parts: &Parts, services: &Services, (api, admin): (&Bound, &Bound)) -> S
             .mailbox(EDGE_MAILBOX)
             .start_timeout(start),
     );
+    let board = Arc::clone(&parts.shared.board);
+    let hub = ChildSpec::worker(EVENTS, move |context| EventsActor::start(context, Arc::clone(&board)));
+    spec = spec.child(hub.mailbox(limits::EVENTS_MAILBOX_MAX)).dynamic(limits::API_CONNECTIONS_MAX);
     for (role, server, address, bound) in listeners {
         let arguments = HttpArguments { services: services.clone(), server, address, bound };
         spec = spec.child(ChildSpec::worker(role, move |context| HttpActor::start(context, arguments.clone())));
     }
-    spec
+    let directory = parts.config.node.data_dir.clone();
+    let probe = Arc::new(move || health::free_disk_bytes(&directory));
+    let watchdog = HealthArguments::new(Arc::clone(&parts.shared.board), probe);
+    spec.child(ChildSpec::worker(health::ROLE, move |context| Health::start(context, watchdog.clone())))
 }

@@ -6,6 +6,7 @@ use hyper::Method;
 use hyper::header::HeaderValue;
 use hyper::http::uri::PathAndQuery;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::operations::read_json;
@@ -206,6 +207,16 @@ impl Client {
     /// As every read.
     pub async fn command<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
         let ask = Ask { method: Method::POST, ..read_of(path)? };
+        self.ask(&ask, None, read_json).await
+    }
+
+    /// Any JSON resource by `PUT`: settings of the admin endpoint.
+    ///
+    /// # Errors
+    /// As every read.
+    pub async fn put<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, ClientError> {
+        let body = serde_json::to_vec(body).map_err(|error| ClientError::Usage(error.to_string()))?;
+        let ask = Ask { method: Method::PUT, body: body.into(), ..read_of(path)? };
         self.ask(&ask, None, read_json).await
     }
 }

@@ -1,0 +1,140 @@
+//! Logs: sentences with fields, as JSON or for people, to stderr; their level can be changed while the node runs.
+//!
+//! Logs belong to the process, not to a node: the last line before an end has no node any more.
+
+use std::io::IsTerminal as _;
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+use tracing::Subscriber;
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer, Registry, reload};
+
+use crate::config::{LogFormat, LogSettings};
+
+/// What holds whatever the level: ractor opens a span that lives as long as its actor, and says nothing.
+const ALWAYS: &str = "ractor=warn,actix_server=warn";
+
+/// The logs of this process, once they have begun.
+static LOGS: OnceLock<Logs> = OnceLock::new();
+
+struct Logs {
+    filter: reload::Handle<EnvFilter, Registry>,
+    level: Mutex<String>,
+}
+
+/// Why logs cannot begin, or their level not be changed.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    /// The level is none.
+    #[error(
+        "{level:?} is no log level: give trace, debug, info, warn, error or off, or levels by target as in \
+             info,dtvn_pbft=debug ({why})"
+    )]
+    Level {
+        /// What was given.
+        level: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// Somebody else takes the logs of this process.
+    #[error("the logs of this process are somebody else's")]
+    NotOurs,
+}
+
+/// Begins to log to stderr.
+///
+/// # Errors
+/// If the level is none, or this process logs already.
+pub fn start(settings: &LogSettings) -> Result<(), LogError> {
+    start_with(settings, std::io::stderr, std::io::stderr().is_terminal())
+}
+
+/// Begins to log to a writer, with colours or without.
+///
+/// # Errors
+/// If the level is none, or this process logs already.
+pub fn start_with(
+    settings: &LogSettings,
+    writer: impl for<'a> MakeWriter<'a> + Send + Sync + 'static,
+    colours: bool,
+) -> Result<(), LogError> {
+    let (filter, handle) = reload::Layer::new(filter_of(&settings.level)?);
+    let lines = lines(settings.format, writer, colours);
+    tracing_subscriber::registry().with(filter).with(lines).try_init().map_err(|_| LogError::NotOurs)?;
+    let logs = Logs { filter: handle, level: Mutex::new(settings.level.clone()) };
+    LOGS.set(logs).map_err(|_| LogError::NotOurs)
+}
+
+fn lines<S>(
+    format: LogFormat,
+    writer: impl for<'a> MakeWriter<'a> + Send + Sync + 'static,
+    colours: bool,
+) -> Box<dyn Layer<S> + Send + Sync>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+{
+    let lines = tracing_subscriber::fmt::layer().with_writer(writer);
+    match format {
+        LogFormat::Json => lines.json().with_current_span(false).with_span_list(false).boxed(),
+        LogFormat::Pretty => lines.with_ansi(colours).with_target(false).boxed(),
+    }
+}
+
+/// The level in force, as it was given; none if this process does not log.
+#[must_use]
+pub fn level() -> Option<String> {
+    LOGS.get().map(|logs| logs.level.lock().unwrap_or_else(PoisonError::into_inner).clone())
+}
+
+/// Puts another level in force, until the process ends.
+///
+/// # Errors
+/// If it is none, or this process does not log.
+pub fn set_level(level: &str) -> Result<(), LogError> {
+    let filter = filter_of(level)?;
+    let logs = LOGS.get().ok_or(LogError::NotOurs)?;
+    let mut known = logs.level.lock().unwrap_or_else(PoisonError::into_inner);
+    logs.filter.reload(filter).map_err(|_| LogError::NotOurs)?;
+    let former = std::mem::replace(&mut *known, level.to_owned());
+    tracing::warn!(from = former, to = level, "The log level was changed.");
+    Ok(())
+}
+
+/// Checks a level without using it.
+///
+/// # Errors
+/// If it is none.
+pub fn check_level(level: &str) -> Result<(), LogError> {
+    filter_of(level).map(drop)
+}
+
+fn filter_of(level: &str) -> Result<EnvFilter, LogError> {
+    let fault = |why: String| LogError::Level { level: level.to_owned(), why };
+    // A bare word that is no level would be taken for a target, and say everything of it.
+    let is_level = |part: &str| !part.is_empty() && (part.contains('=') || part.parse::<LevelFilter>().is_ok());
+    let parts: Vec<&str> = level.split(',').map(str::trim).collect();
+    if let Some(odd) = parts.iter().find(|part| !is_level(part)) {
+        return Err(fault(format!("{odd:?} is neither a level nor target=level")));
+    }
+    EnvFilter::try_new(format!("{},{ALWAYS}", parts.join(","))).map_err(|error| fault(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn levels_alone_and_by_target_are_taken_and_other_words_are_not() {
+        for good in ["info", "WARN", "off", "info,dtvn_pbft=debug", "warn, dtvn=trace"] {
+            check_level(good).unwrap_or_else(|error| panic!("{good}: {error}"));
+        }
+        for bad in ["", "loud", "info,", "info,dtvn", "dtvn=loud"] {
+            let error = check_level(bad).unwrap_err().to_string();
+            assert!(error.contains("is no log level") && error.contains("dtvn_pbft=debug"), "{bad}: {error}");
+        }
+    }
+}
