@@ -69,24 +69,8 @@ impl Node {
     /// If an actor cannot start: the message names it and says why.
     pub async fn start(config: Arc<ValidatorConfig>, identity: &Identity, used_before: bool) -> anyhow::Result<Self> {
         let genesis = Arc::new(identity.genesis.clone());
-        let board = Board::new(BoardIdentity {
-            name: identity.name.clone(),
-            public_key: identity.key.public(),
-            index: identity.index,
-            genesis: Arc::clone(&genesis),
-            started_at: wall(),
-        });
-        if identity.index.is_none() {
-            board.post_not_voting(Some(NotVoting::Observer));
-        }
-        let core = Config::from_genesis(&genesis, Some(&identity.key.public()));
-        let verifier = Verifier {
-            chain: core.chain.clone(),
-            epoch: core.epoch,
-            set: Arc::clone(&core.set),
-            scheme: Arc::new(Remembering::new(Ed25519)),
-        };
-        let shared = Shared::new(Arc::clone(&board), core, Arc::new(identity.key.clone()), verifier);
+        let shared = shared(identity, &genesis);
+        let board = Arc::clone(&shared.board);
         let (listening_sender, listening) = watch::channel(Vec::new());
         let directory = Directory::new();
         let inbound = Inbound::new();
@@ -184,6 +168,28 @@ fn look_at_disk(board: &Board, config: &ValidatorConfig) {
         Ok(free) => _ = board.post_disk_free(free),
         Err(why) => tracing::warn!(why, "How much is free on the disk is not known."),
     }
+}
+
+/// What the node's actors share.
+fn shared(identity: &Identity, genesis: &Arc<Genesis>) -> Shared {
+    let board = Board::new(BoardIdentity {
+        name: identity.name.clone(),
+        public_key: identity.key.public(),
+        index: identity.index,
+        genesis: Arc::clone(genesis),
+        started_at: wall(),
+    });
+    if identity.index.is_none() {
+        board.post_not_voting(Some(NotVoting::Observer));
+    }
+    let core = Config::from_genesis(genesis, Some(&identity.key.public()));
+    let verifier = Verifier {
+        chain: core.chain.clone(),
+        epoch: core.epoch,
+        set: Arc::clone(&core.set),
+        scheme: Arc::new(Remembering::new(Ed25519)),
+    };
+    Shared::new(board, core, Arc::new(identity.key.clone()), verifier)
 }
 
 fn network_config(config: &ValidatorConfig, identity: &Identity, genesis: &Genesis) -> anyhow::Result<NetworkConfig> {
