@@ -54,7 +54,8 @@ async fn the_commands_of_the_readme_do_what_they_say() {
     for part in ["node", "consume"] {
         assert!(explained.contains(part), "{part}: {explained}");
     }
-    assert!(prints(&["explain", "1", nodes], 0).contains("seed"));
+    let block = prints(&["explain", "1", nodes], 0);
+    assert!(block.contains("seed") && block.contains(": 1 operations"), "{block}");
     network.assert_equal_histories().await;
     network.stop().await;
 }

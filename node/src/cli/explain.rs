@@ -126,7 +126,7 @@ fn height_words(story: &HeightStory) -> String {
     let block = &story.block;
     let mut lines = vec![format!("block {} {}", block.height, block.digest)];
     lines.push(format!(
-        "  {} bundles, log of {} outcomes, root {}",
+        "  bundles: {}; log of {} outcomes, root {}",
         block.bundles.len(),
         block.log_size,
         block.log_root

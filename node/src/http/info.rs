@@ -9,7 +9,7 @@ use dtvn_client::api::{
     Block, Blocks, BundleInfo, CertificateInfo, Configuration, ConsensusLogEntry, ConsensusLogs, Health, NodeCrypto,
     Peer, Peers, SeenTimes, Sequence, Stats, Status, StorageEntries, Time, ValidatorInfo, Validators,
 };
-use dtvn_messages::{Digest, Height, NodeName, Reason, ValidatorIndex, View};
+use dtvn_messages::{Bundle, Digest, Height, NodeName, Reason, ValidatorIndex, View};
 
 use super::Services;
 use super::problem::Refusal;
@@ -322,13 +322,21 @@ pub(super) async fn block(services: web::Data<Services>, path: web::Path<u64>) -
             let Some(block) = view.block(wanted)? else { return Ok(None) };
             let leaves = block.block.header.log_size - block.first_index;
             let outcomes = view.outcomes(block.first_index, usize::try_from(leaves).unwrap_or(usize::MAX))?;
-            Ok(Some((block, outcomes)))
+            let bundles = view.committed_block(wanted)?.map_or(Vec::new(), |committed| committed.bundles);
+            Ok(Some((block, outcomes, bundles)))
         })
         .await?;
     let not_found = || Refusal::new(Reason::NotFound, "this node has no block at that height");
-    let (stored, outcomes) = found.ok_or_else(not_found)?;
+    let (stored, outcomes, bundles) = found.ok_or_else(not_found)?;
     let mut block = block_json(&services, &stored);
     block.outcomes = outcomes.iter().map(Into::into).collect();
+    let chain = services.board.identity.genesis.chain_id();
+    for (shown, bytes) in block.bundles.iter_mut().zip(bundles) {
+        let bundle = Bundle::from_bytes(&bytes, chain);
+        let bundle = bundle.map_err(|fault| Refusal::new(Reason::Internal, format!("a stored bundle: {fault}")))?;
+        shown.origin = Some(services.name_of(bundle.body.origin));
+        shown.operations = Some(bundle.body.operations.len() as u64);
+    }
     Ok(HttpResponse::Ok().insert_header(("DTVN-Height", height.to_string())).json(block))
 }
 

@@ -108,11 +108,23 @@ async fn accept_later(
     // A wait of nothing: what is refused at once is said at once, everything else is on its way.
     let answers = submit(services, request, vec![operation], Duration::ZERO).await;
     if let Some(Answered { answer: Answer::Refused { reason, detail }, .. }) = answers.first() {
-        return Err(Refusal::new(*reason, detail.clone().unwrap_or_default()));
+        return Err(Refusal::new(*reason, detail.clone().unwrap_or_else(|| why(*reason).to_owned())));
     }
     let location = operation_path(&key);
     let pending = Pending { status: OperationState::Pending, idempotency_key: key, location: location.clone() };
     Ok(HttpResponse::Accepted().insert_header(("Location", location)).json(pending))
+}
+
+/// What a refusal of the intake means, where it says no more.
+fn why(reason: Reason) -> &'static str {
+    match reason {
+        Reason::NotPermitted => "this node has no vote and takes no operations in: ask a validator",
+        Reason::NoQuorum => "too few validators are connected to decide anything: ask another node, or later",
+        Reason::Overloaded => "this node has more to do than it may keep: ask another node, or later",
+        Reason::Syncing => "this node is catching up: ask another node, or later",
+        Reason::Restarting => "a part of this node is starting: ask again with the same key, at any node",
+        _ => "",
+    }
 }
 
 /// The refusal of an answer that is no outcome, or of a key that was used for something else.
@@ -128,7 +140,9 @@ fn refusal_of(answered: &Answered) -> Result<&std::sync::Arc<Outcome>, Refusal> 
             let detail = format!("the key was used for another request, decided at height {}", first.height);
             Err(Refusal::new(Reason::KeyReused, detail))
         }
-        Answer::Refused { reason, detail } => Err(Refusal::new(*reason, detail.clone().unwrap_or_default())),
+        Answer::Refused { reason, detail } => {
+            Err(Refusal::new(*reason, detail.clone().unwrap_or_else(|| why(*reason).to_owned())))
+        }
         Answer::Unknown => Err(Refusal::new(
             Reason::OutcomeUnknown,
             "the wait is over; the operation may still happen: ask again with the same key, at any node",
