@@ -196,6 +196,8 @@ pub const INTAKE_WAIT_MS_MAX: u64 = 120_000;
 /// How long after it was taken in an operation may be executed, unless the keys are remembered for less. Later it is
 /// refused by the network as `operation_expired`.
 pub const INTAKE_OPERATION_LIFETIME_MS: u64 = 60_000;
+/// A node whose others have proved so many more blocks is catching up. Then it takes nothing in.
+pub const INTAKE_SYNCING_BLOCKS: u64 = 32;
 
 // ---- consensus log --------------------------------------------------------------------------------------------------
 

@@ -139,6 +139,14 @@ impl Replica {
         self.certified.len() > before
     }
 
+    /// The proved block that execution waits for, if its bundles are not here. Peers keep those of ordered blocks only
+    /// until a checkpoint covers them; after that they come with the block itself, by sync.
+    fn next_without_bundles(&self) -> Option<Height> {
+        let next = self.chain.top().next();
+        let bundles = &self.certified.get(&next)?.block.bundles;
+        bundles.iter().any(|digest| self.bundles.get(digest).is_none()).then_some(next)
+    }
+
     /// Asks for the blocks up to the proved height, unless that was done a moment ago.
     pub(crate) fn ask_for_sync(&mut self, effects: &mut Vec<Effect>) {
         if !self.is_behind() || self.diverged {
@@ -147,14 +155,15 @@ impl Replica {
         }
         let now_us = self.now.monotonic_us;
         let since_us = *self.behind_since_us.get_or_insert(now_us);
-        let (have, _) = self.last_certified();
+        let unserved = self.next_without_bundles();
+        let have = unserved.map_or(self.last_certified().0, Height::previous);
         let to = self.proved_height();
         let is_near = to.above(self.chain.committed()) <= self.config.parameters.pipeline;
         let is_recent = now_us < since_us.saturating_add(REPLICA_BEHIND_GRACE_MS * 1_000);
-        let has_enough = have >= to || self.certified.len() + SYNC_BLOCKS_MAX > REPLICA_CERTIFIED_BLOCKS_MAX;
+        let has_room = unserved.is_some() || self.certified.len() + SYNC_BLOCKS_MAX <= REPLICA_CERTIFIED_BLOCKS_MAX;
         let again_us = REPLICA_SYNC_AGAIN_MS * 1_000;
         let was_asked = self.sync_asked_us.is_some_and(|asked_us| now_us < asked_us.saturating_add(again_us));
-        if has_enough || was_asked || (is_near && is_recent) {
+        if have >= to || !has_room || was_asked || (is_near && is_recent) {
             return;
         }
         self.sync_asked_us = Some(now_us);

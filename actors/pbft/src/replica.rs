@@ -366,6 +366,12 @@ impl Replica {
         self.chain.tip().positions.iter().map(|(origin, position)| (*origin, *position)).collect()
     }
 
+    /// The last ordered bundle of an origin, after the committed tip.
+    #[must_use]
+    pub fn last_ordered(&self, origin: ValidatorIndex) -> Option<BundlePosition> {
+        self.chain.tip().positions.get(&origin).copied()
+    }
+
     /// What this replica shows of itself.
     #[must_use]
     pub fn show(&self) -> View {

@@ -59,6 +59,29 @@ fn a_few_blocks_behind_it_waits_a_moment_for_what_is_on_its_way() {
 }
 
 #[test]
+fn a_proved_block_whose_bundles_nobody_serves_any_more_is_synced() {
+    // The blocks are known from their proposals, and so proved; the bundle of the second one never came.
+    let mut under = under(3);
+    let bundles: Vec<_> = (0..6).map(|number| numbered(1, number)).collect();
+    under.hold(&bundles);
+    let blocks = under.chain(0, 6, 1);
+    let mut late = Under::new(&under.story.genesis, Some(3));
+    bundles.iter().filter(|bundle| **bundle != bundles[1]).for_each(|bundle| drop(late.bundle(*bundle)));
+    blocks.iter().for_each(|block| drop(late.propose(0, block)));
+    late.hear(1, proof(&under, &blocks[5]));
+    assert_eq!(late.replica.committed(), Height(0), "the first one has no certificate of its own");
+    late.wait_us(500_000);
+    let effects = late.fire(Timer::Status);
+    let asked = effects.iter().find_map(|effect| match effect {
+        Effect::Sync { from, to, .. } => Some((*from, *to)),
+        _ => None,
+    });
+    assert_eq!(asked, Some((Height(2), Height(6))), "{effects:?}");
+    late.bundle(bundles[1]);
+    assert_eq!(late.replica.committed(), Height(6));
+}
+
+#[test]
 fn synced_blocks_are_executed_and_committed_in_order() {
     let (mut under, blocks) = known(0, 3);
     let effects = under.run(Input::Certified(delivery(&under, &blocks)));
@@ -154,7 +177,9 @@ fn bundles_of_synced_blocks_are_wanted_from_those_who_proved_them_and_again_afte
     let moved = under.move_to(1);
     let nothing = moved.iter().position(|effect| *effect == Effect::WantNothing).unwrap();
     assert!(moved[nothing..].contains(&want), "a move takes back what was wanted: {moved:?}");
-    assert_eq!(under.fire(Timer::Status), [want], "and now and then");
+    let again = under.fire(Timer::Status);
+    assert_eq!(again[0], want, "and now and then");
+    assert!(matches!(again[1..], [Effect::Sync { from: Height(1), .. }]), "and with the block: {again:?}");
     under.bundle(numbered(1, 0));
     assert_eq!(under.replica.committed(), Height(1));
 }

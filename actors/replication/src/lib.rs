@@ -7,15 +7,21 @@
 //! | [`intake`] | client operations into bundles, answers back | intake |
 //! | [`sync`] | the catch-up planner | sync |
 //! | [`verify`] | checks of what peers say | verifier |
-//! | [`log`], [`record`] | the consensus log and what it holds | storage |
+//! | [`log`], [`record`], [`logbook`], [`segments`] | the consensus log and what it holds | storage |
+//! | [`execution`] | the ledger in its place | state machine |
+//! | [`node`] | all of them as one value, for the simulator | |
 #![warn(missing_docs)]
 
 pub mod consensus;
+pub mod execution;
 pub mod intake;
 pub mod log;
+pub mod logbook;
+pub mod node;
 pub mod now;
 pub mod pool;
 pub mod record;
+pub mod segments;
 pub mod sync;
 pub mod verify;
 

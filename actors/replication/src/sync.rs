@@ -2,7 +2,7 @@
 //!
 //! Sync fetches what exists and is proven; it signs nothing and orders nothing.
 
-use dtvn_messages::wire::PeerMessage;
+use dtvn_messages::wire::{CommittedBlock, PeerMessage};
 use dtvn_messages::{Height, Now, ValidatorIndex, limits};
 
 use crate::verify::CheckedBlocks;
@@ -134,4 +134,34 @@ impl Sync {
         self.generation += 1;
         effects.push(Effect::Deliver(checked));
     }
+}
+
+/// What a peer is sent that asks for the committed blocks from `from` to `to`: as far as the limits of one answer go,
+/// and the last has a certificate. `block` reads one from the store; none is beyond its end.
+///
+/// # Errors
+/// Those of `block`.
+pub fn serve<E>(
+    from: Height,
+    to: Height,
+    mut block: impl FnMut(Height) -> Result<Option<CommittedBlock>, E>,
+) -> Result<Vec<CommittedBlock>, E> {
+    let bytes_max = limits::SYNC_FRAME_BYTES_MAX / 2;
+    let mut blocks = Vec::new();
+    let (mut bytes, mut certified) = (0, 0);
+    let mut height = from;
+    while height <= to && blocks.len() < limits::SYNC_BLOCKS_MAX {
+        let Some(block) = block(height)? else { break };
+        bytes += block.bundles.iter().map(|bundle| bundle.len()).sum::<usize>() + 1_024;
+        if bytes > bytes_max && certified > 0 {
+            break;
+        }
+        blocks.push(block);
+        if blocks.last().is_some_and(|block| block.certificate.is_some()) {
+            certified = blocks.len();
+        }
+        height = height.next();
+    }
+    blocks.truncate(certified);
+    Ok(blocks)
 }

@@ -17,9 +17,6 @@ use crate::shared::Shared;
 use crate::storage::{self, StorageMessage};
 use crate::supervision::{ActorError, Behaviour, Context, StopReason, TaskHandle};
 
-/// A node whose others have proved so many more blocks is catching up: it takes nothing meanwhile.
-const SYNCING_BLOCKS: u64 = 32;
-
 /// What the intake is made with.
 #[derive(Clone)]
 pub struct IntakeArguments {
@@ -101,10 +98,7 @@ impl Intake {
             let mut syncing = None;
             let _ = myself.try_send(IntakeMessage::Quorum(*quorum.borrow_and_update()));
             loop {
-                let now = consensus
-                    .borrow_and_update()
-                    .replica
-                    .is_none_or(|replica| replica.proved.above(replica.committed) > SYNCING_BLOCKS || !replica.voting);
+                let now = consensus.borrow_and_update().replica.as_ref().is_none_or(core::is_syncing);
                 if syncing != Some(now) {
                     syncing = Some(now);
                     let _ = myself.try_send(IntakeMessage::Syncing(now));

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use dtvn_ledger::{BlockEffects, BlockInput, Ledger, OperationResult};
-use dtvn_messages::{Bundle, CommittedProof, Digest, Height, ValidatorSet, Verdict, limits};
-use dtvn_pbft::Base;
+use dtvn_ledger::{BlockEffects, Executed, OperationResult};
+use dtvn_messages::{Bundle, Verdict, limits};
+use dtvn_replication::execution::{Execution, LastBlock, Stored};
 
 use super::message::{CommitOrder, StateMachineMessage};
 use crate::instruments::{Decided, Instruments};
@@ -33,9 +33,7 @@ pub struct StateMachineArguments {
 
 /// The state machine.
 pub struct StateMachine {
-    ledger: Ledger,
-    set: Arc<ValidatorSet>,
-    base: Base,
+    execution: Execution,
     storage: Address<StorageMessage>,
     intake: Address<IntakeMessage>,
     arguments: StateMachineArguments,
@@ -54,43 +52,16 @@ impl StateMachine {
         let wait = Duration::from_millis(limits::CORE_START_WAIT_MS);
         let loaded = storage.call(wait, StorageMessage::Load).await?.map_err(ActorError::new)?;
         let shared = &arguments.shared;
-        let base = base_of(&loaded, shared);
-        let genesis = Arc::clone(&shared.genesis);
-        let ledger = tokio::task::spawn_blocking(move || Ledger::load(&genesis, loaded.image)).await??;
-        let set = Arc::clone(&shared.config.set);
+        let (genesis, config) = (Arc::clone(&shared.genesis), shared.config.clone());
+        let load = move || Execution::load(&genesis, &config, stored(loaded));
+        let execution = tokio::task::spawn_blocking(load).await??;
         let intake = context.address_of(&intake::ROLE);
-        Ok(Self { ledger, set, base, storage, intake, arguments })
-    }
-
-    fn execute(
-        &mut self,
-        height: Height,
-        timestamp: dtvn_messages::Timestamp,
-        bundles: &[Arc<Bundle>],
-    ) -> (u64, Digest) {
-        let executed = self.ledger.execute(&BlockInput { height, timestamp, bundles, set: &self.set });
-        (executed.log_size, executed.log_root)
+        Ok(Self { execution, storage, intake, arguments })
     }
 
     fn on_commit(&mut self, order: CommitOrder) -> Result<(), ActorError> {
         let CommitOrder { committed, local } = order;
-        let header = &committed.block.header;
-        let effects = self.ledger.commit(header.height);
-        let [effects] = <[BlockEffects; 1]>::try_from(effects)
-            .map_err(|effects| ActorError::new(format!("{} blocks were committed where one was due", effects.len())))?;
-        let effects = Arc::new(effects);
-        self.base.height = header.height;
-        self.base.digest = committed.digest;
-        self.base.timestamp = header.timestamp;
-        self.base.log = (header.log_size, header.log_root);
-        self.base.empty_run = if committed.block.bundles.is_empty() { self.base.empty_run + 1 } else { 0 };
-        for bundle in &committed.bundles {
-            self.base.positions.insert(bundle.body.origin, bundle.position());
-        }
-        if let Some(certificate) = &committed.certificate {
-            let proof = CommittedProof { header: header.clone(), certificate: certificate.clone() };
-            self.base.proof = Some(Arc::new(proof));
-        }
+        let effects = Arc::new(self.execution.commit(&committed)?);
         self.count(&committed.bundles, &effects);
         let bundles = committed.bundles.clone();
         // An intake that is down has nobody waiting; its successor learns nothing of what was decided before.
@@ -129,28 +100,13 @@ impl StateMachine {
     }
 }
 
-/// Where the ledger stands, for a replica that starts.
-fn base_of(loaded: &Loaded, shared: &Shared) -> Base {
-    let mut base = Base::genesis(&shared.genesis);
-    let Some(stored) = &loaded.block else { return base };
-    let header = &stored.block.header;
-    base.height = header.height;
-    base.digest = stored.digest;
-    base.timestamp = header.timestamp;
-    base.log = (header.log_size, header.log_root);
-    base.empty_run = u64::from(stored.block.bundles.is_empty());
-    for (name, last) in &loaded.image.last_bundles {
-        let index = shared.config.set.index_of_name(name.as_str());
-        if let Some(index) = index.filter(|_| last.epoch == shared.config.epoch) {
-            base.positions.insert(index, last.position);
-        }
-    }
-    base.proof = stored
-        .certificate
-        .as_ref()
-        .map(|certificate| Arc::new(CommittedProof { header: header.clone(), certificate: certificate.clone() }));
-    base.stable = loaded.stable.clone().map(Arc::new);
-    base
+fn stored(loaded: Loaded) -> Stored {
+    let block = loaded.block.map(|stored| LastBlock {
+        block: stored.block,
+        digest: stored.digest,
+        certificate: stored.certificate,
+    });
+    Stored { image: loaded.image, block, stable: loaded.stable }
 }
 
 impl Behaviour for StateMachine {
@@ -163,20 +119,18 @@ impl Behaviour for StateMachine {
     ) -> Result<(), ActorError> {
         match message {
             StateMachineMessage::Execute { id, height, timestamp, bundles, replica } => {
-                let (log_size, log_root) = self.execute(height, timestamp, &bundles);
+                let Executed { log_size, log_root } = self.execution.execute(height, timestamp, &bundles);
                 // A replica that is gone waits for nothing; its successor resets the ledger.
                 let _gone = replica.try_send(ReplicaMessage::Executed { id, log_size, log_root });
                 Ok(())
             }
             StateMachineMessage::RollBack(to) => {
-                self.ledger.roll_back(to);
+                self.execution.roll_back(to);
                 Ok(())
             }
             StateMachineMessage::Commit(order) => self.on_commit(*order),
             StateMachineMessage::Reset(reply) => {
-                let committed = self.ledger.committed();
-                self.ledger.roll_back(committed);
-                reply.send(self.base.clone());
+                reply.send(self.execution.reset());
                 Ok(())
             }
         }

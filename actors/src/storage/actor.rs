@@ -4,13 +4,13 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use dtvn_messages::{Height, limits};
-use dtvn_replication::log::{Log, LogError, LogIdentity, LogLimits};
+use dtvn_replication::log::{LogError, LogIdentity, LogLimits};
+use dtvn_replication::logbook::{LogBook, Verdict};
 use tokio::sync::mpsc::{Sender, channel};
 
 use super::disk::FileDisk;
-use super::log_thread::{LogThread, LogWork, OpenedLog, open_log};
+use super::log_thread::{LogThread, LogWork, open_log};
 use super::message::StorageMessage;
-use super::segments::Segments;
 use super::store::{IfMissing, Opened, Store, StoreIdentity, StoreOptions, StoreReader};
 use super::store_thread::{StoreThread, StoreWork};
 use super::{amnesia, files};
@@ -117,28 +117,26 @@ fn open(arguments: &StorageArguments) -> Result<OpenedAll, ActorError> {
     let missing = if is_first || !had_log { IfMissing::Create } else { IfMissing::Refuse };
     let store_identity = StoreIdentity::new(genesis, identity.name.clone(), identity.public_key);
     let (store, opened) = Store::open(&store_directory, store_identity, StoreOptions::default(), missing)?;
-    let log = match open_log(&log_directory, log_identity, &chain) {
-        Ok(log) => log,
-        Err(LogError::NoLog) if is_first && opened.applied.height == Height(0) => {
-            create_log(&log_directory, log_identity)?
-        }
-        Err(error) if error.is_damage() || matches!(error, LogError::NoLog) => {
-            // The mark comes first: whatever happens from here on, this node does not vote as if it remembered.
-            amnesia::mark(&arguments.directory, &error.to_string())?;
-            amnesia::set_aside(&arguments.directory, &log_directory)?;
-            create_log(&log_directory, log_identity)?
-        }
-        Err(error) => return Err(ActorError::from(error)),
+    let (log, records) = match open_log(&log_directory, log_identity, &chain) {
+        Ok(opened) => opened,
+        Err(error) => match Verdict::of(&error, arguments.used_before, opened.applied.height) {
+            Verdict::Create => (create_log(&log_directory, log_identity)?, Vec::new()),
+            Verdict::Amnesia => {
+                // The mark comes first: whatever happens from here on, this node does not vote as if it remembered.
+                amnesia::mark(&arguments.directory, &error.to_string())?;
+                amnesia::set_aside(&arguments.directory, &log_directory)?;
+                (create_log(&log_directory, log_identity)?, Vec::new())
+            }
+            Verdict::Fail => return Err(ActorError::from(error)),
+        },
     };
     let log_thread = LogThread {
-        log: Some(log.log),
+        log: Some(log),
         directory: log_directory,
         identity: log_identity,
         chain,
-        segments: log.segments,
-        records: Some(log.records),
+        records: Some(records),
         amnesia: amnesia::marked(&arguments.directory)?,
-        last_start: log.last_start,
         instruments: arguments.instruments.clone(),
         waiting: None,
         flush: false,
@@ -147,10 +145,9 @@ fn open(arguments: &StorageArguments) -> Result<OpenedAll, ActorError> {
     Ok(OpenedAll { store, opened, log_thread })
 }
 
-fn create_log(directory: &Path, identity: LogIdentity) -> Result<OpenedLog, LogError> {
-    let log = Log::create(FileDisk::open(directory)?, identity, LogLimits::default());
-    let log = log.map_err(|unopened| unopened.error)?;
-    Ok(OpenedLog { log, records: Vec::new(), segments: Segments::default(), last_start: 0 })
+fn create_log(directory: &Path, identity: LogIdentity) -> Result<LogBook<FileDisk>, LogError> {
+    let log = LogBook::create(FileDisk::open(directory)?, identity, LogLimits::default());
+    log.map_err(|unopened| unopened.error)
 }
 
 impl Behaviour for Storage {

@@ -3,15 +3,15 @@
 
 use std::path::{Path, PathBuf};
 
-use dtvn_messages::{ChainId, DecodeError, Height};
+use dtvn_messages::{ChainId, Height};
 use dtvn_pbft::Ticket;
-use dtvn_replication::log::{Log, LogError, LogIdentity, LogLimits};
+use dtvn_replication::log::{LogError, LogIdentity, LogLimits};
+use dtvn_replication::logbook::LogBook;
 use dtvn_replication::record::{Encoded, LogRecord};
 use tokio::sync::mpsc::Receiver;
 
 use super::disk::FileDisk;
 use super::message::{Replayed, StorageMessage};
-use super::segments::Segments;
 use crate::instruments::{GroupCommit, Instruments};
 use crate::mailbox::{Address, Reply};
 use crate::replica::ReplicaMessage;
@@ -33,15 +33,13 @@ pub(super) enum LogWork {
 
 /// What the thread works on.
 pub(super) struct LogThread {
-    pub(super) log: Option<Log<FileDisk>>,
+    pub(super) log: Option<LogBook<FileDisk>>,
     pub(super) directory: PathBuf,
     pub(super) identity: LogIdentity,
     pub(super) chain: ChainId,
-    pub(super) segments: Segments,
     /// What was read when the log was opened, for the first who asks.
     pub(super) records: Option<Vec<LogRecord>>,
     pub(super) amnesia: Option<String>,
-    pub(super) last_start: u64,
     pub(super) instruments: Instruments,
     /// The last ticket that was appended and is not durable, and who hears of it.
     pub(super) waiting: Option<(Ticket, Address<ReplicaMessage>)>,
@@ -50,32 +48,17 @@ pub(super) struct LogThread {
     pub(super) unsynced: GroupCommit,
 }
 
-/// What opening a log found.
-pub(super) struct OpenedLog {
-    pub(super) log: Log<FileDisk>,
-    pub(super) records: Vec<LogRecord>,
-    pub(super) segments: Segments,
-    pub(super) last_start: u64,
-}
-
 /// Opens the log and reads all its records.
-pub(super) fn open_log(directory: &Path, identity: LogIdentity, chain: &ChainId) -> Result<OpenedLog, LogError> {
+pub(super) fn open_log(
+    directory: &Path,
+    identity: LogIdentity,
+    chain: &ChainId,
+) -> Result<(LogBook<FileDisk>, Vec<LogRecord>), LogError> {
     let disk = FileDisk::open(directory)?;
-    let mut records = Vec::new();
-    let mut segments = Segments::default();
-    let mut last_start = 0;
-    let opened = Log::open(disk, identity, LogLimits::default(), |position, kind, payload| {
-        let record = LogRecord::decode(kind, payload, chain)?;
-        segments.note(position, &record.encode().need);
-        if let LogRecord::Start(start) = &record {
-            last_start = last_start.max(*start);
-        }
-        records.push(record);
-        Ok::<(), DecodeError>(())
-    });
-    let (log, opened) = opened.map_err(|unopened| unopened.error)?;
+    let opened = LogBook::open(disk, identity, LogLimits::default(), chain);
+    let (log, records, opened) = opened.map_err(|unopened| unopened.error)?;
     tracing::info!(records = records.len(), opened = ?opened, "The consensus log is open.");
-    Ok(OpenedLog { log, records, segments, last_start })
+    Ok((log, records))
 }
 
 impl LogThread {
@@ -107,13 +90,12 @@ impl LogThread {
         self.settle()
     }
 
-    fn log(&mut self) -> Result<&mut Log<FileDisk>, LogError> {
+    fn log(&mut self) -> Result<&mut LogBook<FileDisk>, LogError> {
         self.log.as_mut().ok_or(LogError::NoLog)
     }
 
     fn append(&mut self, record: &Encoded) -> Result<(), LogError> {
-        let position = self.log()?.append(record.kind, &record.payload)?;
-        self.segments.note(position, &record.need);
+        self.log()?.append(record)?;
         self.unsynced.records += 1;
         self.unsynced.bytes += record.payload.len() as u64;
         Ok(())
@@ -150,10 +132,8 @@ impl LogThread {
                 failed.map_or(Ok(()), Err)
             }
             LogWork::NewStart(reply) => {
-                self.last_start += 1;
-                self.append(&LogRecord::Start(self.last_start).encode())?;
-                self.commit()?;
-                reply.send(Ok(self.last_start));
+                let start = self.log()?.new_start()?;
+                reply.send(Ok(start));
                 Ok(())
             }
             LogWork::Covered(height) => self.collect(height),
@@ -180,30 +160,21 @@ impl LogThread {
         if let Some(records) = self.records.take() {
             return Ok(Replayed { records, amnesia });
         }
+        let mut last_start = 0;
         if let Some(mut log) = self.log.take() {
             log.commit()?;
+            last_start = log.last_start();
         }
-        let opened = open_log(&self.directory, self.identity, &self.chain)?;
-        self.log = Some(opened.log);
-        self.segments = opened.segments;
-        self.last_start = self.last_start.max(opened.last_start);
-        Ok(Replayed { records: opened.records, amnesia })
+        let (mut log, records) = open_log(&self.directory, self.identity, &self.chain)?;
+        log.continue_starts(last_start);
+        self.log = Some(log);
+        Ok(Replayed { records, amnesia })
     }
 
     fn collect(&mut self, covered: Height) -> Result<(), LogError> {
-        for position in self.segments.take_uncarried(covered) {
-            let (kind, payload) = self.log()?.read(position)?;
-            if let Ok(record) = LogRecord::decode(kind, &payload, &self.chain) {
-                self.append(&record.encode())?;
-            }
-        }
-        self.append(&LogRecord::Start(self.last_start).encode())?;
-        if let Some(keep) = self.segments.keep_from(covered) {
-            self.commit()?;
-            let freed = self.log()?.drop_segments_before(keep)?;
-            if freed > 0 {
-                tracing::debug!(covered = covered.0, freed, "Segments of the consensus log were dropped.");
-            }
+        let freed = self.log()?.collect(covered)?;
+        if freed > 0 {
+            tracing::debug!(covered = covered.0, freed, "Segments of the consensus log were dropped.");
         }
         Ok(())
     }

@@ -14,7 +14,6 @@ mod actor;
 mod amnesia;
 mod log_thread;
 mod message;
-mod segments;
 mod store_thread;
 
 pub use actor::{Storage, StorageArguments, StoreSlot};

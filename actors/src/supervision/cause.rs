@@ -96,9 +96,14 @@ pub enum GaveUpBecause {
 }
 
 impl Escalation {
-    /// The chain from the outermost supervisor to the actor at its root, one line each.
+    /// The chain from the outermost supervisor to the actor at its root, one line each; in the path of an actor that could
+    /// not start its supervisors are named already.
     pub fn chain(&self) -> Vec<String> {
-        let mut lines = vec![self.headline()];
+        let mut lines = Vec::new();
+        // That a supervisor of a child that could not start could not start either goes without saying.
+        if self.because != GaveUpBecause::StartFailed {
+            lines.push(self.headline());
+        }
         match &self.cause {
             EndCause::GaveUp(inner) => lines.extend(inner.chain()),
             cause => lines.push(format!("`{}` {cause}", self.child)),

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use dtvn_messages::wire::{CommittedBlock, PeerMessage};
-use dtvn_messages::{Height, ValidatorIndex, limits};
-use dtvn_replication::sync::{Effect, Input, Sync as Planner};
+use dtvn_messages::{Height, ValidatorIndex};
+use dtvn_replication::sync::{Effect, Input, Sync as Planner, serve};
 
 use super::message::SyncMessage;
 use crate::mailbox::Address;
@@ -82,26 +82,7 @@ impl Sync {
 
 /// The blocks from `from` on, up to `to` and the limits of one answer; the last has a certificate.
 fn read_blocks(store: &StoreReader, from: Height, to: Height) -> Result<Vec<CommittedBlock>, StoreError> {
-    let bytes_max = limits::SYNC_FRAME_BYTES_MAX / 2;
-    store.read(|view| {
-        let mut blocks = Vec::new();
-        let (mut bytes, mut certified) = (0, 0);
-        let mut height = from;
-        while height <= to && blocks.len() < limits::SYNC_BLOCKS_MAX {
-            let Some(block) = view.committed_block(height)? else { break };
-            bytes += block.bundles.iter().map(|bundle| bundle.len()).sum::<usize>() + 1_024;
-            if bytes > bytes_max && certified > 0 {
-                break;
-            }
-            blocks.push(block);
-            if blocks.last().is_some_and(|block| block.certificate.is_some()) {
-                certified = blocks.len();
-            }
-            height = height.next();
-        }
-        blocks.truncate(certified);
-        Ok(blocks)
-    })
+    store.read(|view| serve(from, to, |height| view.committed_block(height)))
 }
 
 impl Behaviour for Sync {

@@ -90,10 +90,22 @@ impl Network {
         self.at(node).ticket(&id(ticket), None).await.unwrap().state
     }
 
-    /// Ends all nodes in good order.
+    /// Ends all nodes in good order, and looks through their logs for what must never be there.
     pub(crate) async fn stop(self) {
+        let logs: Vec<_> = self.cluster.nodes().iter().map(|node| node.command().log.clone()).collect();
         let unwilling = self.cluster.stop().await;
         assert!(unwilling.is_empty(), "did not stop in good order: {unwilling:?}");
+        for log in logs {
+            let text = std::fs::read_to_string(&log).unwrap();
+            let lines: Vec<_> = text.lines().collect();
+            let asked = |pair: &[&str]| !pair[0].contains("panicked") || pair[1].contains("asked for by the operator");
+            assert!(lines.windows(2).all(asked), "{}: {text}", log.display());
+        }
+    }
+
+    /// What a node has logged.
+    pub(crate) fn log(&self, node: usize) -> String {
+        std::fs::read_to_string(&self.cluster.nodes()[node].command().log).unwrap()
     }
 }
 

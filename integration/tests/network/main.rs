@@ -2,6 +2,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 mod actors;
+mod commands;
+mod frozen;
+mod hostile;
 mod kills;
 mod kit;
+mod original;
+mod refusals;
 mod tickets;

@@ -108,7 +108,7 @@ async fn live(client: &Client, interval: Duration, output: Output) -> anyhow::Re
 fn tree_table(root: &ActorInfo) -> String {
     let mut rows = Vec::new();
     add_rows(root, String::new(), String::new(), &mut rows);
-    table(["actor", "status", "up", "restarts", "mailbox", "messages", "busy", "last failure"], rows)
+    table(["actor", "status", "up", "restarts", "mailbox", "messages", "busy", "last restart"], rows)
 }
 
 /// One row for an actor and those below it; `branch` is drawn before its name, `stem` before those below.
@@ -126,8 +126,8 @@ fn add_rows(actor: &ActorInfo, branch: String, stem: String, rows: &mut Vec<[Str
         actor.restarts.to_string(),
         mailbox,
         actor.messages_handled.to_string(),
-        time(actor.handler_time_us / 1_000),
-        actor.last_failure.clone().unwrap_or_default(),
+        time(actor.handler_total_us / 1_000),
+        actor.last_restart_reason.clone().unwrap_or_default(),
     ]);
     for (position, child) in actor.children.iter().enumerate() {
         let is_last = position + 1 == actor.children.len();
@@ -156,11 +156,12 @@ mod tests {
             status: "running".to_owned(),
             uptime_ms: 61_000,
             restarts: 2,
-            last_failure: None,
+            last_restart_reason: None,
             mailbox_depth: 3,
             mailbox_bound: 1_024,
             messages_handled: 7,
-            handler_time_us: 1_500_000,
+            handler_total_us: 1_500_000,
+            handler_max_us: 40_000,
             strategy: None,
             children,
         }

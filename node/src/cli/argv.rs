@@ -17,8 +17,7 @@ pub(super) fn normalise(arguments: impl IntoIterator<Item = OsString>, command: 
     let mut arguments = arguments.into_iter();
     let mut normal = Vec::new();
     if let Some(program) = arguments.next() {
-        let name = Path::new(&program).file_name().and_then(OsStr::to_str);
-        let meant = name.and_then(|name| PROGRAM_NAMES.iter().find(|known| **known == name));
+        let meant = meant_by(&program);
         normal.push(program);
         normal.extend(meant.map(OsString::from));
     }
@@ -28,6 +27,22 @@ pub(super) fn normalise(arguments: impl IntoIterator<Item = OsString>, command: 
         normal.push(if options_end { argument } else { with_two_dashes(argument, &long) });
     }
     normal
+}
+
+/// The subcommand that a program's name means.
+fn meant_by(program: &OsStr) -> Option<&'static str> {
+    let name = Path::new(program).file_name().and_then(OsStr::to_str)?;
+    PROGRAM_NAMES.iter().find(|known| **known == name).copied()
+}
+
+/// The same command, which calls itself by the name under which it was started.
+pub(super) fn named(program: Option<&OsStr>, command: Command) -> Command {
+    match program.and_then(meant_by) {
+        Some(name) if command.find_subcommand(name).is_some() => {
+            command.mut_subcommand(name, |below| below.override_usage(format!("{name} [OPTIONS]")))
+        }
+        _ => command,
+    }
 }
 
 fn with_two_dashes(argument: OsString, long: &BTreeSet<String>) -> OsString {

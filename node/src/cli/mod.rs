@@ -84,8 +84,9 @@ enum Command {
 /// Runs the command line of this process.
 #[must_use]
 pub fn main() -> ExitCode {
-    let arguments = argv::normalise(std::env::args_os(), &Line::command());
-    let parsed = Line::command().try_get_matches_from(arguments).and_then(|found| Line::from_arg_matches(&found));
+    let command = argv::named(std::env::args_os().next().as_deref(), Line::command());
+    let arguments = argv::normalise(std::env::args_os(), &command);
+    let parsed = command.try_get_matches_from(arguments).and_then(|found| Line::from_arg_matches(&found));
     let line = match parsed {
         Ok(line) => line,
         Err(error) => error.exit(),

@@ -294,7 +294,9 @@ fn deserialize(merged: &Merged) -> Result<ValidatorConfig, ConfigError> {
     for (key, (value, source)) in merged {
         let alone = table_of(std::iter::once((*key, value)));
         if let Err(error) = alone.try_into::<ValidatorConfig>() {
-            let message = error.message().to_owned();
+            let is_secret = SETTINGS.iter().any(|setting| setting.key == *key && setting.is_secret);
+            let shown = if is_secret { "the value".to_owned() } else { value.to_string() };
+            let message = format!("{shown}: {}", error.message());
             return Err(ConfigError::Value { key, from: source.clone(), message });
         }
     }

@@ -101,7 +101,7 @@ fn a_value_that_does_not_fit_is_named_with_its_source() {
     let error = load(Vec::new(), flags(&[("api-port", "70000")]));
     assert!(error.starts_with("api.port (flag --api-port): ") && error.contains("70000"), "{error}");
     let error = load(Vec::new(), flags(&[("id", "Node 0")]));
-    assert!(error.starts_with("node.id (flag --id): a node id may not contain"), "{error}");
+    assert!(error.starts_with("node.id (flag --id): \"Node 0\": a node id may not contain"), "{error}");
     let error = load(Vec::new(), flags(&[("log-format", "xml")]));
     assert!(error.contains("xml") && error.contains("pretty"), "{error}");
 }

@@ -25,6 +25,9 @@ const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(20);
 /// # Errors
 /// If it cannot start: the message says why.
 pub async fn run(config: ValidatorConfig) -> anyhow::Result<ExitCode> {
+    // From here on: who is told that the node is ready may ask it to stop.
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
     let mut identity = Identity::load(&config)?;
     warn_of_development_keys(&identity);
     let directory = config.node.data_dir.clone();
@@ -35,8 +38,6 @@ pub async fn run(config: ValidatorConfig) -> anyhow::Result<ExitCode> {
     identity.mark_key_used()?;
     let node = Node::start(Arc::new(config), &identity, used_before).await?;
     say_ready(&node)?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
     let code = tokio::select! {
         end = node.ended() => {
             tracing::error!("{end}");

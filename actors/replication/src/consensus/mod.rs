@@ -266,6 +266,8 @@ impl Consensus {
         self.replica.positions()
     }
 
+    /// Holds a bundle, unless it was ordered or can never be ordered any more: the core takes no interest in it either,
+    /// and nobody would ever say that it is done with.
     fn take(&mut self, bundle: Arc<Bundle>) -> BundleMeta {
         let meta = BundleMeta {
             digest: bundle.digest,
@@ -274,8 +276,15 @@ impl Consensus {
             operations: bundle.body.operations.len(),
             bytes: bundle.bytes.len(),
         };
-        self.bundles.insert(bundle.digest, bundle);
+        if !self.is_over(&bundle) {
+            self.bundles.insert(bundle.digest, bundle);
+        }
         meta
+    }
+
+    fn is_over(&self, bundle: &Bundle) -> bool {
+        let last = self.replica.last_ordered(bundle.body.origin);
+        last.is_some_and(|last| bundle.position() <= last)
     }
 
     fn on_durable(&mut self, now: Now, ticket: Ticket, effects: &mut Vec<Effect>) {
@@ -295,7 +304,7 @@ impl Consensus {
     /// Bundles of committed blocks are logged like any that arrive, before the blocks are looked at.
     fn on_synced(&mut self, now: Now, checked: CheckedBlocks, effects: &mut Vec<Effect>) {
         for bundle in checked.bundles {
-            if !self.bundles.contains_key(&bundle.digest) {
+            if !self.bundles.contains_key(&bundle.digest) && !self.is_over(&bundle) {
                 let record = LogRecord::Bundle(Arc::clone(&bundle)).encode();
                 effects.push(Effect::Append { ticket: None, record });
                 let meta = self.take(bundle);

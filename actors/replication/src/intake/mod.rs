@@ -31,6 +31,7 @@ mod requests;
 mod tests;
 
 use dtvn_messages::{BundlePosition, Epoch, Now, Reason, ValidatorIndex, limits};
+use dtvn_pbft::ReplicaView;
 
 pub use messages::{Answer, Effect, Input, IntakeUsage, RequestId};
 
@@ -116,6 +117,12 @@ impl Gate {
             None
         }
     }
+}
+
+/// Whether a node is catching up, or may not vote: it takes nothing meanwhile.
+#[must_use]
+pub fn is_syncing(replica: &ReplicaView) -> bool {
+    replica.proved.above(replica.committed) > limits::INTAKE_SYNCING_BLOCKS || !replica.voting
 }
 
 /// The intake of one node. It starts without a quorum: until it is told of one, everything is refused.

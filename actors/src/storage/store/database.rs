@@ -12,6 +12,20 @@ use super::options::{StoreOptions, read_options, write_options};
 use super::records::{Applied, StoreIdentity};
 use super::schema::{self, Column, meta};
 
+fn descriptors(options: &StoreOptions) -> impl Iterator<Item = ColumnFamilyDescriptor> {
+    let cache = Cache::new_lru_cache(options.cache_bytes);
+    let descriptor = |column: Column| ColumnFamilyDescriptor::new(column.name(), options.column(column, &cache));
+    Column::ALL.map(descriptor).into_iter()
+}
+
+fn open_error(path: &Path, error: &rocksdb::Error) -> StoreError {
+    let detail = error.to_string();
+    if is_lock_refusal(&detail) {
+        return StoreError::InUse { path: path.to_path_buf(), detail };
+    }
+    StoreError::rocksdb("opening the database", error)
+}
+
 /// An open database. It is closed when the last holder lets go.
 pub(super) struct Database {
     db: DB,
@@ -28,19 +42,21 @@ impl Database {
         options: &StoreOptions,
         create: bool,
     ) -> Result<(Self, mpsc::Receiver<Infallible>), StoreError> {
-        let cache = Cache::new_lru_cache(options.cache_bytes);
-        let columns = Column::ALL
-            .into_iter()
-            .map(|column| ColumnFamilyDescriptor::new(column.name(), options.column(column, &cache)));
-        let db = DB::open_cf_descriptors(&options.database(create), path, columns).map_err(|error| {
-            let detail = error.to_string();
-            if is_lock_refusal(&detail) {
-                return StoreError::InUse { path: path.to_path_buf(), detail };
-            }
-            StoreError::rocksdb("opening the database", &error)
-        })?;
+        let db = DB::open_cf_descriptors(&options.database(create), path, descriptors(options));
+        let db = db.map_err(|error| open_error(path, &error))?;
         let (open, closed) = mpsc::channel();
         Ok((Self { db, identity, _open: open }, closed))
+    }
+
+    /// Opens a database that exists, to read it; its files stay as they are.
+    pub(super) fn open_to_look(
+        path: &Path,
+        identity: StoreIdentity,
+        options: &StoreOptions,
+    ) -> Result<Self, StoreError> {
+        let db = DB::open_cf_descriptors_read_only(&options.database(false), path, descriptors(options), false);
+        let db = db.map_err(|error| open_error(path, &error))?;
+        Ok(Self { db, identity, _open: mpsc::channel().0 })
     }
 
     pub(super) fn identity(&self) -> &StoreIdentity {

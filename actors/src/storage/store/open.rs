@@ -37,7 +37,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Missing`], [`StoreError::Foreign`], [`StoreError::Schema`] and [`StoreError::InUse`] leave
     /// everything as it was. [`StoreError::Damaged`] if anything is not what was written, an older or an empty database
-    /// included.
+    /// included; where the database does not reach the height that was durable, it is left as it was too.
     pub fn open(
         directory: &Path,
         identity: StoreIdentity,
@@ -63,6 +63,12 @@ impl Store {
                 .map_err(|error| StoreError::io("making the folder of the database", &error))?,
             (None, IfMissing::Refuse) if path.exists() => return Err(StoreError::damaged("its seal is gone")),
             (None, IfMissing::Refuse) => return Err(StoreError::Missing { path: directory.to_path_buf() }),
+        }
+        if let Some(seal) = &seal {
+            // First a look that changes nothing: RocksDB deletes the files that a damaged manifest does not name, and with
+            // them what might have been repaired.
+            let database = Database::open_to_look(&path, identity.clone(), &options)?;
+            check_content(&database.view()?, seal)?;
         }
         let (database, closed) = Database::open(&path, identity, &options, created)?;
         let seal = match seal {

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ActorInfo {
-    /// Its path in the tree: `root/core/storage`.
+    /// Its path in the tree: `core/storage`.
     pub name: String,
     /// `starting`, `running`, `stopping`, `stopped` and so on.
     pub status: String,
@@ -16,15 +16,17 @@ pub struct ActorInfo {
     pub restarts: u64,
     /// Why it was last restarted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub last_failure: Option<String>,
+    pub last_restart_reason: Option<String>,
     /// Messages that wait in its mailbox.
     pub mailbox_depth: u64,
     /// How many may wait; 0 if it has no mailbox of its own.
     pub mailbox_bound: u64,
-    /// Messages handled since it was last started.
+    /// Messages handled, over all its starts.
     pub messages_handled: u64,
-    /// Time spent in handlers since then, in microseconds.
-    pub handler_time_us: u64,
+    /// Time spent in handlers, waits included, in microseconds.
+    pub handler_total_us: u64,
+    /// The longest handler, in microseconds.
+    pub handler_max_us: u64,
     /// How a supervisor restarts its children: `one_for_one` or `rest_for_one`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub strategy: Option<String>,

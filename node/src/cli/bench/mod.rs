@@ -33,7 +33,7 @@ pub(super) struct BenchArguments {
     #[arg(long, value_name = "TIME", value_parser = duration, default_value = "60s")]
     idle_time: Duration,
     /// Requests at a time in the closed loop
-    #[arg(long, value_name = "NUMBER", default_value_t = 64)]
+    #[arg(long, value_name = "NUMBER", default_value_t = 128)]
     concurrency: usize,
     /// Operations in one request of the batch scenario
     #[arg(long, value_name = "NUMBER", default_value_t = 200)]

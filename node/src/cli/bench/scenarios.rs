@@ -94,7 +94,7 @@ impl Bench<'_> {
         let mut report = self.conclude(name, about, measured, usage).await?;
         report.remarks.extend(remarks);
         if let Some(bytes) = written.checked_div(load.accepted) {
-            report.remarks.push(format!("{bytes} bytes written to disk for an operation, on all nodes together"));
+            report.remarks.push(format!("{bytes} bytes dirtied for an operation, on all nodes together (the kernel counts whole folios; the disk gets less)"));
         }
         report.cpu_ms_per_thousand = cpu_ms_per_thousand;
         report.plan = Some(plan);

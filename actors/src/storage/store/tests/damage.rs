@@ -125,6 +125,21 @@ fn a_manifest_that_lost_its_end_is_found_wherever_it_ends() {
 }
 
 #[test]
+fn a_manifest_that_is_put_back_finds_its_files() {
+    let directory = tempfile::tempdir().unwrap();
+    let (chain, whole) = store_to_damage(directory.path());
+    let manifest = files(&database_path(directory.path())).into_iter().find(|file| kind(file).starts_with("MANIFEST"));
+    let manifest = manifest.unwrap();
+    let bytes = fs::read(&manifest).unwrap();
+    for cut in (0..bytes.len()).step_by(bytes.len() / 7) {
+        fs::write(&manifest, &bytes[..cut]).unwrap();
+        assert!(matches!(reopen(directory.path(), &chain), Err(StoreError::Damaged { .. })), "cut at {cut}");
+        fs::write(&manifest, &bytes).unwrap();
+    }
+    assert!(outcome(directory.path(), &chain).unwrap() == whole);
+}
+
+#[test]
 fn an_older_database_under_the_same_seal_is_found() {
     let (directory, older) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let mut chain = Chain::new();

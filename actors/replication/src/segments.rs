@@ -1,15 +1,15 @@
 //! Which segments of the consensus log are still needed.
 //!
 //! Architecture.md section 5: "Segments go only when RocksDB has durably passed them and a stable checkpoint covers
-//! them." A record about a height is needed until then; a bundle as long as a record that names it; what holds for the
-//! view is written again with each stable checkpoint, so only its latest copy counts. A bundle that nothing names yet is
-//! carried over into the newest segment, because a later vote will say that it is held.
+//! them." A record about a height is needed until then; a bundle as long as a record that names it; of what holds for the
+//! view only the latest record of its kind. That, and a bundle that nothing names yet, because a later vote will say that
+//! it is held, are carried over into the newest segment before an old one goes: no other copy may be on the disk yet.
 
 use std::collections::BTreeMap;
 
+use crate::log::{RecordNumber, RecordPosition, SegmentNumber};
+use crate::record::Need;
 use dtvn_messages::{Digest, Height};
-use dtvn_replication::log::{RecordNumber, RecordPosition, SegmentNumber};
-use dtvn_replication::record::Need;
 
 /// How often a bundle is carried over that nothing names: by then it was superseded.
 const CARRIED_MAX: u8 = 4;
@@ -33,15 +33,19 @@ struct Held {
 pub struct Segments {
     segments: BTreeMap<SegmentNumber, Segment>,
     bundles: BTreeMap<Digest, Held>,
+    /// Where the latest record is of each kind of which only that is needed.
+    latest: BTreeMap<u8, RecordPosition>,
 }
 
 impl Segments {
-    /// A record was written there.
-    pub fn note(&mut self, position: RecordPosition, need: &Need) {
+    /// A record of this kind was written there.
+    pub fn note(&mut self, position: RecordPosition, kind: u8, need: &Need) {
         let fresh = Segment { first: position.number, height: Height(0) };
         let segment = self.segments.entry(position.segment).or_insert(fresh);
         match need {
-            Need::Latest => {}
+            Need::Latest => {
+                self.latest.insert(kind, position);
+            }
             Need::Bundle(digest) => {
                 let held = self.bundles.entry(*digest).or_insert(Held { position, named: false, carried: 0 });
                 held.position = position;
@@ -67,23 +71,31 @@ impl Segments {
         self.segments.iter().take_while(is_covered).last().map(|(number, _)| *number)
     }
 
-    /// The bundles that are to be written again before the segments up to this height may go.
-    pub fn take_uncarried(&mut self, covered: Height) -> Vec<RecordPosition> {
+    /// The records that are to be written again before the segments up to this height may go, in their order.
+    pub fn take_uncarried(&mut self, covered: Height) -> Vec<(RecordPosition, Need)> {
         let Some(last) = self.last_covered(covered) else { return Vec::new() };
         let mut carried = Vec::new();
-        for held in self.bundles.values_mut() {
+        for (digest, held) in &mut self.bundles {
             if held.position.segment <= last && !held.named && held.carried < CARRIED_MAX {
                 held.carried += 1;
-                carried.push(held.position);
+                carried.push((held.position, Need::Bundle(*digest)));
             }
         }
+        let latest = self.latest.values().filter(|position| position.segment <= last);
+        carried.extend(latest.map(|position| (*position, Need::Latest)));
+        carried.sort_by_key(|(position, _)| position.number);
         carried
     }
 
     /// Everything up to this height is applied for good and covered by a stable checkpoint: the first record that must
-    /// be kept.
+    /// be kept. What was not carried over holds its segment back.
     pub fn keep_from(&mut self, covered: Height) -> Option<RecordNumber> {
-        if let Some(last) = self.last_covered(covered) {
+        let uncarried = self.bundles.values().filter(|held| !held.named && held.carried < CARRIED_MAX);
+        let uncarried = uncarried.map(|held| held.position.segment);
+        let held_back = self.latest.values().map(|position| position.segment).chain(uncarried).min();
+        let last =
+            self.segments.keys().copied().take_while(|number| held_back.is_none_or(|back| *number < back)).last();
+        if let Some(last) = self.last_covered(covered).min(last) {
             self.segments.retain(|number, _| *number > last);
             self.bundles.retain(|_, held| held.position.segment > last);
         }
@@ -109,9 +121,9 @@ mod tests {
     #[test]
     fn a_segment_goes_when_all_its_heights_are_covered() {
         let mut segments = Segments::default();
-        segments.note(at(1, 1), &height(5, &[]));
-        segments.note(at(2, 2), &height(9, &[]));
-        segments.note(at(3, 3), &height(10, &[]));
+        segments.note(at(1, 1), 3, &height(5, &[]));
+        segments.note(at(2, 2), 3, &height(9, &[]));
+        segments.note(at(3, 3), 3, &height(10, &[]));
         assert_eq!(segments.keep_from(Height(4)), Some(RecordNumber(1)));
         assert_eq!(segments.keep_from(Height(5)), Some(RecordNumber(2)));
         assert_eq!(segments.keep_from(Height(100)), Some(RecordNumber(3)), "the newest stays");
@@ -120,9 +132,9 @@ mod tests {
     #[test]
     fn a_bundle_is_needed_as_long_as_a_block_that_names_it() {
         let mut segments = Segments::default();
-        segments.note(at(1, 1), &Need::Bundle(BUNDLE));
-        segments.note(at(2, 2), &height(20, &[BUNDLE]));
-        segments.note(at(3, 3), &height(30, &[]));
+        segments.note(at(1, 1), 2, &Need::Bundle(BUNDLE));
+        segments.note(at(2, 2), 3, &height(20, &[BUNDLE]));
+        segments.note(at(3, 3), 3, &height(30, &[]));
         assert!(segments.take_uncarried(Height(19)).is_empty());
         assert_eq!(segments.keep_from(Height(19)), Some(RecordNumber(1)));
         assert_eq!(segments.keep_from(Height(20)), Some(RecordNumber(3)));
@@ -131,13 +143,39 @@ mod tests {
     #[test]
     fn a_bundle_that_nothing_names_is_carried_over_before_its_segment_goes() {
         let mut segments = Segments::default();
-        segments.note(at(1, 1), &Need::Bundle(BUNDLE));
-        segments.note(at(2, 2), &height(20, &[]));
-        assert_eq!(segments.take_uncarried(Height(10)), [at(1, 1)]);
-        segments.note(at(3, 2), &Need::Bundle(BUNDLE));
+        segments.note(at(1, 1), 2, &Need::Bundle(BUNDLE));
+        segments.note(at(2, 2), 3, &height(20, &[]));
+        assert_eq!(segments.take_uncarried(Height(10)), [(at(1, 1), Need::Bundle(BUNDLE))]);
+        segments.note(at(3, 2), 2, &Need::Bundle(BUNDLE));
         assert_eq!(segments.keep_from(Height(10)), Some(RecordNumber(2)));
-        segments.note(at(4, 3), &height(40, &[BUNDLE]));
-        segments.note(at(5, 4), &height(41, &[]));
+        segments.note(at(4, 3), 3, &height(40, &[BUNDLE]));
+        segments.note(at(5, 4), 3, &height(41, &[]));
         assert_eq!(segments.keep_from(Height(39)), Some(RecordNumber(2)), "the copy is needed as the first was");
+    }
+
+    #[test]
+    fn the_latest_record_of_a_kind_is_carried_over_before_its_segment_goes() {
+        let mut segments = Segments::default();
+        segments.note(at(1, 1), 5, &Need::Latest);
+        segments.note(at(2, 1), 6, &Need::Latest);
+        segments.note(at(3, 1), 5, &Need::Latest);
+        segments.note(at(4, 2), 3, &height(20, &[]));
+        let carried = segments.take_uncarried(Height(10));
+        assert_eq!(carried, [at(2, 1), at(3, 1)].map(|at| (at, Need::Latest)), "the first of kind 5 is superseded");
+        segments.note(at(5, 2), 6, &Need::Latest);
+        segments.note(at(6, 2), 5, &Need::Latest);
+        assert!(segments.take_uncarried(Height(10)).is_empty());
+        assert_eq!(segments.keep_from(Height(10)), Some(RecordNumber(4)));
+    }
+
+    #[test]
+    fn what_was_not_carried_over_holds_its_segment_back() {
+        let mut segments = Segments::default();
+        segments.note(at(1, 1), 3, &height(5, &[]));
+        segments.note(at(2, 2), 5, &Need::Latest);
+        segments.note(at(3, 3), 3, &height(6, &[]));
+        assert_eq!(segments.keep_from(Height(100)), Some(RecordNumber(2)));
+        segments.note(at(4, 3), 5, &Need::Latest);
+        assert_eq!(segments.keep_from(Height(100)), Some(RecordNumber(3)));
     }
 }

@@ -1,0 +1,227 @@
+//! The consensus log as a node keeps it: records in their real format, which of them are still needed, and the number of
+//! the node's starts (architecture.md section 5).
+//!
+//! [`crate::log`] interprets nothing; here records have kinds and needs. The storage actor and [`crate::node::Node`]
+//! work on the same value, so what the simulator crashes is what ships.
+
+use dtvn_messages::{ChainId, DecodeError, Height};
+
+use crate::log::{Disk, Log, LogError, LogIdentity, LogLimits, Opened, RecordNumber, RecordPosition, Unopened};
+use crate::record::{Encoded, LogRecord};
+use crate::segments::Segments;
+
+/// A consensus log that is open.
+pub struct LogBook<D> {
+    log: Log<D>,
+    segments: Segments,
+    last_start: u64,
+}
+
+/// What to do about a log that could not be opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// The node is new: make a log.
+    Create,
+    /// The log is missing or damaged, and the node is not new: it may have signed what it does not remember. It marks
+    /// itself, makes a new log, follows, and does not vote (consensus.md section 4).
+    Amnesia,
+    /// The disk or the configuration is at fault: the node does not start.
+    Fail,
+}
+
+impl Verdict {
+    /// Judges an error of [`LogBook::open`]. `used_before`: the node was started before, or its key was; `applied`: the
+    /// height of its derived state.
+    #[must_use]
+    pub fn of(error: &LogError, used_before: bool, applied: Height) -> Self {
+        let is_missing = matches!(error, LogError::NoLog);
+        if is_missing && !used_before && applied == Height(0) {
+            Self::Create
+        } else if is_missing || error.is_damage() {
+            Self::Amnesia
+        } else {
+            Self::Fail
+        }
+    }
+}
+
+impl<D: Disk> LogBook<D> {
+    /// Makes a new, empty log.
+    ///
+    /// # Errors
+    /// As [`Log::create`].
+    pub fn create(disk: D, identity: LogIdentity, limits: LogLimits) -> Result<Self, Unopened<D>> {
+        let log = Log::create(disk, identity, limits)?;
+        Ok(Self { log, segments: Segments::default(), last_start: 0 })
+    }
+
+    /// Opens a log and reads all its records, in order.
+    ///
+    /// # Errors
+    /// As [`Log::open`]; [`Verdict::of`] says what to do then.
+    pub fn open(
+        disk: D,
+        identity: LogIdentity,
+        limits: LogLimits,
+        chain: &ChainId,
+    ) -> Result<(Self, Vec<LogRecord>, Opened), Unopened<D>> {
+        let mut records = Vec::new();
+        let mut segments = Segments::default();
+        let mut last_start = 0;
+        let (log, opened) = Log::open(disk, identity, limits, |position, kind, payload| {
+            let record = LogRecord::decode(kind, payload, chain)?;
+            segments.note(position, kind, &record.encode().need);
+            if let LogRecord::Start(start) = &record {
+                last_start = last_start.max(*start);
+            }
+            records.push(record);
+            Ok::<(), DecodeError>(())
+        })?;
+        Ok((Self { log, segments, last_start }, records, opened))
+    }
+
+    /// Buffers a record; see [`Log::append`].
+    ///
+    /// # Errors
+    /// As [`Log::append`].
+    pub fn append(&mut self, record: &Encoded) -> Result<RecordPosition, LogError> {
+        let position = self.log.append(record.kind, &record.payload)?;
+        self.segments.note(position, record.kind, &record.need);
+        Ok(position)
+    }
+
+    /// Makes durable what was appended; see [`Log::commit`].
+    ///
+    /// # Errors
+    /// As [`Log::commit`].
+    pub fn commit(&mut self) -> Result<RecordNumber, LogError> {
+        self.log.commit()
+    }
+
+    /// Writes what was appended without a sync; see [`Log::write_unsynced`].
+    ///
+    /// # Errors
+    /// As [`Log::write_unsynced`].
+    pub fn write_unsynced(&mut self) -> Result<(), LogError> {
+        self.log.write_unsynced()
+    }
+
+    /// Another start of the node, or of its intake: its number, durable, above all earlier ones in this log.
+    ///
+    /// # Errors
+    /// If it cannot be made durable.
+    pub fn new_start(&mut self) -> Result<u64, LogError> {
+        self.last_start += 1;
+        self.append(&LogRecord::Start(self.last_start).encode())?;
+        self.commit()?;
+        Ok(self.last_start)
+    }
+
+    /// The number of the last start.
+    #[must_use]
+    pub const fn last_start(&self) -> u64 {
+        self.last_start
+    }
+
+    /// Numbers of starts go on above this one: that of a log that was set aside.
+    pub fn continue_starts(&mut self, last_start: u64) {
+        self.last_start = self.last_start.max(last_start);
+    }
+
+    /// Everything up to this height is durable in the derived state and covered by a stable checkpoint: drops segments
+    /// that nothing needs any more, and returns how many bytes that freed.
+    ///
+    /// # Errors
+    /// If the disk fails.
+    pub fn collect(&mut self, covered: Height) -> Result<u64, LogError> {
+        for (position, need) in self.segments.take_uncarried(covered) {
+            let (kind, payload) = self.log.read(position)?;
+            self.append(&Encoded { kind, payload, need })?;
+        }
+        self.append(&LogRecord::Start(self.last_start).encode())?;
+        match self.segments.keep_from(covered) {
+            None => Ok(0),
+            Some(keep) => {
+                self.log.commit()?;
+                self.log.drop_segments_before(keep)
+            }
+        }
+    }
+
+    /// The log, to look at.
+    #[must_use]
+    pub const fn log(&self) -> &Log<D> {
+        &self.log
+    }
+
+    /// The log's disk, for a simulator that plants faults in it.
+    pub const fn disk_mut(&mut self) -> &mut D {
+        self.log.disk_mut()
+    }
+
+    /// Closes the log. What was appended and not written is forgotten, like in a crash.
+    #[must_use]
+    pub fn into_disk(self) -> D {
+        self.log.into_disk()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::{Damage, MemoryDisk, SegmentNumber};
+    use crate::record::Need;
+
+    const IDENTITY: LogIdentity = LogIdentity([7; 32]);
+    const LIMITS: LogLimits = LogLimits { segment_bytes: 64 * 1024, batch_bytes_max: 16 * 1024 };
+
+    fn chain() -> ChainId {
+        ChainId::new("test").unwrap()
+    }
+
+    #[test]
+    fn each_start_has_a_higher_number_than_all_before_it() {
+        let mut book = LogBook::create(MemoryDisk::new(), IDENTITY, LIMITS).unwrap();
+        assert_eq!(book.new_start().unwrap(), 1);
+        assert_eq!(book.new_start().unwrap(), 2);
+        let mut disk = book.into_disk();
+        disk.crash(|_| 0);
+        let (mut book, records, _) = LogBook::open(disk, IDENTITY, LIMITS, &chain()).unwrap();
+        assert_eq!(records, [LogRecord::Start(1), LogRecord::Start(2)]);
+        assert_eq!(book.new_start().unwrap(), 3);
+    }
+
+    #[test]
+    fn what_holds_for_the_view_outlives_its_segment_whatever_was_synced() {
+        let mut book = LogBook::create(MemoryDisk::new(), IDENTITY, LIMITS).unwrap();
+        let view_change = Encoded { kind: 5, payload: vec![7; 100], need: Need::Latest };
+        book.append(&view_change).unwrap();
+        let mut height = 0;
+        while book.log().segments().count() < 3 {
+            height += 1;
+            book.append(&Encoded { kind: 3, payload: vec![1; 9_000], need: Need::Height(Height(height), Vec::new()) })
+                .unwrap();
+            book.commit().unwrap();
+        }
+        assert!(book.collect(Height(height)).unwrap() > 0);
+        let mut disk = book.into_disk();
+        disk.crash(|_| 0);
+        let mut found = Vec::new();
+        let visit = |_, kind, payload: &[u8]| {
+            found.push((kind, payload.to_vec()));
+            Ok::<(), LogError>(())
+        };
+        Log::open(disk, IDENTITY, LIMITS, visit).unwrap();
+        assert!(found.contains(&(5, view_change.payload)));
+    }
+
+    #[test]
+    fn only_a_new_node_may_lack_its_log() {
+        assert_eq!(Verdict::of(&LogError::NoLog, false, Height(0)), Verdict::Create);
+        assert_eq!(Verdict::of(&LogError::NoLog, true, Height(0)), Verdict::Amnesia);
+        assert_eq!(Verdict::of(&LogError::NoLog, false, Height(3)), Verdict::Amnesia);
+        let damaged = LogError::Damaged { segment: SegmentNumber(1), offset: 0, damage: Damage::Checksum };
+        assert_eq!(Verdict::of(&damaged, true, Height(3)), Verdict::Amnesia);
+        assert_eq!(Verdict::of(&LogError::AlreadyExists, true, Height(3)), Verdict::Fail);
+    }
+}

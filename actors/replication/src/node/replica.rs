@@ -1,0 +1,113 @@
+//! The core: the replica, and the ledger that executes what it orders.
+
+use std::sync::Arc;
+
+use super::messages::LogWork;
+use super::{Effect, Executed, Failure, Mail, Node, Timed, Timer, Work};
+use crate::consensus::{self, Committed};
+use crate::log::Disk;
+use crate::{intake, pool, sync};
+
+impl<D: Disk> Node<D> {
+    pub(super) fn step_replica(&mut self, input: consensus::Input, effects: &mut Vec<Effect>) -> Result<(), Failure> {
+        let mut said = Vec::new();
+        self.consensus.step(self.now, input, &mut said);
+        self.carry_out_replica(said, effects)
+    }
+
+    /// As the replica's actor: its neighbours hear at once, the storage gets all records of a step together.
+    pub(super) fn carry_out_replica(
+        &mut self,
+        said: Vec<consensus::Effect>,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), Failure> {
+        let mut records = Vec::new();
+        for effect in said {
+            match effect {
+                consensus::Effect::Append { ticket, record } => records.push(LogWork::Record(ticket, record)),
+                consensus::Effect::Flush { .. } => records.push(LogWork::Flush),
+                other => self.carry_out_one(other, effects)?,
+            }
+        }
+        self.desk.queue.extend(records);
+        let syncing = intake::is_syncing(&self.consensus.show());
+        if syncing != self.syncing {
+            self.syncing = syncing;
+            self.mail.push_back(Mail::Intake(intake::Input::Syncing(syncing)));
+        }
+        Ok(())
+    }
+
+    fn carry_out_one(&mut self, effect: consensus::Effect, effects: &mut Vec<Effect>) -> Result<(), Failure> {
+        use consensus::Effect as Said;
+        match effect {
+            Said::Append { .. } | Said::Flush { .. } | Said::Prepared { .. } => {}
+            Said::Broadcast(message) => effects.push(Effect::Broadcast(message)),
+            Said::Send { to, message } => effects.push(Effect::Send { to, message }),
+            Said::Execute { id, height, timestamp, bundles } => {
+                let executed = self.execution.execute(height, timestamp, &bundles);
+                let (log_size, log_root) = (executed.log_size, executed.log_root);
+                let executed = Executed { incarnation: self.incarnations.replica, id, log_size, log_root };
+                effects.push(Effect::Work(Work::Execute(executed)));
+            }
+            Said::RollBack { to } => {
+                self.execution.roll_back(to);
+                effects.push(Effect::RolledBack(to));
+            }
+            Said::Commit(committed) => self.commit(*committed, effects)?,
+            Said::Want { digests, holders } => self.tell_gossip(pool::Input::Want { digests, holders }),
+            Said::Unwant { digests } => self.tell_gossip(pool::Input::Unwant { digests }),
+            Said::Relay { digests, leader } => self.tell_gossip(pool::Input::Relay { digests, leader }),
+            Said::Sync { from, to, holders } => {
+                self.mail.push_back(Mail::Sync(sync::Input::Ask { from, to, holders }));
+            }
+            Said::Stable(stable) => {
+                let height = stable.height();
+                self.tell_gossip(pool::Input::Stable { height });
+                self.store.put_stable(stable);
+                self.cover(height);
+                effects.push(Effect::Stable(height));
+            }
+            Said::SetTimer { timer, generation, after_us } => {
+                let incarnation = self.incarnations.replica;
+                let timer = Timer { of: Timed::Replica(timer), incarnation, generation };
+                effects.push(Effect::SetTimer { timer, after_us });
+            }
+            Said::Moved { view, cause } => effects.push(Effect::Moved { view, cause }),
+            Said::Active { view } => effects.push(Effect::Active(view)),
+            Said::Blame { peer, why } => effects.push(Effect::Blame { peer, why: why.to_owned() }),
+            Said::Diverged { height, .. } => effects.push(Effect::Diverged(height)),
+        }
+        Ok(())
+    }
+
+    pub(super) fn tell_gossip(&mut self, input: pool::Input) {
+        self.mail.push_back(Mail::Gossip(input));
+    }
+
+    /// A block is final: the pool hears first, then the state machine, and from it the intake and the store.
+    fn commit(&mut self, committed: Committed, effects: &mut Vec<Effect>) -> Result<(), Failure> {
+        let height = committed.block.header.height;
+        let digests = committed.block.bundles.clone();
+        let positions = committed.bundles.iter().map(|bundle| (bundle.body.origin, bundle.position())).collect();
+        self.tell_gossip(pool::Input::Ordered { height, digests });
+        self.tell_gossip(pool::Input::Positions(positions));
+        let changed = Arc::new(self.execution.commit(&committed).map_err(Failure::new)?);
+        let bundles = committed.bundles.clone();
+        self.mail.push_back(Mail::Intake(intake::Input::Decided { bundles, effects: Arc::clone(&changed) }));
+        self.store.apply(&committed, &changed);
+        if self.store.applied().above(self.store.durable()) >= self.settings.store_sync_blocks {
+            self.store.sync();
+        }
+        effects.push(Effect::Committed { committed: Arc::new(committed), effects: changed });
+        Ok(())
+    }
+
+    pub(super) fn on_executed(&mut self, executed: &Executed) {
+        // A replica that is gone waits for nothing; its successor resets the ledger.
+        if executed.incarnation == self.incarnations.replica {
+            let Executed { id, log_size, log_root, .. } = *executed;
+            self.mail.push_back(Mail::Replica(consensus::Input::Executed { id, log_size, log_root }));
+        }
+    }
+}

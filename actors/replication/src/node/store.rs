@@ -1,0 +1,169 @@
+//! The derived state in memory, in the place of RocksDB: what blocks changed, added up block by block, of which a loss of
+//! power may take the last blocks (architecture.md section 5: "recovery replays the log after that height").
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use dtvn_ledger::{BlockEffects, KeyEntry, LedgerImage};
+use dtvn_messages::merkle::Frontier;
+use dtvn_messages::wire::CommittedBlock;
+use dtvn_messages::{
+    Digest, EventId, Genesis, Height, LastBundle, NodeName, StableCheckpoint, Ticket, TicketId, Timestamp,
+};
+
+use crate::consensus::Committed;
+use crate::execution::{LastBlock, Stored};
+
+/// A store in memory. It outlives the node's process; [`MemoryStore::crash`] is the loss of power.
+#[derive(Debug, Clone)]
+pub struct MemoryStore {
+    /// The state after the last durable block.
+    durable: State,
+    /// Blocks that were applied since, with what they changed.
+    unsynced: VecDeque<(Height, Arc<BlockEffects>)>,
+    blocks: BTreeMap<Height, Kept>,
+    /// The latest stable checkpoint, and whether it is durable.
+    stable: Option<Arc<StableCheckpoint>>,
+    durable_stable: Option<Arc<StableCheckpoint>>,
+}
+
+#[derive(Debug, Clone)]
+struct Kept {
+    block: CommittedBlock,
+    digest: Digest,
+}
+
+#[derive(Debug, Clone)]
+struct State {
+    height: Height,
+    timestamp: Timestamp,
+    tickets: BTreeMap<(EventId, TicketId), Arc<Ticket>>,
+    keys: BTreeMap<Digest, KeyEntry>,
+    log: Frontier,
+    last_bundles: BTreeMap<NodeName, LastBundle>,
+}
+
+impl State {
+    fn apply(&mut self, effects: &BlockEffects) {
+        self.height = effects.height;
+        self.timestamp = effects.timestamp;
+        for ticket in &effects.tickets {
+            self.tickets.insert((ticket.event.clone(), ticket.id.clone()), Arc::clone(ticket));
+        }
+        // Expired ones first: a key may be used anew in the very block in which it expires.
+        for expired in &effects.keys_expired {
+            self.keys.remove(&expired.digest());
+        }
+        for added in &effects.keys_added {
+            self.keys.insert(added.digest(), added.clone());
+        }
+        self.log = effects.log.frontier.clone();
+        for (origin, last) in &effects.last_bundles {
+            self.last_bundles.insert(origin.clone(), *last);
+        }
+    }
+
+    fn image(&self) -> LedgerImage {
+        LedgerImage {
+            height: self.height,
+            timestamp: self.timestamp,
+            tickets: self.tickets.values().cloned().collect(),
+            keys: self.keys.values().cloned().collect(),
+            log: self.log.clone(),
+            last_bundles: self.last_bundles.iter().map(|(origin, last)| (origin.clone(), *last)).collect(),
+        }
+    }
+}
+
+impl MemoryStore {
+    /// The store of a new node.
+    #[must_use]
+    pub fn new(genesis: &Genesis) -> Self {
+        let durable = State {
+            height: Height(0),
+            timestamp: genesis.file().time,
+            tickets: BTreeMap::new(),
+            keys: BTreeMap::new(),
+            log: Frontier::new(),
+            last_bundles: BTreeMap::new(),
+        };
+        let (stable, durable_stable) = (None, None);
+        Self { durable, unsynced: VecDeque::new(), blocks: BTreeMap::new(), stable, durable_stable }
+    }
+
+    /// The height of the last applied block.
+    #[must_use]
+    pub fn applied(&self) -> Height {
+        self.unsynced.back().map_or(self.durable.height, |(height, _)| *height)
+    }
+
+    /// The height up to which no loss of power takes anything.
+    #[must_use]
+    pub const fn durable(&self) -> Height {
+        self.durable.height
+    }
+
+    /// Applies the next block.
+    ///
+    /// # Panics
+    /// If it is not the next one.
+    pub fn apply(&mut self, committed: &Committed, effects: &Arc<BlockEffects>) {
+        let height = committed.block.header.height;
+        assert_eq!(height, self.applied().next(), "blocks are applied one after the other");
+        let bundles = committed.bundles.iter().map(|bundle| Arc::new(bundle.bytes.clone())).collect();
+        let (block, certificate) = (Arc::clone(&committed.block), committed.certificate.clone());
+        let block = CommittedBlock { block, certificate, bundles };
+        self.blocks.insert(height, Kept { block, digest: committed.digest });
+        self.unsynced.push_back((height, Arc::clone(effects)));
+    }
+
+    /// Keeps a stable checkpoint.
+    pub fn put_stable(&mut self, stable: Arc<StableCheckpoint>) {
+        self.stable = Some(stable);
+    }
+
+    /// Makes all that was applied durable.
+    pub fn sync(&mut self) {
+        self.crash(usize::MAX);
+    }
+
+    /// The power fails: of what was not synced, the first `keep` blocks are kept. A stable checkpoint that was put since
+    /// is kept with the last of them.
+    pub fn crash(&mut self, keep: usize) {
+        let kept_all = keep >= self.unsynced.len();
+        self.unsynced.truncate(keep);
+        for (_, effects) in self.unsynced.drain(..) {
+            self.durable.apply(&effects);
+        }
+        let above = self.durable.height.next();
+        self.blocks.split_off(&above);
+        if kept_all {
+            self.durable_stable.clone_from(&self.stable);
+        }
+        self.stable.clone_from(&self.durable_stable);
+    }
+
+    /// Forgets the blocks below a height, never the last applied one.
+    pub fn collect(&mut self, below: Height) {
+        self.blocks = self.blocks.split_off(&below.min(self.applied()));
+    }
+
+    /// A committed block as peers are sent it, if it is here.
+    #[must_use]
+    pub fn block(&self, height: Height) -> Option<CommittedBlock> {
+        self.blocks.get(&height).map(|kept| kept.block.clone())
+    }
+
+    /// What a node that starts loads.
+    #[must_use]
+    pub fn load(&self) -> Stored {
+        let mut state = self.durable.clone();
+        self.unsynced.iter().for_each(|(_, effects)| state.apply(effects));
+        let last = self.blocks.get(&state.height).map(|kept| LastBlock {
+            block: dtvn_messages::Block::clone(&kept.block.block),
+            digest: kept.digest,
+            certificate: kept.block.certificate.clone(),
+        });
+        Stored { image: state.image(), block: last, stable: self.stable.as_deref().cloned() }
+    }
+}

@@ -1,0 +1,125 @@
+//! What a node remembers after its process, its machine or its disk failed.
+
+use dtvn_messages::Height;
+use dtvn_replication::intake::Answer;
+use dtvn_replication::log::MemoryDisk;
+use dtvn_replication::node::Media;
+
+use crate::harness::{Network, issue, validate};
+
+fn lose_power(media: &mut Media<MemoryDisk>) {
+    media.disk.crash(|_| 0);
+    media.store.crash(0);
+}
+
+fn with_history() -> Network {
+    let mut network = Network::new(4);
+    for ticket in 0..10 {
+        network.submit(ticket % 4, ticket as u64, issue(&format!("T{ticket}"), ticket as u64));
+        network.run_for(100_000);
+    }
+    assert_eq!(network.accepted().len(), 10);
+    network
+}
+
+#[test]
+fn what_was_answered_survives_the_loss_of_power_everywhere() {
+    let mut network = with_history();
+    network.submit(1, 20, issue("the last", 20));
+    while !network.answers.contains_key(&20) {
+        assert!(network.step());
+    }
+    let mut media: Vec<_> = (0..4).map(|node| network.kill(node)).collect();
+    media.iter_mut().for_each(lose_power);
+    for (node, media) in media.into_iter().enumerate() {
+        network.start(node, media);
+    }
+    // The first one has its answer, so it was not lost: a second one is refused, a retry gets the first answer.
+    network.run();
+    network.submit(2, 21, issue("the last", 21));
+    network.submit(3, 22, issue("the last", 20));
+    network.run();
+    assert_eq!(network.accepted().len(), 12);
+    let (Answer::Decided(first), Answer::Decided(retry)) = (&network.answers[&20], &network.answers[&22]) else {
+        panic!("{:?}", network.answers)
+    };
+    assert_eq!(first.outcome(), retry.outcome());
+    assert!(!network.accepted().contains(&21), "{:?}", network.answers[&21]);
+}
+
+#[test]
+fn the_log_is_collected_and_what_remains_is_enough() {
+    let mut network = Network::new(4);
+    for ticket in 0..400_u64 {
+        network.submit((ticket % 4) as usize, ticket, issue(&format!("a ticket with number {ticket}"), ticket));
+        network.run_for(20_000);
+    }
+    network.run();
+    let first = network.node(0).log().unwrap().segments().next().unwrap();
+    assert!(first.segment.0 > 1, "{first:?}");
+    let committed = network.node(0).show().committed;
+    let mut media = network.kill(0);
+    lose_power(&mut media);
+    network.start(0, media);
+    network.run();
+    assert_eq!(network.node(0).show().committed, committed);
+    assert!(network.node(0).show().voting);
+}
+
+#[test]
+fn a_retry_at_the_node_that_was_restarted_gets_the_first_outcome() {
+    for power in [false, true] {
+        let mut network = with_history();
+        let mut media = network.kill(2);
+        if power {
+            lose_power(&mut media);
+        }
+        network.start(2, media);
+        network.run();
+        network.submit(2, 30, issue("T2", 2));
+        network.run();
+        let Some(Answer::Decided(retry)) = network.answers.get(&30) else { panic!("{:?}", network.answers.get(&30)) };
+        let Answer::Decided(first) = &network.answers[&2] else { panic!() };
+        assert_eq!(first.outcome(), retry.outcome());
+    }
+}
+
+#[test]
+fn a_damaged_or_lost_log_is_amnesia_and_the_node_follows() {
+    for damage in ["flip", "lose"] {
+        let mut network = with_history();
+        let mut media = network.kill(3);
+        let name = "0000000000000001.segment";
+        match damage {
+            "flip" => assert!(media.disk.flip_bit(name, 8 * 512 + 100)),
+            _ => assert!(media.disk.lose(name)),
+        }
+        network.start(3, media);
+        network.run();
+        assert!(network.node(3).amnesia().is_some(), "{damage}");
+        assert!(!network.node(3).show().voting, "{damage}");
+        network.submit(0, 40, validate("T1", 40));
+        network.run();
+        assert!(network.accepted().contains(&40));
+        let committed = network.node(0).show().committed;
+        assert_eq!(network.node(3).show().committed, committed, "{damage}: it follows");
+        // A restart does not lift the mark.
+        let media = network.kill(3);
+        network.start(3, media);
+        assert!(!network.node(3).show().voting, "{damage}");
+    }
+}
+
+#[test]
+fn a_node_that_was_away_catches_up_from_the_others() {
+    let mut network = Network::new(4);
+    let media = network.kill(3);
+    for ticket in 0..30_u64 {
+        network.submit((ticket % 3) as usize, ticket, issue(&format!("T{ticket}"), ticket));
+        network.run_for(50_000);
+    }
+    network.start(3, media);
+    network.run();
+    assert!(network.node(0).show().committed > Height(20));
+    assert_eq!(network.node(3).show().committed, network.node(0).show().committed);
+}

@@ -1,0 +1,248 @@
+//! Some nodes on one queue of events, with links and disks that do what they should.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use dtvn_messages::wire::PeerMessage;
+use dtvn_messages::{
+    Action, Ed25519, EventId, Genesis, IdempotencyKey, KeyPair, Now, Operation, TicketId, Timestamp, ValidatorIndex,
+};
+use dtvn_pbft::Config;
+use dtvn_replication::intake::{Answer, IntakeLimits, RequestId};
+use dtvn_replication::log::{LogLimits, MemoryDisk};
+use dtvn_replication::node::{Effect, Input, Media, Node, NodeSettings, Timer, Work};
+use dtvn_replication::pool::PoolLimits;
+use dtvn_replication::verify::{Remembering, Verifier};
+
+const SEED: &str = "whole nodes";
+
+pub struct Network {
+    genesis: Arc<Genesis>,
+    nodes: Vec<Option<Node<MemoryDisk>>>,
+    pub now_us: u64,
+    queue: BTreeMap<(u64, u64), (usize, u64, Input)>,
+    sequence: u64,
+    incarnations: Vec<u64>,
+    pub answers: BTreeMap<u64, Answer>,
+    said: Vec<Vec<PeerMessage>>,
+    slow: BTreeSet<usize>,
+    held: Vec<(usize, u64, Work)>,
+    pub blamed: Vec<String>,
+}
+
+fn operation(action: Action, key: u64) -> Operation {
+    Operation {
+        key: IdempotencyKey::new(&format!("a key of a test {key:>8}")).unwrap(),
+        valid_until: Timestamp(0),
+        event: EventId::default_event(),
+        gate: None,
+        device: None,
+        scanned_at: None,
+        seen: None,
+        action,
+    }
+}
+
+pub fn issue(ticket: &str, key: u64) -> Operation {
+    let ticket = TicketId::new(ticket).unwrap();
+    let action =
+        Action::Issue { ticket, data: None, metadata: Default::default(), valid_from: None, valid_until: None };
+    operation(action, key)
+}
+
+pub fn validate(ticket: &str, key: u64) -> Operation {
+    operation(Action::Validate { ticket: TicketId::new(ticket).unwrap(), data: None }, key)
+}
+
+impl Network {
+    pub fn new(count: usize) -> Self {
+        let mut file = Genesis::development(count, SEED, false).unwrap().file().clone();
+        file.consensus.checkpoint_interval = 4;
+        file.consensus.log_window = 16;
+        let genesis = Arc::new(Genesis::new(file).unwrap());
+        let mut network = Self {
+            nodes: (0..count).map(|_| None).collect(),
+            now_us: 1_000_000,
+            queue: BTreeMap::new(),
+            sequence: 0,
+            incarnations: vec![0; count],
+            answers: BTreeMap::new(),
+            said: vec![Vec::new(); count],
+            slow: BTreeSet::new(),
+            held: Vec::new(),
+            blamed: Vec::new(),
+            genesis,
+        };
+        for node in 0..count {
+            network.start(node, Media::new(MemoryDisk::new(), &network.genesis));
+        }
+        network
+    }
+
+    fn settings(&self, node: usize) -> NodeSettings {
+        let name = self.genesis.validators().get(ValidatorIndex(node as u16)).unwrap().name.clone();
+        let key = KeyPair::development(SEED, name.as_str());
+        let config = Config::from_genesis(&self.genesis, Some(&key.public()));
+        let verifier = Verifier {
+            chain: config.chain.clone(),
+            epoch: config.epoch,
+            set: Arc::clone(&config.set),
+            scheme: Arc::new(Remembering::new(Ed25519)),
+        };
+        NodeSettings {
+            genesis: Arc::clone(&self.genesis),
+            name,
+            config,
+            signer: Arc::new(key),
+            verifier,
+            log_limits: LogLimits { segment_bytes: 128 * 1024, batch_bytes_max: 64 * 1024 },
+            pool_limits: PoolLimits::default(),
+            intake_limits: IntakeLimits::default(),
+            pool_seed: node as u64,
+            store_sync_blocks: 3,
+        }
+    }
+
+    fn now(&self) -> Now {
+        Now { monotonic_us: self.now_us, wall: self.genesis.file().time.plus_micros(self.now_us) }
+    }
+
+    pub fn start(&mut self, node: usize, media: Media<MemoryDisk>) {
+        let mut effects = Vec::new();
+        let started = Node::start(self.settings(node), media, self.now(), &mut effects);
+        self.nodes[node] = Some(started.unwrap_or_else(|unstarted| panic!("{}", unstarted.why)));
+        self.carry_out(node, effects);
+        for other in 0..self.nodes.len() {
+            if other != node && self.nodes[other].is_some() {
+                self.input(node, Input::PeerUp(ValidatorIndex(other as u16)));
+                self.input(other, Input::PeerUp(ValidatorIndex(node as u16)));
+            }
+        }
+    }
+
+    /// The process ends; what comes for it is lost.
+    pub fn kill(&mut self, node: usize) -> Media<MemoryDisk> {
+        self.incarnations[node] += 1;
+        self.held.retain(|(held, ..)| *held != node);
+        let media = self.nodes[node].take().unwrap().kill();
+        for other in 0..self.nodes.len() {
+            if self.nodes[other].is_some() {
+                self.input(other, Input::PeerDown(ValidatorIndex(node as u16)));
+            }
+        }
+        media
+    }
+
+    pub fn nodes(&self) -> impl Iterator<Item = &Node<MemoryDisk>> {
+        self.nodes.iter().flatten()
+    }
+
+    pub fn node(&mut self, node: usize) -> &mut Node<MemoryDisk> {
+        self.nodes[node].as_mut().unwrap()
+    }
+
+    pub fn submit(&mut self, node: usize, request: u64, operation: Operation) {
+        let operations = vec![operation];
+        self.input(node, Input::Submit { request: RequestId(request), operations, wait_ms: 60_000 });
+    }
+
+    /// Hands over an input now; what follows from it.
+    pub fn input(&mut self, node: usize, input: Input) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        let now = self.now();
+        let Some(target) = self.nodes[node].as_mut() else { return effects };
+        target.step(now, input, &mut effects);
+        self.carry_out(node, effects.clone());
+        effects
+    }
+
+    fn later(&mut self, node: usize, after_us: u64, input: Input) {
+        self.sequence += 1;
+        let entry = (node, self.incarnations[node], input);
+        self.queue.insert((self.now_us + after_us, self.sequence), entry);
+    }
+
+    fn send(&mut self, from: usize, to: usize, message: PeerMessage) {
+        if from != to && self.nodes[to].is_some() {
+            let from = ValidatorIndex(from as u16);
+            self.later(to, 200, Input::Message { from, message });
+        }
+    }
+
+    fn carry_out(&mut self, node: usize, effects: Vec<Effect>) {
+        for effect in effects {
+            match effect {
+                Effect::Broadcast(message) => {
+                    self.said[node].push(message.clone());
+                    (0..self.nodes.len()).for_each(|to| self.send(node, to, message.clone()));
+                }
+                Effect::Send { to, message } => self.send(node, to.position(), message),
+                Effect::Work(work @ Work::Sync { .. }) if self.slow.contains(&node) => {
+                    self.held.push((node, self.incarnations[node], work));
+                }
+                Effect::Work(work) => self.later(node, 100, Input::Done(work)),
+                Effect::SetTimer { timer, after_us } => self.set_timer(node, timer, after_us),
+                Effect::Answer { request, answer, .. } => drop(self.answers.insert(request.0, answer)),
+                Effect::Blame { peer, why } => self.blamed.push(format!("{node} blames {peer}: {why}")),
+                Effect::Failed(why) => panic!("node {node} failed: {why}"),
+                Effect::Diverged(height) => panic!("node {node} diverged at {height}"),
+                _ => {}
+            }
+        }
+    }
+
+    fn set_timer(&mut self, node: usize, timer: Timer, after_us: u64) {
+        self.later(node, after_us, Input::Timer(timer));
+    }
+
+    pub fn hold_syncs_of(&mut self, node: usize) {
+        self.slow.insert(node);
+    }
+
+    pub fn held_syncs(&self) -> usize {
+        self.held.len()
+    }
+
+    pub fn release_syncs(&mut self) {
+        self.slow.clear();
+        for (node, incarnation, work) in std::mem::take(&mut self.held) {
+            if self.incarnations[node] == incarnation {
+                self.later(node, 0, Input::Done(work));
+            }
+        }
+    }
+
+    /// How many broadcasts of a node are like this.
+    pub fn said(&self, node: usize, like: impl Fn(&PeerMessage) -> bool) -> usize {
+        self.said[node].iter().filter(|message| like(message)).count()
+    }
+
+    /// The requests that were accepted.
+    pub fn accepted(&self) -> Vec<u64> {
+        let is_accepted =
+            |answer: &Answer| matches!(answer, Answer::Decided(result) if result.outcome().verdict.is_accepted());
+        self.answers.iter().filter(|(_, answer)| is_accepted(answer)).map(|(request, _)| *request).collect()
+    }
+
+    pub fn step(&mut self) -> bool {
+        let Some(((at_us, _), (node, incarnation, input))) = self.queue.pop_first() else { return false };
+        self.now_us = at_us;
+        if self.incarnations[node] == incarnation {
+            self.input(node, input);
+        }
+        true
+    }
+
+    pub fn run_for(&mut self, duration_us: u64) {
+        let until_us = self.now_us + duration_us;
+        while self.queue.first_key_value().is_some_and(|((at_us, _), _)| *at_us <= until_us) {
+            self.step();
+        }
+        self.now_us = until_us;
+    }
+
+    /// Two seconds: enough for anything that needs no second view change.
+    pub fn run(&mut self) {
+        self.run_for(2_000_000);
+    }
+}
