@@ -103,7 +103,8 @@ impl RequestSpan {
         }
         if let Some(route) = route {
             self.0.record("http.route", route);
-            self.0.record("otel.name", format!("{method} {route}"));
+            // A span that has begun takes no other name from its fields.
+            self.0.context().span().update_name(format!("{method} {route}"));
         }
         self.0.record("http.response.status_code", i64::from(status));
         if status >= 500 {
