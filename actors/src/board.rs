@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
 
-use dtvn_messages::{Genesis, Height, NodeName, PublicKey, Timestamp, ValidatorIndex};
+use dtvn_messages::{Genesis, Height, NodeName, PublicKey, Timestamp, ValidatorIndex, View};
 use dtvn_pbft::{Cause, ReplicaView};
 use tokio::sync::watch;
 
@@ -52,12 +52,22 @@ pub struct ConsensusShown {
     pub not_voting: Option<NotVoting>,
 }
 
+/// Who leads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Leadership {
+    /// The view.
+    pub view: View,
+    /// Its leader.
+    pub leader: ValidatorIndex,
+}
+
 /// What a node shows of itself.
 #[derive(Debug)]
 pub struct Board {
     /// Who it is.
     pub identity: Identity,
     consensus: watch::Sender<ConsensusShown>,
+    leadership: watch::Sender<Option<Leadership>>,
     quorum: watch::Sender<bool>,
     stopping: watch::Sender<bool>,
     view_changes: [AtomicU64; Cause::ALL.len()],
@@ -71,6 +81,7 @@ impl Board {
         Arc::new(Self {
             identity,
             consensus: watch::Sender::new(ConsensusShown { replica: None, last_commit_at: None, not_voting: None }),
+            leadership: watch::Sender::new(None),
             quorum: watch::Sender::new(false),
             stopping: watch::Sender::new(false),
             view_changes: Default::default(),
@@ -99,6 +110,15 @@ impl Board {
             }
             true
         });
+        let now = Some(Leadership { view: view.view, leader: view.leader });
+        self.leadership.send_if_modified(|before| std::mem::replace(before, now) != now);
+    }
+
+    /// Who leads, and news of it, so that who wants to know is not woken by every block; none before the replica has
+    /// started.
+    #[must_use]
+    pub fn leadership(&self) -> watch::Receiver<Option<Leadership>> {
+        self.leadership.subscribe()
     }
 
     /// Posts why this node does not vote.

@@ -14,6 +14,7 @@ pub mod mailbox;
 pub mod network;
 pub mod peer_manager;
 pub mod replica;
+pub mod session;
 pub mod shared;
 pub mod state_machine;
 pub mod storage;

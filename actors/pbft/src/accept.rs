@@ -87,6 +87,9 @@ impl Replica {
         effects: &mut Vec<Effect>,
     ) {
         let height = block.header.height;
+        if self.is_overtaken(&block) {
+            return;
+        }
         let drift_us = self.drift_us();
         let timestamp = block.header.timestamp;
         // What a quorum prepared was in time for a quorum.
@@ -115,6 +118,21 @@ impl Replica {
 
     fn drift_us(&self) -> u64 {
         self.config.parameters.max_clock_drift_ms * 1_000
+    }
+
+    /// Whether a proposal builds on a block that lost: another one is committed there, in a later view than this one. That
+    /// is no fault of this view's leader, who could not know.
+    fn is_overtaken(&self, block: &Block) -> bool {
+        let tip = self.chain.tip();
+        let view = self
+            .tip_proof
+            .as_ref()
+            .filter(|proof| proof.height() == tip.height)
+            .map(|proof| proof.certificate.vote.view);
+        block.header.height == tip.height.next()
+            && block.header.parent != tip.digest
+            && tip.height > self.config.epoch_base
+            && view.is_none_or(|view| view > self.view)
     }
 
     /// What is wrong with a fresh proposal that no honest leader would make so.

@@ -367,3 +367,17 @@ fn a_view_that_ends_for_a_bad_proposal_says_so() {
     let effects = under.move_to(1);
     assert!(effects.contains(&Effect::Moved { view: View(1), cause: Cause::BadProposal }));
 }
+
+#[test]
+fn a_leader_is_not_blamed_for_a_block_on_one_that_lost_in_a_later_view() {
+    for (view, blamed) in [(1, false), (0, true)] {
+        let (mut under, blocks) = follower();
+        let other = under.block(view, None, &[numbered(1, 0), numbered(1, 1)]);
+        let certified = under.certified(view, &other, &[0, 1, 2]);
+        under.run(Input::Certified(vec![certified]));
+        assert_eq!(under.replica.committed(), Height(1));
+        let effects = under.propose(0, &blocks[1]);
+        assert_eq!(effects.contains(&blame(0, "its block does not build on the block below")), blamed, "{effects:?}");
+        assert_eq!(effects.contains(&wish(1)), blamed, "{effects:?}");
+    }
+}

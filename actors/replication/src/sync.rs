@@ -65,6 +65,8 @@ struct Asked {
     to: Height,
     peer: ValidatorIndex,
     holders: Vec<ValidatorIndex>,
+    /// What the replica asked for since: the next try is for that.
+    newer: Option<(Height, Height, Vec<ValidatorIndex>)>,
 }
 
 /// The catch-up planner: one request at a time.
@@ -91,11 +93,10 @@ impl Sync {
     /// Takes one input and appends what follows from it.
     pub fn step(&mut self, _now: Now, input: Input, effects: &mut Vec<Effect>) {
         match input {
-            Input::Ask { from, to, holders } => {
-                if self.asked.is_none() {
-                    self.ask(from, to, holders, effects);
-                }
-            }
+            Input::Ask { from, to, holders } => match &mut self.asked {
+                None => self.ask(from, to, holders, effects),
+                Some(asked) => asked.newer = Some((from, to, holders)),
+            },
             Input::Blocks { from, checked } => self.on_blocks(from, checked, effects),
             Input::Faulty(peer) => {
                 if self.asked.as_ref().is_some_and(|asked| asked.peer == peer) {
@@ -113,13 +114,15 @@ impl Sync {
         effects.push(Effect::Send { to: peer, message: PeerMessage::SyncRequest { from, to } });
         self.generation += 1;
         effects.push(Effect::SetTimer { generation: self.generation, after_us: ANSWER_TIMEOUT_US });
-        self.asked = Some(Asked { from, to, peer, holders });
+        self.asked = Some(Asked { from, to, peer, holders, newer: None });
     }
 
     fn ask_another(&mut self, effects: &mut Vec<Effect>) {
         self.turn += 1;
         if let Some(asked) = self.asked.take() {
-            self.ask(asked.from, asked.to, asked.holders, effects);
+            // Those who were known to hold it at first may all be gone.
+            let (from, to, holders) = asked.newer.unwrap_or((asked.from, asked.to, asked.holders));
+            self.ask(from, to, holders, effects);
         }
     }
 
@@ -164,4 +167,63 @@ pub fn serve<E>(
     }
     blocks.truncate(certified);
     Ok(blocks)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ask(sync: &mut Sync, from: u64, to: u64, holders: &[u16]) -> Vec<Effect> {
+        let holders = holders.iter().map(|holder| ValidatorIndex(*holder)).collect();
+        step(sync, Input::Ask { from: Height(from), to: Height(to), holders })
+    }
+
+    fn step(sync: &mut Sync, input: Input) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        sync.step(Now::default(), input, &mut effects);
+        effects
+    }
+
+    /// Whom a step asks, and for what.
+    fn asked(effects: &[Effect]) -> Option<(u16, u64, u64)> {
+        effects.iter().find_map(|effect| match effect {
+            Effect::Send { to, message: PeerMessage::SyncRequest { from, to: last } } => Some((to.0, from.0, last.0)),
+            _ => None,
+        })
+    }
+
+    fn generation(effects: &[Effect]) -> u64 {
+        let timers = effects.iter().rev().find_map(|effect| match effect {
+            Effect::SetTimer { generation, .. } => Some(*generation),
+            _ => None,
+        });
+        timers.unwrap()
+    }
+
+    #[test]
+    fn who_does_not_answer_is_followed_by_the_next_holder() {
+        let mut sync = Sync::new();
+        let first = ask(&mut sync, 1, 9, &[2, 3]);
+        assert_eq!(asked(&first), Some((2, 1, 9)));
+        let second = step(&mut sync, Input::Timer { generation: generation(&first) });
+        assert_eq!(asked(&second), Some((3, 1, 9)));
+        assert_eq!(asked(&step(&mut sync, Input::Timer { generation: generation(&first) })), None, "an old timer");
+        assert_eq!(asked(&step(&mut sync, Input::Faulty(ValidatorIndex(3)))), Some((2, 1, 9)));
+    }
+
+    #[test]
+    fn holders_that_are_known_later_are_asked_when_the_first_ones_are_gone() {
+        let mut sync = Sync::new();
+        let first = ask(&mut sync, 2, 7, &[6]);
+        assert_eq!(asked(&ask(&mut sync, 2, 15, &[0, 6])), None, "one request at a time");
+        assert_eq!(asked(&ask(&mut sync, 3, 16, &[0, 1])), None);
+        let second = step(&mut sync, Input::Timer { generation: generation(&first) });
+        assert_eq!(asked(&second), Some((1, 3, 16)));
+    }
+
+    #[test]
+    fn an_answer_ends_with_the_last_block_that_has_a_certificate() {
+        let none = |_| Ok::<_, std::convert::Infallible>(None);
+        assert_eq!(serve(Height(1), Height(5), none), Ok(Vec::new()));
+    }
 }

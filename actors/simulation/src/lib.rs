@@ -1,1 +1,38 @@
-//! Placeholder.
+//! Seeded simulator of whole networks of the very [`dtvn_replication::node::Node`] that ships (faults.md, "The
+//! simulator").
+//!
+//! One seed draws a network, its faults and its clients ([`scenario`]), and reproduces the whole run, on every machine:
+//! the world is a heap of events keyed (time, sequence), there is one pinned generator per concern, and nothing else is
+//! random. A run has two phases: first faults and lies, with every invariant of consensus.md section 12 checked after
+//! every event ([`oracle`]); then the network heals, and all that clients asked for must be decided within a bound.
+//!
+//! | module | what it is |
+//! |---|---|
+//! | [`scenario`] | what a seed draws: sizes, parameters, faults, liars |
+//! | `world`, `effects`, `host`, `links` | the heap of events, nodes on it, the network between them |
+//! | `faults` | crashes, partitions, pauses, clocks, disks |
+//! | [`lies`] | filters around real nodes that hold their keys |
+//! | `clients` | the workload |
+//! | [`oracle`] | the invariants |
+//! | [`coverage`] | what a run met: a batch that misses something is blind |
+//! | [`run`] | a run, a batch, and shrinking |
+#![warn(missing_docs)]
+
+mod clients;
+pub mod coverage;
+mod effects;
+mod faults;
+mod host;
+pub mod lies;
+mod links;
+pub mod oracle;
+pub mod random;
+pub mod run;
+pub mod scenario;
+pub mod signature;
+mod world;
+
+pub use coverage::Coverage;
+pub use oracle::{Invariant, Violation};
+pub use run::{End, Report, simulate};
+pub use scenario::{Canary, Fault, Scenario};

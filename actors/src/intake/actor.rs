@@ -202,20 +202,29 @@ impl Intake {
 /// Submits operations and waits for their answers: one for each, in their order, also when the intake is down, has no
 /// room, or starts again meanwhile.
 pub async fn submit(intake: &Address<IntakeMessage>, operations: Vec<Operation>, wait: Duration) -> Vec<Answered> {
-    let count = operations.len();
-    let all = |answer: Answer| vec![Answered { answer, ticket: None }; count];
-    let refused = |reason| Answer::Refused { reason, detail: None };
     if intake.depth() > limits::INTAKE_SUBMISSIONS_MAX {
-        return all(refused(Reason::Overloaded));
+        return Answered::all(operations.len(), Answer::Refused { reason: Reason::Overloaded, detail: None });
     }
+    submit_by(intake, operations, wait, IntakeMessage::Submit).await
+}
+
+/// The same by way of any actor that hands submissions on.
+pub(crate) async fn submit_by<M: Mail>(
+    to: &Address<M>,
+    operations: Vec<Operation>,
+    wait: Duration,
+    message: impl FnOnce(Submission) -> M,
+) -> Vec<Answered> {
+    let count = operations.len();
+    let refused = |reason| Answer::Refused { reason, detail: None };
     // The core answers every request by its deadline; this only guards against a core that cannot.
     let patience = wait + Duration::from_secs(5);
-    match intake.call(patience, |reply| IntakeMessage::Submit(Submission { operations, wait, reply })).await {
+    match to.call(patience, |reply| message(Submission { operations, wait, reply })).await {
         Ok(answers) => answers,
-        Err(CallError::Down) => all(refused(Reason::Restarting)),
-        Err(CallError::Full | CallError::Overrun) => all(refused(Reason::Overloaded)),
+        Err(CallError::Down) => Answered::all(count, refused(Reason::Restarting)),
+        Err(CallError::Full | CallError::Overrun) => Answered::all(count, refused(Reason::Overloaded)),
         // It was taken, and may be in a bundle.
-        Err(CallError::Unanswered | CallError::TimedOut) => all(Answer::Unknown),
+        Err(CallError::Unanswered | CallError::TimedOut) => Answered::all(count, Answer::Unknown),
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dtvn_ledger::BlockEffects;
-use dtvn_messages::{Bundle, BundlePosition, Operation, Ticket};
+use dtvn_messages::{Bundle, BundlePosition, Operation, Reason, Ticket};
 use dtvn_replication::intake::Answer;
 
 use crate::directory::Role;
@@ -22,6 +22,14 @@ pub struct Answered {
     pub ticket: Option<Arc<Ticket>>,
 }
 
+impl Answered {
+    /// The same answer for each of so many operations.
+    #[must_use]
+    pub fn all(count: usize, answer: Answer) -> Vec<Self> {
+        vec![Self { answer, ticket: None }; count]
+    }
+}
+
 /// Operations of one request.
 #[derive(Debug)]
 pub struct Submission {
@@ -31,6 +39,14 @@ pub struct Submission {
     pub wait: Duration,
     /// One answer for each operation, in their order, once all are there or the wait is over.
     pub reply: Reply<Vec<Answered>>,
+}
+
+impl Submission {
+    /// Refuses all of it: none of its operations is in a bundle.
+    pub fn refuse(self, reason: Reason, detail: Option<String>) {
+        let answers = Answered::all(self.operations.len(), Answer::Refused { reason, detail });
+        self.reply.send(answers);
+    }
 }
 
 /// What can be said to the intake.

@@ -3,5 +3,6 @@
 mod actor;
 mod message;
 
+pub(crate) use actor::submit_by;
 pub use actor::{Intake, IntakeArguments, submit};
 pub use message::{Answered, IntakeMessage, ROLE, Submission};

@@ -216,11 +216,10 @@ impl Actor for Supervisor {
 
     async fn handle_supervisor_evt(
         &self,
-        _: ActorRef<Self::Msg>,
+        myself: ActorRef<Self::Msg>,
         event: SupervisionEvent,
         state: &mut SupervisorState,
     ) -> Result<(), ActorProcessingErr> {
-        state.on_supervision_event(event);
-        Ok(())
+        state.on_supervision_event(&myself, event)
     }
 }

@@ -41,6 +41,14 @@ async fn restarts(admin: &Client, actor: &str) -> (u64, String) {
     (count, node["last_restart_reason"].to_string())
 }
 
+/// What Prometheus would scrape from node 0.
+async fn metrics(network: &Network) -> String {
+    let url = format!("{}/metrics", network.cluster.admin_urls()[0]);
+    let output = tokio::process::Command::new("curl").args(["-sS", &url]).output().await.unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
 /// Validates and consumes tickets through all nodes until told to end: which were acknowledged.
 async fn work(network: &Network, end: Arc<AtomicBool>) -> Vec<String> {
     let mut done = Vec::new();
@@ -88,8 +96,10 @@ async fn each_kind_of_actor_dies_under_load_and_the_node_goes_on() {
     for ticket in &done {
         assert_eq!(network.state(0, ticket).await, TicketState::Consumed, "{ticket}");
     }
-    let log = network.log(0);
+    let (log, metrics) = (network.log(0), metrics(&network).await);
     for actor in ACTORS {
+        let counted = format!("dtvn_actor_restarts_total{{actor=\"{actor}\"");
+        assert!(metrics.lines().any(|line| line.starts_with(&counted)), "{actor} in the metrics");
         assert!(
             log.lines().any(|line| line.contains("is being started again") && line.contains(actor)),
             "{actor} in the log"

@@ -7,10 +7,11 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
+use futures::StreamExt as _;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::kit::until;
+use crate::kit::{PATIENCE, until};
 
 /// The peer id that the original's README gives for node0.
 const NODE0: &str = "12D3KooWLtBkKrip2jyaRzhUphqYyVXGUPMMbmpBWHZMYXaueb9C";
@@ -110,6 +111,8 @@ async fn the_four_nodes_and_the_example_requests_of_the_original_readme_work() {
     let mut nodes = vec![type_validator(home.path(), &line(0, "-primary -total-nodes 4"))];
     nodes.extend((1..4).map(|node| type_validator(home.path(), &line(node, &bootstrap))));
     let base = format!("http://localhost:{}", ports[1]);
+    // Somebody listens at another node than the one that is asked.
+    let (mut live, _) = tokio_tungstenite::connect_async(format!("ws://localhost:{}/ws", ports[10])).await.unwrap();
     until("node0 is healthy", async || typed(&format!("curl -sS {base}/health")).contains("\"healthy\"")).await;
     let seeded = json(&format!("curl -sS -X POST {base}/api/v1/tickets/seed"));
     assert_eq!(seeded["seeded"], 500);
@@ -136,6 +139,30 @@ async fn the_four_nodes_and_the_example_requests_of_the_original_readme_work() {
     assert!(!logs["logs"].as_array().unwrap().is_empty(), "{logs}");
     let stored = json(&format!("curl -sS {base}/api/v1/storage/entries"));
     assert_eq!((&stored["total_tickets"], &stored["ticket_states"]["CONSUMED"]), (&500.into(), &1.into()), "{stored}");
+    let mut heard = Vec::new();
+    for expected in ["tickets_seeded", "ticket_validated", "ticket_consumed", "ticket_validated", "ticket_disputed"] {
+        heard.push(loop {
+            let message = tokio::time::timeout(PATIENCE, live.next()).await.unwrap_or_else(|_| panic!("no {expected}"));
+            let Ok(text) = message.unwrap().unwrap().into_text() else { continue };
+            let Ok(event) = serde_json::from_str::<Value>(&text) else { continue };
+            // The original knows nothing of refusals and views.
+            match event["type"].as_str() {
+                Some("operation_refused" | "view_changed" | "connected") | None => {}
+                Some(name) => break (name.to_owned(), event["ticket_id"].as_str().map(str::to_owned)),
+            }
+        });
+    }
+    let ticket = |id: &str| Some(id.to_owned());
+    assert_eq!(
+        heard,
+        [
+            ("tickets_seeded".to_owned(), None),
+            ("ticket_validated".to_owned(), ticket("TICKET-001")),
+            ("ticket_consumed".to_owned(), ticket("TICKET-001")),
+            ("ticket_validated".to_owned(), ticket("TICKET-002")),
+            ("ticket_disputed".to_owned(), ticket("TICKET-002")),
+        ]
+    );
     // What was done through node0 is at node3 too.
     let elsewhere = format!("http://localhost:{}", ports[10]);
     until("it is at node3", async || {

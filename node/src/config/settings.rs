@@ -92,6 +92,8 @@ pub const SETTINGS: &[Setting] = &[
         .variable("DTVN_WS_ORIGINS"),
     setting("api.allow_open", Switch, "false", "Serve the API on other than loopback addresses without a key")
         .flag("allow-open-api"),
+    setting("api.rate_per_address", Number, "20000", "Requests per second that one address may make; 0 is no limit"),
+    setting("api.rate_per_key", Number, "0", "Requests per second that one key may make; 0 is no limit"),
     setting("admin.addr", Text, "127.0.0.1, the API's port + 1000", "Address and port of the admin endpoint")
         .flag("admin-addr"),
     setting("admin.key", Text, "", "The key that the admin endpoint then asks for").variable("DTVN_ADMIN_KEY").secret(),

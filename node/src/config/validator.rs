@@ -98,12 +98,25 @@ pub struct ApiSettings {
     pub ws_origins: Vec<String>,
     /// Serve on other than loopback addresses without a key.
     pub allow_open: bool,
+    /// Requests per second from one address; 0 is no limit.
+    pub rate_per_address: u32,
+    /// Requests per second with one key; 0 is no limit.
+    pub rate_per_key: u32,
 }
 
 impl Default for ApiSettings {
     fn default() -> Self {
         let addr = IpAddr::V4(Ipv4Addr::LOCALHOST);
-        Self { addr, port: 8_080, key: None, ws_origins: Vec::new(), allow_open: false }
+        Self {
+            addr,
+            port: 8_080,
+            key: None,
+            ws_origins: Vec::new(),
+            allow_open: false,
+            // About what a node can answer on one core: it stops floods, not clients.
+            rate_per_address: 20_000,
+            rate_per_key: 0,
+        }
     }
 }
 

@@ -3,26 +3,26 @@
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
 
 use actix_web::dev::ServerHandle;
-use actix_web::web::{self, Data, JsonConfig, PathConfig, PayloadConfig, QueryConfig};
+use actix_web::web::{self, Data, PathConfig, QueryConfig};
 use actix_web::{App, HttpRequest, HttpServer, middleware};
 use dtvn_actors::directory::Role;
 use dtvn_actors::mailbox::{FullPolicy, Mail};
 use dtvn_actors::supervision::{ActorError, Behaviour, Context, StopReason};
-use dtvn_messages::{Reason, limits};
+use dtvn_messages::limits;
+use percent_encoding::percent_decode_str;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::problem::{Refusal, of_json};
-use super::{Services, admin, auth, info, measure, metrics, operations, tickets};
+use super::events::Closing;
+use super::problem::Refusal;
+use super::{Services, admin, auth, connection, info, measure, metrics, routes};
 
 /// The role of the public API.
 pub const HTTP: Role<HttpMessage> = Role::new("http");
 /// The role of the admin listener.
 pub const ADMIN: Role<HttpMessage> = Role::new("admin");
 
-/// Longest body of a single operation, in bytes.
-const BODY_BYTES_MAX: usize = 64 * 1024;
 /// Threads of a server: requests wait for consensus, not for the processor.
 const WORKERS: usize = 1;
 /// How long requests in flight may take when the server stops, in seconds.
@@ -69,6 +69,9 @@ pub struct HttpArguments {
 /// A listener's actor.
 pub struct HttpActor {
     handle: ServerHandle,
+    /// Tells WebSockets, which do not end by themselves; also when this actor dies.
+    closing: CancellationToken,
+    _ended: DropGuard,
 }
 
 impl HttpActor {
@@ -85,8 +88,9 @@ impl HttpActor {
         })?;
         let actual = listener.local_addr()?;
         *bound.write().unwrap_or_else(PoisonError::into_inner) = Some(actual);
+        let closing = CancellationToken::new();
         let running = match server {
-            Server::Public => public(services, listener)?,
+            Server::Public => public(services, listener, closing.clone())?,
             Server::Admin => operator(services, listener)?,
         };
         let handle = running.handle();
@@ -99,19 +103,23 @@ impl HttpActor {
             let _over = myself.send(HttpMessage::Ended(why)).await;
         });
         tracing::info!(address = %actual, ?server, "The node serves HTTP.");
-        Ok(Self { handle })
+        Ok(Self { handle, _ended: closing.clone().drop_guard(), closing })
     }
 }
 
-fn public(services: Services, listener: TcpListener) -> Result<actix_web::dev::Server, ActorError> {
-    let services = Data::new(services);
+fn public(
+    services: Services,
+    listener: TcpListener,
+    closing: CancellationToken,
+) -> Result<actix_web::dev::Server, ActorError> {
+    let (services, closing) = (Data::new(services), Data::new(Closing(closing)));
     let server = HttpServer::new(move || {
-        let guarded = {
+        let admitted = {
             let services = services.clone();
             middleware::from_fn(move |request: actix_web::dev::ServiceRequest, next: middleware::Next<_>| {
                 let services = services.clone();
                 async move {
-                    auth::check(request.request(), services.config.api.key.as_ref())?;
+                    admit(&services, request.request())?;
                     next.call(request).await
                 }
             })
@@ -119,48 +127,35 @@ fn public(services: Services, listener: TcpListener) -> Result<actix_web::dev::S
         App::new()
             .wrap(middleware::from_fn(measure::public))
             .app_data(services.clone())
-            .app_data(JsonConfig::default().limit(BODY_BYTES_MAX).error_handler(|error, _| of_json(error)))
-            .app_data(PayloadConfig::new(limits::API_BATCH_BYTES_MAX))
+            .app_data(closing.clone())
             .app_data(QueryConfig::default().error_handler(|error, _| Refusal::malformed(error.to_string()).into()))
             .app_data(PathConfig::default().error_handler(|error, _| Refusal::malformed(error.to_string()).into()))
-            .route("/health", web::get().to(info::health))
-            .route("/metrics", web::get().to(metrics::public))
-            .service(web::scope("/api/v1").wrap(guarded).configure(routes))
-            .default_service(web::to(not_found))
+            .configure(|config| _ = routes::open(config))
+            .service(web::scope(routes::API).wrap(admitted).configure(|config| _ = routes::api(config)))
+            .default_service(web::to(routes::not_found))
     })
+    .on_connect(connection::begin)
     .workers(WORKERS)
+    .max_connections(limits::API_CONNECTIONS_MAX)
     .disable_signals()
     .shutdown_timeout(SHUTDOWN_SECONDS)
-    .client_request_timeout(Duration::from_secs(5))
-    .keep_alive(Duration::from_secs(75))
+    .client_request_timeout(limits::API_HEAD_TIMEOUT)
+    .keep_alive(limits::API_IDLE_TIMEOUT)
     .listen(listener)?;
     Ok(server.run())
 }
 
-fn routes(config: &mut web::ServiceConfig) {
-    let resource = |path: &str| web::resource(path.to_owned()).default_service(web::to(wrong_method));
-    config
-        .service(resource("/tickets").route(web::get().to(tickets::list)).route(web::post().to(operations::issue)))
-        .service(resource("/tickets/validate").route(web::post().to(operations::validate)))
-        .service(resource("/tickets/consume").route(web::post().to(operations::consume)))
-        .service(resource("/tickets/dispute").route(web::post().to(operations::dispute)))
-        .service(resource("/tickets/seed").route(web::post().to(operations::seed)))
-        .service(resource("/tickets/{id}").route(web::get().to(tickets::get)))
-        .service(resource("/tickets/{id}/history").route(web::get().to(tickets::history)))
-        .service(resource("/operations").route(web::post().to(operations::batch)))
-        .service(resource("/operations/{key}").route(web::get().to(operations::status)))
-        .service(resource("/status").route(web::get().to(info::status)))
-        .service(resource("/stats").route(web::get().to(info::stats)))
-        .service(resource("/peers").route(web::get().to(info::peers)))
-        .service(resource("/config").route(web::get().to(info::config)))
-        .service(resource("/consensus/logs").route(web::get().to(info::logs)))
-        .service(resource("/blocks").route(web::get().to(info::blocks)))
-        .service(resource("/blocks/{height}").route(web::get().to(info::block)))
-        .service(resource("/validators").route(web::get().to(info::validators)))
-        .service(resource("/genesis").route(web::get().to(info::genesis)))
-        .service(resource("/node/crypto").route(web::get().to(info::crypto)))
-        .service(resource("/storage/entries").route(web::get().to(info::storage)))
-        .service(resource("/sequence").route(web::get().to(info::sequence)));
+/// Who may ask, how often, and for what can be a name.
+fn admit(services: &Services, request: &HttpRequest) -> Result<(), actix_web::Error> {
+    services.rates.check_address(request.peer_addr().map(|peer| peer.ip()))?;
+    auth::check(request, services.config.api.key.as_ref())?;
+    services.rates.check_key(auth::key_of(request))?;
+    let path = request.uri().path();
+    if path.contains('%') && percent_decode_str(path).decode_utf8().is_err() {
+        // The router would put a replacement character there: the name of another ticket.
+        return Err(Refusal::malformed("the path is not UTF-8").into());
+    }
+    Ok(())
 }
 
 fn operator(services: Services, listener: TcpListener) -> Result<actix_web::dev::Server, ActorError> {
@@ -169,7 +164,6 @@ fn operator(services: Services, listener: TcpListener) -> Result<actix_web::dev:
         App::new()
             .wrap(middleware::from_fn(measure::admin))
             .app_data(services.clone())
-            .app_data(JsonConfig::default().limit(BODY_BYTES_MAX).error_handler(|error, _| of_json(error)))
             .route("/metrics", web::get().to(metrics::admin))
             .route("/admin/log-level", web::get().to(admin::log_level))
             .route("/admin/log-level", web::put().to(admin::set_log_level))
@@ -179,22 +173,13 @@ fn operator(services: Services, listener: TcpListener) -> Result<actix_web::dev:
             .route("/admin/actors/{name:.*}/restart", web::post().to(admin::restart))
             .route("/admin/actors/{name:.*}/crash", web::post().to(admin::crash))
             .route("/admin/actors/{name:.*}", web::get().to(admin::actor))
-            .default_service(web::to(not_found))
+            .default_service(web::to(routes::not_found))
     })
     .workers(1)
     .disable_signals()
     .shutdown_timeout(1)
     .listen(listener)?;
     Ok(server.run())
-}
-
-async fn not_found(request: HttpRequest) -> Result<&'static str, Refusal> {
-    Err(Refusal::new(Reason::NotFound, format!("there is nothing at {}", request.path())))
-}
-
-async fn wrong_method(request: HttpRequest) -> Result<&'static str, Refusal> {
-    let detail = format!("{} does not know the method {}", request.path(), request.method());
-    Err(Refusal::new(Reason::MethodNotAllowed, detail))
 }
 
 impl Behaviour for HttpActor {
@@ -206,6 +191,7 @@ impl Behaviour for HttpActor {
     }
 
     async fn stop(&mut self, _context: &Context<HttpMessage>, _reason: StopReason) -> Result<(), ActorError> {
+        self.closing.cancel();
         self.handle.stop(true).await;
         Ok(())
     }

@@ -5,6 +5,7 @@ use dtvn_actors::supervision::{NodeTree, TreeNode};
 use dtvn_client::api::{ActorCommandAnswer, LogLevel};
 use dtvn_messages::Reason;
 
+use super::body::Json;
 use super::info::health_answer;
 use super::problem::Refusal;
 use super::{Services, auth};
@@ -80,10 +81,10 @@ pub(super) async fn log_level(services: web::Data<Services>, request: HttpReques
 pub(super) async fn set_log_level(
     services: web::Data<Services>,
     request: HttpRequest,
-    wanted: Result<web::Json<LogLevel>, actix_web::Error>,
-) -> Result<HttpResponse, actix_web::Error> {
+    wanted: Result<Json<LogLevel>, Refusal>,
+) -> Result<HttpResponse, Refusal> {
     auth::check(&request, services.config.admin.key.as_ref())?;
-    let LogLevel { level } = wanted?.into_inner();
+    let LogLevel { level } = wanted?.0;
     logs::set_level(&level).map_err(|error| match error {
         LogError::Level { .. } => Refusal::malformed(error.to_string()),
         LogError::NotOurs | LogError::Traces(_) => Refusal::new(Reason::NotFound, error.to_string()),

@@ -33,7 +33,9 @@ impl Services {
     }
 }
 
-/// `/health` and `/health/ready`.
+#[utoipa::path(get, path = "/health", tag = "node",
+    responses((status = 200, body = Health), (status = 503, body = Health)))]
+/// Whether this node is ready to take operations, and if not why.
 pub(super) async fn health(services: web::Data<Services>) -> HttpResponse {
     health_answer(services.not_ready())
 }
@@ -47,6 +49,9 @@ pub(super) fn health_answer(reasons: Vec<String>) -> HttpResponse {
     }
 }
 
+#[utoipa::path(get, path = "/api/v1/status", tag = "node",
+    responses((status = 200, body = Status)))]
+/// How this node is.
 pub(super) async fn status(services: web::Data<Services>) -> HttpResponse {
     let identity = &services.board.identity;
     let shown = services.board.consensus().borrow().clone();
@@ -57,7 +62,7 @@ pub(super) async fn status(services: web::Data<Services>) -> HttpResponse {
         status: if is_ready { "running" } else { "starting" }.to_owned(),
         node_id: identity.name.clone(),
         uptime_seconds: services.uptime_seconds(),
-        ws_clients: 0,
+        ws_clients: services.listeners.load(std::sync::atomic::Ordering::Relaxed),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         commit: option_env!("DTVN_COMMIT").map(str::to_owned),
         rules_version: identity.genesis.file().rules_version,
@@ -68,6 +73,9 @@ pub(super) async fn status(services: web::Data<Services>) -> HttpResponse {
     })
 }
 
+#[utoipa::path(get, path = "/api/v1/stats", tag = "node",
+    responses((status = 200, body = Stats)))]
+/// Figures of this node.
 pub(super) async fn stats(services: web::Data<Services>) -> Result<HttpResponse, Refusal> {
     let (_, counts) = services.read(|view| Ok(view.applied().counts)).await?;
     let identity = &services.board.identity;
@@ -106,12 +114,18 @@ fn connected(services: &Services) -> Vec<Peer> {
         .collect()
 }
 
+#[utoipa::path(get, path = "/api/v1/peers", tag = "node",
+    responses((status = 200, body = Peers)))]
+/// The peers of this node.
 pub(super) async fn peers(services: web::Data<Services>) -> HttpResponse {
     let peers = connected(&services);
     let count = peers.iter().filter(|peer| peer.connected).count() as u64;
     HttpResponse::Ok().json(Peers { peers, count })
 }
 
+#[utoipa::path(get, path = "/api/v1/config", tag = "node",
+    responses((status = 200, body = Configuration)))]
+/// The settings of this node, without secrets.
 pub(super) async fn config(services: web::Data<Services>) -> HttpResponse {
     let identity = &services.board.identity;
     let set = identity.genesis.validators();
@@ -130,6 +144,9 @@ pub(super) async fn config(services: web::Data<Services>) -> HttpResponse {
     })
 }
 
+#[utoipa::path(get, path = "/api/v1/validators", tag = "chain",
+    responses((status = 200, body = Validators)))]
+/// The members of the network.
 pub(super) async fn validators(services: web::Data<Services>) -> HttpResponse {
     let set = services.board.identity.genesis.validators();
     let shown = services.board.consensus().borrow().replica;
@@ -151,10 +168,16 @@ pub(super) async fn validators(services: web::Data<Services>) -> HttpResponse {
     })
 }
 
+#[utoipa::path(get, path = "/api/v1/genesis", tag = "chain",
+    responses((status = 200, description = "The genesis file", body = Object)))]
+/// The genesis of the chain.
 pub(super) async fn genesis(services: web::Data<Services>) -> HttpResponse {
     HttpResponse::Ok().json(services.board.identity.genesis.file())
 }
 
+#[utoipa::path(get, path = "/api/v1/node/crypto", tag = "node",
+    responses((status = 200, body = NodeCrypto)))]
+/// The identity of this node.
 pub(super) async fn crypto(services: web::Data<Services>) -> HttpResponse {
     let identity = &services.board.identity;
     let listen_addresses = services.listening.borrow().iter().map(ToString::to_string).collect();
@@ -168,6 +191,9 @@ pub(super) async fn crypto(services: web::Data<Services>) -> HttpResponse {
     })
 }
 
+#[utoipa::path(get, path = "/api/v1/storage/entries", tag = "node",
+    responses((status = 200, body = StorageEntries)))]
+/// What this node stores.
 pub(super) async fn storage(services: web::Data<Services>) -> Result<HttpResponse, Refusal> {
     let (height, (counts, lowest, stable)) = services
         .read(|view| Ok((view.applied().counts, view.lowest_block()?, view.latest_stable_checkpoint()?)))
@@ -190,12 +216,17 @@ pub(super) async fn storage(services: web::Data<Services>) -> Result<HttpRespons
 }
 
 /// `?height=`.
-#[derive(Debug, serde::Deserialize)]
+#[derive(Debug, serde::Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct HeightQuery {
+    /// The height; the last one if not given.
     height: Option<u64>,
 }
 
+#[utoipa::path(get, path = "/api/v1/sequence", tag = "chain", params(HeightQuery),
+    responses((status = 200, body = Sequence)))]
+/// The digest of the history at a height.
 pub(super) async fn sequence(
     services: web::Data<Services>,
     query: web::Query<HeightQuery>,
@@ -223,10 +254,13 @@ pub(super) async fn sequence(
 }
 
 /// A page of blocks, newest first.
-#[derive(Debug, serde::Deserialize)]
+#[derive(Debug, serde::Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct BlocksQuery {
+    /// The `next` of the page before.
     after: Option<u64>,
+    /// How many at most: 1 to 1,000.
     limit: Option<usize>,
 }
 
@@ -266,6 +300,9 @@ fn block_json(services: &Services, stored: &StoredBlock) -> Block {
     block
 }
 
+#[utoipa::path(get, path = "/api/v1/blocks", tag = "chain", params(BlocksQuery),
+    responses((status = 200, body = Blocks)))]
+/// Blocks, newest first.
 pub(super) async fn blocks(
     services: web::Data<Services>,
     query: web::Query<BlocksQuery>,
@@ -275,6 +312,9 @@ pub(super) async fn blocks(
     Ok(HttpResponse::Ok().insert_header(("DTVN-Height", height.to_string())).json(Blocks { blocks, next }))
 }
 
+#[utoipa::path(get, path = "/api/v1/blocks/{height}", tag = "chain", params(("height" = u64, Path, description = "The height")),
+    responses((status = 200, body = Block)))]
+/// A block with its outcomes.
 pub(super) async fn block(services: web::Data<Services>, path: web::Path<u64>) -> Result<HttpResponse, Refusal> {
     let wanted = Height(path.into_inner());
     let (height, found) = services
@@ -292,6 +332,9 @@ pub(super) async fn block(services: web::Data<Services>, path: web::Path<u64>) -
     Ok(HttpResponse::Ok().insert_header(("DTVN-Height", height.to_string())).json(block))
 }
 
+#[utoipa::path(get, path = "/api/v1/consensus/logs", tag = "chain", params(BlocksQuery),
+    responses((status = 200, body = ConsensusLogs)))]
+/// How blocks were agreed on, newest first.
 pub(super) async fn logs(
     services: web::Data<Services>,
     query: web::Query<BlocksQuery>,

@@ -9,7 +9,9 @@ use super::{Services, auth};
 use crate::config::Secret;
 use crate::telemetry::PROMETHEUS_TEXT;
 
-/// On the public listener: guarded as `/api/` is.
+#[utoipa::path(get, path = "/metrics", tag = "node", security(("api_key" = []), ("bearer" = [])),
+    responses((status = 200, body = String, content_type = "text/plain")))]
+/// The node's metrics, in Prometheus' text format; guarded as `/api/` is.
 pub(super) async fn public(services: web::Data<Services>, request: HttpRequest) -> Result<HttpResponse, Refusal> {
     metrics(&services, &request, services.config.api.key.as_ref()).await
 }

@@ -3,14 +3,22 @@
 mod actor;
 mod admin;
 mod auth;
+mod body;
+mod catalogue;
+mod connection;
+pub mod events;
 mod info;
 mod measure;
 mod metrics;
+mod openapi;
 mod operations;
 mod problem;
+mod rate;
+mod routes;
 mod tickets;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use dtvn_actors::board::Board;
@@ -24,10 +32,13 @@ use dtvn_actors::supervision::NodeTree;
 use dtvn_messages::{Height, Reason};
 use tokio::sync::watch;
 
+pub use rate::Rates;
+
 pub use actor::{ADMIN, HTTP, HttpActor, HttpArguments, HttpMessage, Server};
 
 use crate::config::ValidatorConfig;
 use crate::telemetry::Telemetry;
+use events::{EventsMessage, Passes};
 use problem::Refusal;
 
 /// How long a read waits until the store has caught up with what this node has committed.
@@ -40,6 +51,14 @@ pub struct Services {
     pub board: Arc<Board>,
     /// Where operations go.
     pub intake: Address<IntakeMessage>,
+    /// Who tells what is committed.
+    pub events: Address<EventsMessage>,
+    /// How many clients listen for events.
+    pub listeners: Arc<AtomicU64>,
+    /// Short-lived keys for WebSockets.
+    pub passes: Passes,
+    /// How often one may ask.
+    pub rates: Rates,
     /// The committed state.
     pub store: StoreSlot,
     /// The way to the peers, for their list.

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use actix_web::http::header::CONTENT_TYPE;
-use actix_web::web::{self, Bytes, Json};
+use actix_web::web;
 use actix_web::{HttpRequest, HttpResponse};
-use dtvn_actors::intake::{Answered, submit};
+use dtvn_actors::intake::Answered;
 use dtvn_client::api::{
     Accepted, BatchAnswer, IssueRequest, Kind, OPERATIONS_BINCODE, OperationRequest, OperationState, OperationStatus,
     Pending, Problem, SeedRequest, Seeded, TicketRequest, Time, decode_requests, encode_answers, operation_path,
@@ -13,8 +13,12 @@ use dtvn_client::api::{
 use dtvn_ledger::{KeyScope, OperationResult};
 use dtvn_messages::{EventId, IdempotencyKey, Operation, Outcome, Reason, Timestamp, Verdict, limits};
 use dtvn_replication::intake::Answer;
+use serde::Deserializer;
+use serde::de::{DeserializeSeed, Error as _, SeqAccess, Visitor};
 
 use super::Services;
+use super::body::{Batch, Json, OptionalJson, media_type, of_json};
+use super::connection::submit;
 use super::problem::Refusal;
 
 /// How long a client waits for an outcome if it does not say.
@@ -82,9 +86,9 @@ async fn run(services: &Services, request: &HttpRequest, operation: OperationReq
     let is_seed = operation.kind == Kind::Seed;
     let operation = into_operation(operation, key.clone())?;
     if preference.respond_async {
-        return accept_later(services, operation, key).await;
+        return accept_later(services, request, operation, key).await;
     }
-    let mut answers = submit(&services.intake, vec![operation], preference.wait).await;
+    let mut answers = submit(services, request, vec![operation], preference.wait).await;
     let answered = answers.pop().ok_or_else(|| Refusal::new(Reason::Internal, "the intake gave no answer"))?;
     let mut response = if is_seed { seeded(&answered) } else { decided(services, answered).await }
         .map_err(|refusal| Refusal(Box::new(refusal.0.with_key(key.clone()))))?;
@@ -95,9 +99,14 @@ async fn run(services: &Services, request: &HttpRequest, operation: OperationReq
 }
 
 /// 202: the operation is on its way; where to ask.
-async fn accept_later(services: &Services, operation: Operation, key: IdempotencyKey) -> Result<HttpResponse, Refusal> {
+async fn accept_later(
+    services: &Services,
+    request: &HttpRequest,
+    operation: Operation,
+    key: IdempotencyKey,
+) -> Result<HttpResponse, Refusal> {
     // A wait of nothing: what is refused at once is said at once, everything else is on its way.
-    let answers = submit(&services.intake, vec![operation], Duration::ZERO).await;
+    let answers = submit(services, request, vec![operation], Duration::ZERO).await;
     if let Some(Answered { answer: Answer::Refused { reason, detail }, .. }) = answers.first() {
         return Err(Refusal::new(*reason, detail.clone().unwrap_or_default()));
     }
@@ -158,85 +167,85 @@ async fn decided(services: &Services, answered: Answered) -> Result<HttpResponse
     Ok(HttpResponse::Ok().json(Accepted::new(&outcome, &ticket)))
 }
 
+#[utoipa::path(post, path = "/api/v1/tickets", tag = "operations", params(OperationHeaders), request_body = IssueRequest,
+    responses((status = 200, body = Accepted), (status = 202, body = Pending)))]
+/// Issues a ticket.
 pub(super) async fn issue(
     services: web::Data<Services>,
     request: HttpRequest,
     body: Json<IssueRequest>,
 ) -> Result<HttpResponse, Refusal> {
-    let body = body.into_inner();
-    let mut operation = OperationRequest::new(Kind::Issue, body.ticket_id);
-    operation.event = body.event;
-    operation.data = body.data;
-    operation.metadata = body.metadata;
-    operation.valid_from = body.valid_from;
-    operation.valid_until = body.valid_until;
-    operation.gate = body.gate;
-    operation.device = body.device;
-    operation.idempotency_key = body.idempotency_key;
-    run(&services, &request, operation).await
+    run(&services, &request, OperationRequest::from(body.0)).await
 }
 
+#[utoipa::path(post, path = "/api/v1/tickets/validate", tag = "operations", params(OperationHeaders), request_body = TicketRequest,
+    responses((status = 200, body = Accepted), (status = 202, body = Pending)))]
+/// Validates a ticket: `ISSUED` becomes `VALIDATED`.
 pub(super) async fn validate(
     services: web::Data<Services>,
     request: HttpRequest,
     body: Json<TicketRequest>,
 ) -> Result<HttpResponse, Refusal> {
-    run(&services, &request, OperationRequest::of_ticket(Kind::Validate, body.into_inner())).await
+    run(&services, &request, OperationRequest::of_ticket(Kind::Validate, body.0)).await
 }
 
+#[utoipa::path(post, path = "/api/v1/tickets/consume", tag = "operations", params(OperationHeaders), request_body = TicketRequest,
+    responses((status = 200, body = Accepted), (status = 202, body = Pending)))]
+/// Consumes a ticket: `VALIDATED` becomes `CONSUMED`.
 pub(super) async fn consume(
     services: web::Data<Services>,
     request: HttpRequest,
     body: Json<TicketRequest>,
 ) -> Result<HttpResponse, Refusal> {
-    run(&services, &request, OperationRequest::of_ticket(Kind::Consume, body.into_inner())).await
+    run(&services, &request, OperationRequest::of_ticket(Kind::Consume, body.0)).await
 }
 
+#[utoipa::path(post, path = "/api/v1/tickets/dispute", tag = "operations", params(OperationHeaders), request_body = TicketRequest,
+    responses((status = 200, body = Accepted), (status = 202, body = Pending)))]
+/// Disputes a ticket: `VALIDATED` becomes `DISPUTED`.
 pub(super) async fn dispute(
     services: web::Data<Services>,
     request: HttpRequest,
     body: Json<TicketRequest>,
 ) -> Result<HttpResponse, Refusal> {
-    run(&services, &request, OperationRequest::of_ticket(Kind::Dispute, body.into_inner())).await
+    run(&services, &request, OperationRequest::of_ticket(Kind::Dispute, body.0)).await
 }
 
-/// The body may be missing, as in `curl -X POST .../seed`.
+#[utoipa::path(post, path = "/api/v1/tickets/seed", tag = "operations", params(OperationHeaders),
+    request_body = Option<SeedRequest>, responses((status = 200, body = Seeded), (status = 202, body = Pending)))]
+/// Issues the 500 seed tickets. The body may be missing.
 pub(super) async fn seed(
     services: web::Data<Services>,
     request: HttpRequest,
-    body: Bytes,
+    body: OptionalJson<SeedRequest>,
 ) -> Result<HttpResponse, Refusal> {
-    let body: SeedRequest = if body.is_empty() {
-        SeedRequest::default()
-    } else {
-        let fault = |fault| Refusal::malformed(format!("the body is not what is expected: {fault}"));
-        serde_json::from_slice(&body).map_err(fault)?
-    };
-    let operation = OperationRequest::seed(body.event, body.idempotency_key);
-    run(&services, &request, operation).await
+    let OptionalJson(body) = body;
+    run(&services, &request, OperationRequest::seed(body.event, body.idempotency_key)).await
 }
 
+#[utoipa::path(post, path = "/api/v1/operations", tag = "operations",
+    request_body(content((Vec<OperationRequest> = "application/json"),
+        (Vec<u8> = "application/vnd.dtvn.operations+bincode"))),
+    params(("Prefer" = Option<String>, Header, description = "`wait=N`: how many seconds to wait for the outcomes")),
+    responses((status = 200, description = "One answer for each operation, in their order", body = Vec<BatchAnswer>)))]
 /// The fast lane: up to 1,000 operations in one request, one answer each, in their order.
 pub(super) async fn batch(
     services: web::Data<Services>,
     request: HttpRequest,
-    body: Bytes,
+    Batch(body): Batch,
 ) -> Result<HttpResponse, Refusal> {
-    let media_type = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let media_type = media_type.split(';').next().unwrap_or_default().trim();
+    let media_type = media_type(request.headers());
     let is_compact = media_type.eq_ignore_ascii_case(OPERATIONS_BINCODE);
     let requests: Vec<OperationRequest> = if is_compact {
         decode_requests(&body).map_err(|fault| Refusal::malformed(fault.to_string()))?
     } else if media_type.eq_ignore_ascii_case("application/json") {
-        let fault = |fault| Refusal::malformed(format!("the body is not what is expected: {fault}"));
-        serde_json::from_slice(&body).map_err(fault)?
+        parse_batch(&body)?
     } else {
         let detail = format!("send application/json or {OPERATIONS_BINCODE}");
         return Err(Refusal::new(Reason::UnsupportedMediaType, detail));
     };
     if requests.len() > limits::API_BATCH_OPERATIONS_MAX {
-        let (found, limit) = (requests.len(), limits::API_BATCH_OPERATIONS_MAX);
-        return Err(Refusal::new(Reason::TooLarge, format!("{found} operations, at most {limit} are allowed")));
+        return Err(too_many());
     }
     let wait = preference(&request).wait;
     let mut operations = Vec::with_capacity(requests.len());
@@ -249,12 +258,63 @@ pub(super) async fn batch(
             .map_err(|refusal| Refusal::new(refusal.0.reason, format!("operation {place}: {}", refusal.0.detail)))?;
         operations.push(operation);
     }
-    let answers: Vec<BatchAnswer> = submit(&services.intake, operations, wait).await.iter().map(batch_answer).collect();
+    let answers: Vec<BatchAnswer> =
+        submit(&services, &request, operations, wait).await.iter().map(batch_answer).collect();
     if is_compact {
         let bytes = encode_answers(&answers).map_err(|fault| Refusal::new(Reason::Internal, fault.to_string()))?;
         return Ok(HttpResponse::Ok().insert_header((CONTENT_TYPE, OPERATIONS_BINCODE)).body(bytes));
     }
     Ok(HttpResponse::Ok().json(answers))
+}
+
+fn too_many() -> Refusal {
+    let limit = limits::API_BATCH_OPERATIONS_MAX;
+    Refusal::new(Reason::TooLarge, format!("one request has at most {limit} operations"))
+}
+
+/// The operations of a JSON array: what is beyond their number is not even read.
+fn parse_batch(body: &[u8]) -> Result<Vec<OperationRequest>, Refusal> {
+    let mut is_too_long = false;
+    let mut deserializer = serde_json::Deserializer::from_slice(body);
+    let parsed = Operations { is_too_long: &mut is_too_long }.deserialize(&mut deserializer);
+    let parsed = parsed.and_then(|operations| deserializer.end().map(|()| operations));
+    match parsed {
+        Err(_) if is_too_long => Err(too_many()),
+        parsed => parsed.map_err(|fault| of_json(&fault)),
+    }
+}
+
+/// Reads an array of operations, and notes if it has too many.
+struct Operations<'a> {
+    is_too_long: &'a mut bool,
+}
+
+impl<'de> DeserializeSeed<'de> for Operations<'_> {
+    type Value = Vec<OperationRequest>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_seq(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Operations<'_> {
+    type Value = Vec<OperationRequest>;
+
+    fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("an array of operations")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut array: A) -> Result<Self::Value, A::Error> {
+        let mut operations = Vec::new();
+        while let Some(operation) = array.next_element()? {
+            if operations.len() == limits::API_BATCH_OPERATIONS_MAX {
+                *self.is_too_long = true;
+                return Err(A::Error::custom("too many operations"));
+            }
+            operations.push(operation);
+        }
+        Ok(operations)
+    }
 }
 
 fn batch_answer(answered: &Answered) -> BatchAnswer {
@@ -269,6 +329,9 @@ fn batch_answer(answered: &Answered) -> BatchAnswer {
     }
 }
 
+#[utoipa::path(get, path = "/api/v1/operations/{key}", tag = "operations",
+    params(("key" = String, Path, description = "The idempotency key"), EventQuery),
+    responses((status = 200, body = OperationStatus)))]
 /// What became of the operation with a key.
 pub(super) async fn status(
     services: web::Data<Services>,
@@ -288,9 +351,26 @@ pub(super) async fn status(
     Ok(HttpResponse::Ok().insert_header(("DTVN-Height", height.to_string())).json(answer))
 }
 
+/// The headers of an operation.
+#[derive(utoipa::IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "only described: `key_of` and `preference` read them")]
+struct OperationHeaders {
+    /// What makes the operation happen once, at whichever node: 16 to 128 printable ASCII characters. The field
+    /// `idempotency_key` does the same; made up by the node if neither is given.
+    #[param(rename = "Idempotency-Key")]
+    idempotency_key: Option<String>,
+    /// `wait=N`: how many seconds to wait for the outcome; `respond-async`: do not wait, and answer 202 with where to ask.
+    #[param(rename = "Prefer")]
+    prefer: Option<String>,
+}
+
 /// `?event=`: the event of a path that names none.
-#[derive(Debug, serde::Deserialize)]
+#[derive(Debug, serde::Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct EventQuery {
+    /// The event; `default` if not given.
+    #[param(value_type = Option<String>)]
     pub(super) event: Option<EventId>,
 }

@@ -43,6 +43,10 @@ impl ResponseError for Refusal {
     fn error_response(&self) -> HttpResponse {
         let mut response = HttpResponse::build(self.status_code());
         response.insert_header((CONTENT_TYPE, "application/problem+json"));
+        if matches!(self.0.status, 408 | 413) {
+            // What is left of the body is not waited for.
+            response.force_close();
+        }
         if matches!(self.0.status, 429 | 503) {
             response.insert_header((RETRY_AFTER, RETRY_AFTER_SECONDS.to_string()));
         }
@@ -60,20 +64,4 @@ pub(super) fn of_store(error: &StoreError) -> Refusal {
             Refusal::new(Reason::Internal, "the store refused to be read; the log of the node says why")
         }
     }
-}
-
-/// A body that is no JSON of the expected shape, of another media type, or too large.
-pub(super) fn of_json(error: actix_web::error::JsonPayloadError) -> actix_web::Error {
-    use actix_web::error::JsonPayloadError as Json;
-    let refusal = match &error {
-        Json::Overflow { .. } | Json::OverflowKnownLength { .. } => {
-            Refusal::new(Reason::TooLarge, format!("the body is too large: {error}"))
-        }
-        Json::ContentType => {
-            Refusal::new(Reason::UnsupportedMediaType, "the body must be JSON: send Content-Type: application/json")
-        }
-        Json::Deserialize(fault) => Refusal::malformed(format!("the body is not what is expected: {fault}")),
-        other => Refusal::malformed(format!("the body cannot be read: {other}")),
-    };
-    refusal.into()
 }

@@ -10,21 +10,33 @@ use super::operations::EventQuery;
 use super::problem::Refusal;
 
 /// What a list of tickets is asked for.
-#[derive(Debug, serde::Deserialize)]
+#[derive(Debug, serde::Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ListQuery {
+    /// Only of this event.
+    #[param(value_type = Option<String>)]
     event: Option<EventId>,
+    /// Only in this state.
+    #[param(value_type = Option<String>)]
     state: Option<TicketState>,
+    /// The `next` of the page before.
     after: Option<String>,
+    /// How many at most: 1 to 1,000.
     limit: Option<usize>,
 }
 
 /// What a history is asked for.
-#[derive(Debug, serde::Deserialize)]
+#[derive(Debug, serde::Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct HistoryQuery {
+    /// The event; `default` if not given.
+    #[param(value_type = Option<String>)]
     event: Option<EventId>,
+    /// The `next` of the page before.
     after: Option<String>,
+    /// How many at most: 1 to 1,000.
     limit: Option<usize>,
 }
 
@@ -42,6 +54,10 @@ fn ticket_id(text: &str) -> Result<TicketId, Refusal> {
     TicketId::new(text).map_err(|fault| Refusal::malformed(fault.to_string()))
 }
 
+#[utoipa::path(get, path = "/api/v1/tickets/{id}", tag = "tickets",
+    params(("id" = String, Path, description = "The ticket's name"), EventQuery),
+    responses((status = 200, body = Ticket)))]
+/// A ticket.
 pub(super) async fn get(
     services: web::Data<Services>,
     path: web::Path<String>,
@@ -56,6 +72,9 @@ pub(super) async fn get(
     Ok(HttpResponse::Ok().insert_header(("DTVN-Height", height.to_string())).json(Ticket::from(&ticket)))
 }
 
+#[utoipa::path(get, path = "/api/v1/tickets", tag = "tickets", params(ListQuery),
+    responses((status = 200, body = TicketPage)))]
+/// Tickets, in the order of their names.
 pub(super) async fn list(services: web::Data<Services>, query: web::Query<ListQuery>) -> Result<HttpResponse, Refusal> {
     let ListQuery { event, state, after, limit } = query.into_inner();
     let limit = limit_of(limit)?;
@@ -66,6 +85,10 @@ pub(super) async fn list(services: web::Data<Services>, query: web::Query<ListQu
     Ok(HttpResponse::Ok().insert_header(("DTVN-Height", height.to_string())).json(page))
 }
 
+#[utoipa::path(get, path = "/api/v1/tickets/{id}/history", tag = "tickets",
+    params(("id" = String, Path, description = "The ticket's name"), HistoryQuery),
+    responses((status = 200, body = History)))]
+/// All that was asked of a ticket, refusals too, oldest first.
 pub(super) async fn history(
     services: web::Data<Services>,
     path: web::Path<String>,

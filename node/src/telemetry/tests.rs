@@ -75,6 +75,10 @@ fn services() -> (Services, Arc<OnceLock<NodeTree>>) {
     let services = Services {
         board,
         intake: Directory::new().address(&dtvn_actors::intake::ROLE),
+        events: Directory::new().address(&crate::http::events::EVENTS),
+        listeners: Arc::default(),
+        passes: crate::http::events::Passes::default(),
+        rates: crate::http::Rates::new(&ValidatorConfig::default().api),
         store,
         network,
         listening: watch::channel(Vec::new()).1,

@@ -11,6 +11,7 @@ use dtvn_actors::health::{self, Health, HealthArguments};
 use dtvn_actors::instruments::Instruments;
 use dtvn_actors::intake::{self, Intake, IntakeArguments};
 use dtvn_actors::links::{PRESENCE, Presence, PresenceArguments};
+use dtvn_actors::mailbox::Address;
 use dtvn_actors::network::{self, Network, NetworkConfig, NetworkEvent, ValidatorEntry, Validators};
 use dtvn_actors::network_address::Multiaddr;
 use dtvn_actors::replica::{self, Replica, ReplicaArguments};
@@ -27,7 +28,8 @@ use dtvn_replication::verify::{Remembering, Verifier};
 use tokio::sync::{Mutex, mpsc, watch};
 
 use crate::config::{Identity, ValidatorConfig};
-use crate::http::{ADMIN, HTTP, HttpActor, HttpArguments, Server, Services};
+use crate::http::events::{self, EVENTS, EventsActor, EventsMessage, Passes};
+use crate::http::{ADMIN, HTTP, HttpActor, HttpArguments, Rates, Server, Services};
 use crate::telemetry::{Sources, Telemetry};
 
 /// Messages that may wait for an actor at the edge.
@@ -55,6 +57,8 @@ struct Parts {
     /// The actors of the links themselves.
     links: Vec<ChildSpec>,
     events: Arc<Mutex<mpsc::Receiver<NetworkEvent>>>,
+    /// Where committed blocks are told.
+    hub: Address<EventsMessage>,
     used_before: bool,
 }
 
@@ -65,24 +69,8 @@ impl Node {
     /// If an actor cannot start: the message names it and says why.
     pub async fn start(config: Arc<ValidatorConfig>, identity: &Identity, used_before: bool) -> anyhow::Result<Self> {
         let genesis = Arc::new(identity.genesis.clone());
-        let board = Board::new(BoardIdentity {
-            name: identity.name.clone(),
-            public_key: identity.key.public(),
-            index: identity.index,
-            genesis: Arc::clone(&genesis),
-            started_at: wall(),
-        });
-        if identity.index.is_none() {
-            board.post_not_voting(Some(NotVoting::Observer));
-        }
-        let core = Config::from_genesis(&genesis, Some(&identity.key.public()));
-        let verifier = Verifier {
-            chain: core.chain.clone(),
-            epoch: core.epoch,
-            set: Arc::clone(&core.set),
-            scheme: Arc::new(Remembering::new(Ed25519)),
-        };
-        let shared = Shared::new(Arc::clone(&board), core, Arc::new(identity.key.clone()), verifier);
+        let board = empty_board(identity, &genesis);
+        let shared = shared(identity, &board);
         let (listening_sender, listening) = watch::channel(Vec::new());
         let directory = Directory::new();
         let inbound = Inbound::new();
@@ -92,16 +80,18 @@ impl Node {
         shared.network.publish(Some(handle));
         let tree_slot = Arc::new(OnceLock::new());
         let store = StoreSlot::default();
+        let listeners = Arc::default();
         let telemetry = Telemetry::new(Sources {
             board: Arc::clone(&board),
             tree: Arc::clone(&tree_slot),
             network: shared.network.clone(),
             store: store.clone(),
-            listeners: Arc::default(),
+            listeners: Arc::clone(&listeners),
         })?;
         look_at_disk(&board, &config);
         let parts = Parts {
             links: children,
+            hub: directory.address(&EVENTS),
             events: Arc::new(Mutex::new(events)),
             instruments: telemetry.instruments(),
             store,
@@ -116,6 +106,10 @@ impl Node {
         let services = Services {
             board: Arc::clone(&board),
             intake: directory.address(&intake::ROLE),
+            events: parts.hub.clone(),
+            listeners,
+            passes: Passes::default(),
+            rates: Rates::new(&parts.config.api),
             store: parts.store.clone(),
             network: parts.shared.network.clone(),
             listening: listening.clone(),
@@ -165,6 +159,33 @@ impl Node {
         self.board.post_stopping();
         self.tree.shutdown(deadline).await
     }
+}
+
+/// A board that says who the node is, and nothing else yet.
+fn empty_board(identity: &Identity, genesis: &Arc<Genesis>) -> Arc<Board> {
+    let board = Board::new(BoardIdentity {
+        name: identity.name.clone(),
+        public_key: identity.key.public(),
+        index: identity.index,
+        genesis: Arc::clone(genesis),
+        started_at: wall(),
+    });
+    if identity.index.is_none() {
+        board.post_not_voting(Some(NotVoting::Observer));
+    }
+    board
+}
+
+/// What all actors share.
+fn shared(identity: &Identity, board: &Arc<Board>) -> Shared {
+    let core = Config::from_genesis(&board.identity.genesis, Some(&identity.key.public()));
+    let verifier = Verifier {
+        chain: core.chain.clone(),
+        epoch: core.epoch,
+        set: Arc::clone(&core.set),
+        scheme: Arc::new(Remembering::new(Ed25519)),
+    };
+    Shared::new(Arc::clone(board), core, Arc::new(identity.key.clone()), verifier)
 }
 
 /// The first look at the disk comes before the replica starts: it shall not vote for a moment and then not.
@@ -227,7 +248,7 @@ fn core(parts: &Parts) -> SupervisorSpec {
     let state_machine = StateMachineArguments {
         shared: parts.shared.clone(),
         instruments: parts.instruments.clone(),
-        observers: Vec::new(),
+        observers: vec![events::observer(parts.hub.clone())],
     };
     let replica = ReplicaArguments { shared: parts.shared.clone(), instruments: parts.instruments.clone() };
     let sync = SyncArguments { shared: parts.shared.clone(), store: parts.store.clone() };
@@ -286,6 +307,9 @@ fn edge(parts: &Parts, services: &Services, (api, admin): (&Bound, &Bound)) -> S
             .mailbox(EDGE_MAILBOX)
             .start_timeout(start),
     );
+    let board = Arc::clone(&parts.shared.board);
+    let hub = ChildSpec::worker(EVENTS, move |context| EventsActor::start(context, Arc::clone(&board)));
+    spec = spec.child(hub.mailbox(limits::EVENTS_MAILBOX_MAX)).dynamic(limits::API_CONNECTIONS_MAX);
     for (role, server, address, bound) in listeners {
         let arguments = HttpArguments { services: services.clone(), server, address, bound };
         spec = spec.child(ChildSpec::worker(role, move |context| HttpActor::start(context, arguments.clone())));

@@ -9,7 +9,9 @@
 //!   Under `OneForOne` this holds for boot and shutdown only; in between each child goes its own way.
 //! - Every end is reported exactly once by a guardian, with the number of its start, so a report about a former
 //!   incarnation is recognised and ignored.
-//! - An end counts against the intensity if nobody wanted it: not while the child was to stop anyway.
+//! - An end counts against the intensity if nobody wanted it: not while the child was to stop anyway, nor while one is
+//!   *failing* with which it would have been restarted: then it is most likely a consequence. A child is failing from
+//!   the news that it ended by itself until all that it owned is gone, and till then nobody tied to it is started.
 
 mod requests;
 mod steps;
@@ -37,6 +39,8 @@ pub(crate) enum Input {
     Boot,
     /// A child is up.
     Started { child: ChildKey, start: StartNumber },
+    /// A child has ended by itself; all that it owned is not gone yet.
+    Failing { child: ChildKey, start: StartNumber, cause: EndCause },
     /// A child's incarnation, and all that it owned, is gone.
     Ended { child: ChildKey, start: StartNumber, cause: EndCause },
     /// A stop takes longer than allowed.
@@ -97,6 +101,8 @@ enum Condition {
     Down,
     Starting,
     Up,
+    /// It ended by itself, and what it owned is going.
+    Failing,
     Stopping,
     Killed,
 }
@@ -138,6 +144,10 @@ impl Child {
     }
 
     fn is_ending(&self) -> bool {
+        matches!(self.condition, Condition::Failing | Condition::Stopping | Condition::Killed)
+    }
+
+    fn is_asked_to_end(&self) -> bool {
         matches!(self.condition, Condition::Stopping | Condition::Killed)
     }
 }
@@ -198,6 +208,7 @@ impl Machine {
         match input {
             Input::Boot => self.on_boot(),
             Input::Started { child, start } => self.on_started(child, start),
+            Input::Failing { child, start, cause } => self.on_failing(child, start, &cause),
             Input::Ended { child, start, cause } => self.on_ended(child, start, cause, now),
             Input::StopOverdue { child, start } => self.on_stop_overdue(child, start),
             Input::KillOverdue { child, start } => self.on_kill_overdue(child, start),

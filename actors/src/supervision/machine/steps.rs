@@ -24,11 +24,19 @@ impl Machine {
         }
     }
 
+    /// Who is tied to this child may well fail next, because it is gone.
+    pub(super) fn on_failing(&mut self, key: ChildKey, start: StartNumber, cause: &EndCause) {
+        let is_up = |child: &&mut Child| child.condition == Condition::Up && cause.calls_for_restart(child.restart);
+        if self.present(key, start).filter(is_up).is_some() {
+            self.set_condition(key, Condition::Failing);
+        }
+    }
+
     pub(super) fn on_ended(&mut self, key: ChildKey, start: StartNumber, cause: EndCause, now: Duration) {
         let Some(child) = self.present(key, start) else {
             return;
         };
-        let expected = child.is_ending() || child.must_stop;
+        let expected = child.is_asked_to_end() || child.must_stop;
         let starting = child.condition == Condition::Starting;
         child.must_stop = false;
         self.set_condition(key, Condition::Down);
@@ -56,12 +64,26 @@ impl Machine {
             child.wanted = false;
             return self.refuse_waiting(key);
         }
+        if self.is_consequence(key) {
+            return self.mark_group(key, &cause.to_string());
+        }
         if self.count_failure(now) {
             let because =
                 GaveUpBecause::Intensity { restarts_max: self.intensity.restarts_max, window: self.intensity.window };
             return self.give_up(key, because, cause);
         }
         self.mark_group(key, &cause.to_string());
+    }
+
+    /// Whether another child is failing with which this one would have been restarted.
+    fn is_consequence(&self, key: ChildKey) -> bool {
+        let rank = |key: ChildKey| self.children.get(&key).map_or(key, |child| Self::rank(key, child));
+        let ties = |origin: ChildKey| match self.strategy {
+            Strategy::OneForOne => false,
+            Strategy::OneForAll => origin != key,
+            Strategy::RestForOne => rank(origin) < rank(key),
+        };
+        self.children.iter().any(|(&other, child)| child.condition == Condition::Failing && ties(other))
     }
 
     /// Counts a failure; true when the intensity is exceeded.

@@ -61,21 +61,30 @@ impl SupervisorState {
         self.take_in(myself, Input::Ended { child, start, cause })
     }
 
-    /// Keeps the reason until the guardian reports the end.
-    pub(super) fn on_supervision_event(&mut self, event: SupervisionEvent) {
-        let Some(child) = event.actor_id().and_then(|actor| self.by_actor.get(&actor)) else {
-            return;
+    /// Keeps the reason until the guardian reports the end; whoever is tied to a child that failed is judged with that
+    /// in mind from now on.
+    pub(super) fn on_supervision_event(
+        &mut self,
+        myself: &ActorRef<SupervisorMessage>,
+        event: SupervisionEvent,
+    ) -> Result<(), ActorProcessingErr> {
+        let Some(&child) = event.actor_id().and_then(|actor| self.by_actor.get(&actor)) else {
+            return Ok(());
         };
-        let Some(running) = self.seats.get_mut(child).and_then(|seat| seat.running.as_mut()) else {
-            return;
+        let Some(running) = self.seats.get_mut(&child).and_then(|seat| seat.running.as_mut()) else {
+            return Ok(());
         };
-        match event {
-            SupervisionEvent::ActorTerminated(_, _, reason) => running.cause = Some(running.termination(reason)),
-            SupervisionEvent::ActorFailed(_, error) => {
-                running.cause = Some(EndCause::Failed(chain_of(error.as_ref())));
-            }
-            SupervisionEvent::ActorStarted(_) | SupervisionEvent::ProcessGroupChanged(_) => {}
+        let cause = match event {
+            SupervisionEvent::ActorTerminated(_, _, reason) => running.termination(reason),
+            SupervisionEvent::ActorFailed(_, error) => EndCause::Failed(chain_of(error.as_ref())),
+            SupervisionEvent::ActorStarted(_) | SupervisionEvent::ProcessGroupChanged(_) => return Ok(()),
+        };
+        running.cause = Some(cause.clone());
+        let start = running.start;
+        if cause.is_clean() {
+            return Ok(());
         }
+        self.take_in(myself, Input::Failing { child, start, cause })
     }
 
     pub(super) fn on_command(

@@ -35,11 +35,7 @@ async fn a_failed_start_tells_who_and_why_and_leaves_nothing_running() {
     let core = SupervisorSpec::new("core", Strategy::RestForOne).child(a.spec()).child(b.spec());
     let root = SupervisorSpec::new("root", Strategy::OneForOne).child(ChildSpec::supervisor(core));
     let error = soon("start", NodeTree::start(root)).await.unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "the tree could not start: `root` could not start because of `core`: `core` could not start because of \
-         `core/b`: `core/b` could not start: open core/b: no disk"
-    );
+    assert_eq!(error.to_string(), "the tree could not start: `core/b` could not start: open core/b: no disk");
     assert_eq!(journal.all(), ["start a", "start b", "gone b", "stop a", "gone a"]);
     let StartError::Failed(RootEnd::Failed(EndCause::GaveUp(outer))) = error else { panic!("{error:?}") };
     assert_eq!(outer.because, GaveUpBecause::StartFailed);

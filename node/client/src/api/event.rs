@@ -10,6 +10,8 @@ use super::{Scan, Time};
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum EventKind {
+    /// The first word to a client: from where on it is told, under `id`.
+    Connected,
     /// A ticket was issued.
     TicketIssued,
     /// A ticket was validated.
@@ -31,6 +33,7 @@ impl EventKind {
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
+            Self::Connected => "connected",
             Self::TicketIssued => "ticket_issued",
             Self::TicketValidated => "ticket_validated",
             Self::TicketConsumed => "ticket_consumed",
@@ -67,7 +70,7 @@ pub struct Event {
     /// The ticket's version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<u64>,
-    /// The validator that took the operation in; for `view_changed` the new leader.
+    /// The validator that took the operation in; for `view_changed` the new leader; for `connected` who tells.
     #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub validator_id: NodeName,
     /// The operation's kind, if it was refused.
@@ -90,30 +93,44 @@ pub struct Event {
     /// The height of the block.
     #[cfg_attr(feature = "openapi", schema(value_type = u64))]
     pub height: Height,
-    /// Agreed time in whole seconds since the Unix epoch.
+    /// Agreed time in whole seconds since the Unix epoch; the node's own time for what is not in the log.
     pub timestamp: u64,
-    /// Agreed time.
+    /// The same with microseconds.
     pub agreed_time: Time,
 }
 
-impl From<&Outcome> for Event {
-    fn from(outcome: &Outcome) -> Self {
-        let event = Self {
-            kind: EventKind::OperationRefused,
-            id: Some(format!("{}.{}", outcome.height, outcome.index)),
-            ticket_id: outcome.ticket.clone(),
-            event: Some(outcome.event.clone()),
+impl Event {
+    /// Something that is not in the log: `validator_id` has told or done it, at `height`.
+    #[must_use]
+    pub fn local(kind: EventKind, validator_id: NodeName, height: Height, time: Time) -> Self {
+        Self {
+            kind,
+            id: None,
+            ticket_id: None,
+            event: None,
             state: None,
             version: None,
-            validator_id: outcome.origin.clone(),
+            validator_id,
             operation: None,
             reason: None,
             first: None,
             count: None,
             view: None,
-            height: outcome.height,
-            timestamp: outcome.agreed_time.seconds(),
-            agreed_time: Time(outcome.agreed_time),
+            height,
+            timestamp: time.seconds(),
+            agreed_time: time,
+        }
+    }
+}
+
+impl From<&Outcome> for Event {
+    fn from(outcome: &Outcome) -> Self {
+        let time = Time(outcome.agreed_time);
+        let event = Self {
+            id: Some(format!("{}.{}", outcome.height, outcome.index)),
+            ticket_id: outcome.ticket.clone(),
+            event: Some(outcome.event.clone()),
+            ..Self::local(EventKind::OperationRefused, outcome.origin.clone(), outcome.height, time)
         };
         match &outcome.verdict {
             Verdict::Accepted { version_after, state, tickets, .. } => {
@@ -147,4 +164,14 @@ fn accepted_kind(action: &str) -> EventKind {
         "seed" => EventKind::TicketsSeeded,
         _ => EventKind::TicketValidated,
     }
+}
+
+/// The answer to `POST /api/v1/ws-ticket`: a key for one WebSocket, as in `/ws?ticket=...`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct WsTicket {
+    /// The key.
+    pub ticket: String,
+    /// For how many seconds it holds.
+    pub expires_in_seconds: u64,
 }

@@ -5,6 +5,7 @@
 
 mod actors;
 mod answer;
+mod catalogue;
 mod chain;
 mod compact;
 mod event;
@@ -21,9 +22,10 @@ pub use answer::{
     Accepted, AcceptedWord, BatchAccepted, BatchAnswer, History, OperationState, OperationStatus, OutcomeRecord,
     Pending, Seeded,
 };
+pub use catalogue::{EventInfo, EventList};
 pub use chain::{Block, Blocks, BundleInfo, CertificateInfo, ConsensusLogEntry, ConsensusLogs};
 pub use compact::{CompactError, OPERATIONS_BINCODE, decode_answers, decode_requests, encode_answers, encode_requests};
-pub use event::{Event, EventKind};
+pub use event::{Event, EventKind, WsTicket};
 pub use node::{
     Configuration, Health, NodeCrypto, Peer, Peers, Ready, SeenTimes, Sequence, Stats, Status, StorageEntries,
     ValidatorInfo, Validators,

@@ -1,10 +1,13 @@
 //! What clients ask for (api.md section 3). A field that does not exist, or that does not belong to the kind of
 //! operation, is an error that names it.
 
+use std::fmt;
+
 use dtvn_messages::operation::OperationError;
 use dtvn_messages::ticket::Metadata;
 use dtvn_messages::{Action, EventId, IdempotencyKey, Operation, TicketId, Timestamp, VectorClock};
-use serde::{Deserialize, Serialize};
+use serde::de::{Error as _, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 use thiserror::Error;
 
 use super::Time;
@@ -115,7 +118,7 @@ pub struct IssueRequest {
     #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub data: Option<Box<str>>,
     /// Free facts.
-    #[serde(default, skip_serializing_if = "Metadata::is_empty")]
+    #[serde(default, skip_serializing_if = "Metadata::is_empty", deserialize_with = "without_repetition")]
     #[cfg_attr(feature = "openapi", schema(value_type = std::collections::BTreeMap<String, String>))]
     pub metadata: Metadata,
     /// Not valid before.
@@ -174,7 +177,7 @@ pub struct OperationRequest {
     #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub data: Option<Box<str>>,
     /// Free facts (issue).
-    #[serde(default, skip_serializing_if = "Metadata::is_empty")]
+    #[serde(default, skip_serializing_if = "Metadata::is_empty", deserialize_with = "without_repetition")]
     #[cfg_attr(feature = "openapi", schema(value_type = std::collections::BTreeMap<String, String>))]
     pub metadata: Metadata,
     /// Not valid before (issue).
@@ -206,6 +209,28 @@ pub struct OperationRequest {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub idempotency_key: Option<IdempotencyKey>,
+}
+
+/// Metadata in which no name comes twice: which of the two would count?
+fn without_repetition<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Metadata, D::Error> {
+    struct Names;
+    impl<'de> Visitor<'de> for Names {
+        type Value = Metadata;
+        fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+            formatter.write_str("an object of texts")
+        }
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Metadata, A::Error> {
+            let mut metadata = Metadata::new();
+            while let Some((name, value)) = map.next_entry::<Box<str>, Box<str>>()? {
+                if metadata.contains_key(&name) {
+                    return Err(A::Error::custom(format!("the metadata name {name:?} comes twice")));
+                }
+                metadata.insert(name, value);
+            }
+            Ok(metadata)
+        }
+    }
+    deserializer.deserialize_map(Names)
 }
 
 /// Why a request that could be read is no operation.

@@ -95,3 +95,50 @@ fn a_stop_request_while_giving_up_changes_nothing() {
     rig.end("b", EndCause::Asked);
     assert!(matches!(rig.outcome, Some(Outcome::GaveUp { .. })), "the reason must not be lost");
 }
+
+#[test]
+fn what_befalls_those_behind_a_failing_child_is_its_failure() {
+    let mut rig = Rig::booted(Strategy::RestForOne, &["a", "b", "c"]);
+    for _ in 0..3 {
+        rig.begin_to_fail("a");
+        rig.fail("c");
+        rig.fail("b");
+        assert_eq!(rig.take_log(), Vec::<String>::new(), "nobody is started while a is going");
+        rig.fail("a");
+        assert_eq!(rig.take_log(), ["start a", "start b", "start c"]);
+    }
+    assert_eq!(rig.outcome, None, "three failures, not nine");
+    rig.begin_to_fail("a");
+    rig.fail("a");
+    assert!(rig.take_log().contains(&"give up on a".to_owned()), "the fourth is one too many");
+}
+
+#[test]
+fn a_failing_child_excuses_nobody_before_it_and_nobody_under_one_for_one() {
+    let mut rig = Rig::booted(Strategy::RestForOne, &["a", "b"]);
+    rig.begin_to_fail("b");
+    rig.fail("a");
+    rig.fail("b");
+    rig.fail("a");
+    rig.fail("a");
+    assert!(rig.take_log().contains(&"give up on a".to_owned()));
+    let mut rig = Rig::booted(Strategy::OneForOne, &["a", "b"]);
+    rig.begin_to_fail("a");
+    for _ in 0..3 {
+        rig.fail("b");
+    }
+    rig.fail("a");
+    assert!(rig.take_log().contains(&"give up on a".to_owned()));
+}
+
+#[test]
+fn a_child_that_was_to_stop_anyway_is_not_failing() {
+    let mut rig = Rig::booted(Strategy::RestForOne, &["a", "b"]);
+    rig.hold("b");
+    rig.fail("a");
+    assert_eq!(rig.take_log(), ["stop b"]);
+    rig.begin_to_fail("b");
+    rig.held.clear();
+    rig.end("b", EndCause::Failed("boom".to_owned()));
+    assert_eq!(rig.take_log(), ["start a", "start b"]);
+}

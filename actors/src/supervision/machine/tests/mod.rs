@@ -84,6 +84,12 @@ impl Rig {
         self.end(name, EndCause::Failed("boom".to_owned()));
     }
 
+    /// The child has died by itself, and what it owned is still there.
+    pub(super) fn begin_to_fail(&mut self, name: &str) {
+        let (child, start) = self.place(name);
+        self.input(Input::Failing { child, start, cause: EndCause::Failed("boom".to_owned()) });
+    }
+
     pub(super) fn end(&mut self, name: &str, cause: EndCause) {
         let (child, start) = self.place(name);
         self.input(Input::Ended { child, start, cause });

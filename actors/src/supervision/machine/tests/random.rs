@@ -13,6 +13,7 @@ const SEEDS: u64 = 3_000;
 enum Real {
     Starting,
     Up,
+    Failing,
     Stopping,
     Killed,
 }
@@ -110,7 +111,9 @@ impl World {
                     !matches!(real, Real::Stopping | Real::Killed),
                     "seed {seed}: {child} started while {other} stopped"
                 );
-                assert!(real == Real::Up || self.rank(other) >= rank, "seed {seed}: {child} overtook {other}");
+                // One that fails and is not to be started again holds up nobody.
+                let holds_up = !matches!(real, Real::Up | Real::Failing) && self.rank(other) < rank;
+                assert!(!holds_up, "seed {seed}: {child} overtook {other}");
             }
         }
         self.real.insert(child, (start, Real::Starting));
@@ -159,10 +162,18 @@ impl World {
         ];
         let cause = match real {
             Real::Starting => EndCause::StartFailed("no luck".to_owned()),
-            Real::Up => unasked[self.dice.below(4)].clone(),
+            Real::Up | Real::Failing => unasked[self.dice.below(4)].clone(),
             Real::Stopping => EndCause::Asked,
             Real::Killed => EndCause::Killed,
         };
+        if real == Real::Up && self.dice.below(2) == 0 {
+            // The news that it failed comes first, and something else may happen before all that it owned is gone.
+            self.step(Input::Failing { child, start, cause: cause.clone() });
+            self.real.insert(child, (start, Real::Failing));
+            if self.dice.below(2) == 0 {
+                return;
+            }
+        }
         self.real.remove(&child);
         self.step(Input::Ended { child, start, cause });
     }

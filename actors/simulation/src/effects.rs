@@ -1,0 +1,178 @@
+//! What follows from a step of a node: messages on their way, work and timers, and all that the oracle looks at.
+
+use dtvn_messages::wire::PeerMessage;
+use dtvn_messages::{Height, ValidatorIndex};
+use dtvn_replication::intake::{Answer, RequestId};
+use dtvn_replication::node::{Effect, Work};
+
+use crate::host::Host;
+use crate::oracle::{Invariant, Violation, ensure};
+use crate::world::{Event, World};
+
+impl World {
+    pub(crate) fn carry_out(&mut self, host: usize) -> Result<(), Violation> {
+        let mut effects = std::mem::take(&mut self.effects);
+        for effect in effects.drain(..) {
+            self.show(host, "->", &effect);
+            self.carry_out_one(host, effect)?;
+        }
+        self.effects = effects;
+        let at = &mut self.hosts[host];
+        if let Some(log) = at.node.as_ref().and_then(|node| node.log()) {
+            at.promises.durable(log.durable());
+            let first = log.segments().next().map_or(1, |segment| segment.segment.0);
+            self.coverage.collected += first.saturating_sub(at.first_segment);
+            at.first_segment = first;
+        }
+        Ok(())
+    }
+
+    fn carry_out_one(&mut self, host: usize, effect: Effect) -> Result<(), Violation> {
+        let honest = u64::from(self.hosts[host].is_honest);
+        match effect {
+            Effect::Broadcast(message) => self.broadcast(host, message)?,
+            Effect::Send { to, message } => {
+                self.check_sent(host, &message)?;
+                for peer in 0..self.hosts.len() {
+                    if self.hosts[peer].index == to && peer != host {
+                        self.send(host, peer, message.clone());
+                    }
+                }
+            }
+            Effect::Work(work) => self.work(host, work),
+            Effect::SetTimer { timer, after_us } => {
+                let incarnation = self.hosts[host].incarnation;
+                let number = self.schedule(after_us, Event::Timer { host, incarnation, timer });
+                self.hosts[host].timers.insert(timer.name(), number);
+            }
+            Effect::Answer { request, answer, .. } => self.on_answer(host, request, &answer)?,
+            Effect::Opened(opened) => {
+                self.coverage.torn += u64::from(opened.is_some_and(|opened| opened.cut_bytes.is_some()));
+                if honest == 1 {
+                    let at = &mut self.hosts[host];
+                    at.promises.opened(opened, at.may_forget)?;
+                }
+            }
+            Effect::Logged { number, record } => {
+                if honest == 1 {
+                    self.hosts[host].promises.logged(number, &record);
+                }
+            }
+            Effect::Committed { committed, effects } => {
+                self.note(5, host as u64, first_word(&committed.digest.0));
+                self.coverage.commits += honest;
+                if honest == 1 {
+                    self.chain.committed(&committed, &effects)?;
+                }
+            }
+            Effect::RolledBack(_) => self.coverage.rolled_back += honest,
+            Effect::Stable(_) => self.coverage.stable += honest,
+            Effect::CaughtUp { .. } => self.coverage.caught_up += honest,
+            Effect::Moved { .. } => self.coverage.view_changes += honest,
+            Effect::Active(_) | Effect::Conflict { .. } => {}
+            Effect::Blame { peer, why } => self.on_blame(host, peer, &why)?,
+            Effect::Diverged(height) => self.on_diverged(host, height)?,
+            Effect::Failed(why) => {
+                ensure(honest == 0, Invariant::NoCrash, || format!("host {host} failed: {why}"))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn on_blame(&mut self, host: usize, peer: ValidatorIndex, why: &str) -> Result<(), Violation> {
+        if !self.hosts[host].is_honest {
+            return Ok(());
+        }
+        let is_liar = self.liars.contains(&peer);
+        self.coverage.blamed += u64::from(is_liar);
+        ensure(is_liar, Invariant::NoFalseAccusation, || format!("host {host} blames {peer}, which is honest: {why}"))
+    }
+
+    fn on_diverged(&self, host: usize, height: Height) -> Result<(), Violation> {
+        ensure(!self.hosts[host].is_honest, Invariant::NoFalseAccusation, || {
+            format!("host {host} says that it has diverged at {height}")
+        })
+    }
+
+    fn check_sent(&mut self, host: usize, message: &PeerMessage) -> Result<(), Violation> {
+        let at = &mut self.hosts[host];
+        if !at.is_honest {
+            return Ok(());
+        }
+        if let Some(log) = at.node.as_ref().and_then(|node| node.log()) {
+            at.promises.durable(log.durable());
+        }
+        at.promises.sent(message)?;
+        match message {
+            PeerMessage::ViewChange(signed) if signed.signer == at.index => {
+                self.coverage.carried += u64::from(!signed.body.prepared.is_empty());
+            }
+            PeerMessage::NewView(signed) if signed.signer == at.index => self.coverage.new_views += 1,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn broadcast(&mut self, host: usize, message: PeerMessage) -> Result<(), Violation> {
+        self.check_sent(host, &message)?;
+        let own = self.hosts[host].index;
+        for peer in 0..self.hosts.len() {
+            if self.hosts[peer].index != own {
+                self.send(host, peer, message.clone());
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends, or what a liar sends instead.
+    fn send(&mut self, from: usize, to: usize, message: PeerMessage) {
+        let peer = self.hosts[to].index;
+        let Host { filter, node, .. } = &mut self.hosts[from];
+        match (filter, node) {
+            (Some(filter), Some(node)) => {
+                let before = filter.lies;
+                let chance = (&mut self.randoms.lies, &mut self.conspiracy);
+                let said = filter.distort(node, peer, message, chance);
+                self.coverage.lies += filter.lies - before;
+                said.into_iter().for_each(|message| self.transmit(from, to, message));
+            }
+            _ => self.transmit(from, to, message),
+        }
+    }
+
+    fn transmit(&mut self, from: usize, to: usize, message: PeerMessage) {
+        if !self.links.carries(from, to) || !self.hosts[to].is_up() {
+            return;
+        }
+        let delays = self.weather.delays(&mut self.randoms.network);
+        self.coverage.lost += u64::from(delays.is_empty());
+        self.coverage.repeated += u64::from(delays.len() > 1);
+        for delay_us in delays {
+            self.schedule(delay_us, Event::Deliver { from, to, message: message.clone() });
+        }
+    }
+
+    fn work(&mut self, host: usize, work: Work) {
+        let at = &mut self.hosts[host];
+        let incarnation = at.incarnation;
+        let after_us = match &work {
+            Work::Sync { .. } if at.slow_disk => self.randoms.disk.around(60_000),
+            Work::Sync { .. } => self.randoms.disk.around(300),
+            Work::Execute(_) | Work::Verify(_) => {
+                let lane = usize::from(matches!(work, Work::Verify(_)));
+                let done_us = at.busy_until_us[lane].max(self.now_us) + self.randoms.disk.around(20);
+                at.busy_until_us[lane] = done_us;
+                done_us - self.now_us
+            }
+        };
+        self.schedule(after_us, Event::Done { host, incarnation, work });
+    }
+
+    fn on_answer(&mut self, host: usize, request: RequestId, answer: &Answer) -> Result<(), Violation> {
+        if self.hosts[host].is_honest { self.answered(request, answer) } else { Ok(()) }
+    }
+}
+
+fn first_word(bytes: &[u8; 32]) -> u64 {
+    bytes.first_chunk::<8>().map_or(0, |word| u64::from_be_bytes(*word))
+}

@@ -1,0 +1,179 @@
+//! The one history: agreement and chain, every operation from a client, every key once, every ticket's transitions, the
+//! log's roots, certificates, and answers.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use dtvn_ledger::{BlockEffects, KeyScope, OperationResult};
+use dtvn_messages::merkle::Frontier;
+use dtvn_messages::{
+    CommittedProof, Digest, EventId, Genesis, Height, IdempotencyKey, Operation, Outcome, Reason, Scheme, TicketId,
+    TicketState, ValidatorIndex, Verdict,
+};
+use dtvn_replication::consensus::Committed;
+
+use super::{Invariant, Violation, ensure};
+
+struct Agreed {
+    digest: Digest,
+    results: Vec<OperationResult>,
+}
+
+/// The history, as the first honest node to commit each block says, and what is known beside it.
+pub(crate) struct Chain {
+    genesis: Arc<Genesis>,
+    scheme: Arc<dyn Scheme>,
+    blocks: BTreeMap<Height, Agreed>,
+    outcomes: Vec<Arc<Outcome>>,
+    log: Frontier,
+    /// For each key that was used up the index of its outcome.
+    keys: BTreeMap<Digest, u64>,
+    tickets: BTreeMap<(EventId, TicketId), TicketState>,
+    /// What clients asked for.
+    asked: BTreeSet<(IdempotencyKey, Digest)>,
+    /// Origins that may make operations up.
+    liars: BTreeSet<ValidatorIndex>,
+}
+
+impl Chain {
+    pub(crate) fn new(genesis: Arc<Genesis>, scheme: Arc<dyn Scheme>, liars: BTreeSet<ValidatorIndex>) -> Self {
+        Self {
+            genesis,
+            scheme,
+            blocks: BTreeMap::new(),
+            outcomes: Vec::new(),
+            log: Frontier::new(),
+            keys: BTreeMap::new(),
+            tickets: BTreeMap::new(),
+            asked: BTreeSet::new(),
+            liars,
+        }
+    }
+
+    /// The highest agreed height.
+    pub(crate) fn height(&self) -> Height {
+        Height(self.blocks.len() as u64)
+    }
+
+    /// A client asks for an operation.
+    pub(crate) fn asked(&mut self, operation: &Operation) {
+        self.asked.insert((operation.key.clone(), operation.payload_digest()));
+    }
+
+    /// An honest node commits a block.
+    pub(crate) fn committed(&mut self, committed: &Committed, effects: &BlockEffects) -> Result<(), Violation> {
+        let header = &committed.block.header;
+        let height = header.height;
+        if let Some(certificate) = &committed.certificate {
+            let proof = CommittedProof { header: header.clone(), certificate: certificate.clone() };
+            let chain = self.genesis.chain_id();
+            let verified = proof.verify(chain, self.genesis.validators(), &*self.scheme);
+            ensure(verified.is_ok(), Invariant::CertifiedOutcome, || {
+                format!("the certificate of {height}: {verified:?}")
+            })?;
+        }
+        if let Some(agreed) = self.blocks.get(&height) {
+            ensure(agreed.digest == committed.digest, Invariant::Agreement, || {
+                format!("{} and {} are committed at height {height}", agreed.digest, committed.digest)
+            })?;
+            return ensure(agreed.results == effects.results, Invariant::Agreement, || {
+                format!("block {height} has different results at two nodes")
+            });
+        }
+        let parent = match height.0 {
+            1 => Some(self.genesis.hash()),
+            _ => self.blocks.get(&height.previous()).map(|below| below.digest),
+        };
+        ensure(parent == Some(header.parent), Invariant::Chain, || {
+            format!("block {height} builds on {}, not on {parent:?}", header.parent)
+        })?;
+        self.extend(committed, effects)?;
+        let results = effects.results.clone();
+        self.blocks.insert(height, Agreed { digest: committed.digest, results });
+        Ok(())
+    }
+
+    fn extend(&mut self, committed: &Committed, effects: &BlockEffects) -> Result<(), Violation> {
+        let height = effects.height;
+        let mut results = effects.results.iter();
+        for bundle in &committed.bundles {
+            let may_lie = self.liars.contains(&bundle.body.origin);
+            for (operation, result) in bundle.body.operations.iter().zip(results.by_ref()) {
+                let payload = operation.payload_digest();
+                ensure(may_lie || self.asked.contains(&(operation.key.clone(), payload)), Invariant::Validity, || {
+                    format!("nobody asked for {operation:?}")
+                })?;
+                self.decided(operation, payload, result)?;
+            }
+        }
+        let header = &committed.block.header;
+        let (size, root) = (self.log.size(), self.log.root());
+        ensure((size, root) == (header.log_size, header.log_root), Invariant::CertifiedOutcome, || {
+            format!("the outcomes up to block {height} do not add up to the log root in its header")
+        })
+    }
+
+    fn decided(&mut self, operation: &Operation, payload: Digest, result: &OperationResult) -> Result<(), Violation> {
+        let name = KeyScope::of(operation).digest(&operation.key);
+        let known = self.keys.get(&name).and_then(|index| self.outcomes.get(*index as usize));
+        match result {
+            OperationResult::Recorded(outcome) => {
+                ensure(known.is_none(), Invariant::ExactlyOnce, || format!("a key takes effect twice: {outcome:?}"))?;
+                let fits = outcome.index == self.outcomes.len() as u64
+                    && (&outcome.key, outcome.payload) == (&operation.key, payload);
+                ensure(fits, Invariant::CertifiedOutcome, || {
+                    format!("{outcome:?} is not the outcome of {operation:?}")
+                })?;
+                self.log.append(outcome.leaf_hash());
+                if outcome.verdict.refusal().is_none_or(Reason::is_remembered) {
+                    self.keys.insert(name, outcome.index);
+                }
+                self.outcomes.push(Arc::clone(outcome));
+                self.moved(outcome)
+            }
+            OperationResult::Repeated(first) => {
+                let is_first = known == Some(first) && first.payload == payload;
+                ensure(is_first, Invariant::ExactlyOnce, || {
+                    format!("{first:?} is not the first outcome of {operation:?}")
+                })
+            }
+            OperationResult::KeyReused { first } => {
+                let is_other = known == Some(first) && first.payload != payload;
+                ensure(is_other, Invariant::ExactlyOnce, || format!("the key of {operation:?} was not used before"))
+            }
+        }
+    }
+
+    /// `(none) -> ISSUED -> VALIDATED -> CONSUMED or DISPUTED`, and where the event has `auto_issue` from none to
+    /// VALIDATED at once.
+    fn moved(&mut self, outcome: &Outcome) -> Result<(), Violation> {
+        let Verdict::Accepted { state: Some(state), .. } = outcome.verdict else { return Ok(()) };
+        let Some(ticket) = outcome.ticket.clone() else { return Ok(()) };
+        let before = self.tickets.insert((outcome.event.clone(), ticket), state);
+        let mut events = self.genesis.file().events.iter();
+        let auto_issue = events.any(|event| event.id == outcome.event && event.auto_issue);
+        let is_legal = match (before, state) {
+            (None, TicketState::Issued)
+            | (Some(TicketState::Issued), TicketState::Validated)
+            | (Some(TicketState::Validated), TicketState::Consumed | TicketState::Disputed) => true,
+            (None, TicketState::Validated) => auto_issue,
+            _ => false,
+        };
+        ensure(is_legal, Invariant::ExactlyOnce, || format!("a ticket went from {before:?} to {state:?}: {outcome:?}"))
+    }
+
+    /// A client is told this by an honest node.
+    pub(crate) fn answered(&self, operation: &Operation, result: &OperationResult) -> Result<(), Violation> {
+        let told = result.outcome();
+        let agreed = self.outcomes.get(told.index as usize);
+        ensure(agreed == Some(told), Invariant::CertifiedOutcome, || {
+            format!("a client is told {told:?}, the history says {agreed:?}")
+        })?;
+        let is_same = told.key == operation.key && told.payload == operation.payload_digest();
+        let fits = match result {
+            OperationResult::Recorded(_) | OperationResult::Repeated(_) => is_same,
+            OperationResult::KeyReused { .. } => told.key == operation.key && !is_same,
+        };
+        ensure(fits, Invariant::CertifiedOutcome, || format!("a client asked for {operation:?} and is told {result:?}"))
+    }
+}

@@ -1,0 +1,67 @@
+//! What must hold whatever happens (consensus.md section 12), checked after every event: on all that leaves an honest
+//! node, on every block that one commits, and on every answer that one gives.
+//!
+//! | invariant | where |
+//! |---|---|
+//! | agreement, chain, validity, exactly once, certified outcome | `chain` |
+//! | integrity, durable before sent | `promises` |
+//! | no false accusation, liveness | `crate::world`, `crate::run` |
+
+mod chain;
+mod promises;
+
+use std::fmt;
+
+pub(crate) use chain::Chain;
+pub(crate) use promises::Promises;
+
+/// An invariant of consensus.md section 12.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Invariant {
+    /// No two honest replicas commit different blocks at a height.
+    Agreement,
+    /// Heights have no holes, parents match.
+    Chain,
+    /// Every committed operation came from a client.
+    Validity,
+    /// An idempotency key takes effect once, and tickets take legal transitions only.
+    ExactlyOnce,
+    /// An honest replica never signs two different votes for one view, height and kind, crashes included.
+    Integrity,
+    /// Durable before sent.
+    DurableBeforeSent,
+    /// What a client was told agrees with the history; certificates verify.
+    CertifiedOutcome,
+    /// Nobody honest is accused, and no honest node finds that it has diverged.
+    NoFalseAccusation,
+    /// After the last fault healed all that clients asked for is decided within a bound.
+    Liveness,
+    /// No honest node fails, and no code panics.
+    NoCrash,
+}
+
+/// A violated invariant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Violation {
+    /// Which.
+    pub invariant: Invariant,
+    /// What happened.
+    pub details: String,
+}
+
+impl Violation {
+    pub(crate) fn new(invariant: Invariant, details: impl Into<String>) -> Self {
+        Self { invariant, details: details.into() }
+    }
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{:?}: {}", self.invariant, self.details)
+    }
+}
+
+/// Fails with a violation unless something holds.
+pub(crate) fn ensure(holds: bool, invariant: Invariant, details: impl FnOnce() -> String) -> Result<(), Violation> {
+    if holds { Ok(()) } else { Err(Violation::new(invariant, details())) }
+}

@@ -1,0 +1,155 @@
+//! What one honest node promised: integrity of its signatures over all its lives, and nothing sent before it is on the
+//! disk.
+
+use std::collections::BTreeMap;
+
+use dtvn_messages::wire::PeerMessage;
+use dtvn_messages::{Bundle, ChainId, Digest, Height, Signed, Statement, ValidatorIndex, View, Vote, VoteKind};
+use dtvn_pbft::Record;
+use dtvn_replication::log::{Opened, RecordNumber};
+use dtvn_replication::record::{Encoded, LogRecord};
+
+use super::{Invariant, Violation, ensure};
+
+/// What a record of the log allows to be said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Basis {
+    Proposal(View, Height, Digest),
+    Prepared(Height, View),
+    Statement(Digest),
+}
+
+/// What was signed, by what may be signed only once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Slot {
+    Vote(View, Height),
+    ViewChange(View),
+    NewView(View),
+    Checkpoint(Height),
+    Bundle(u64, u64),
+}
+
+/// The promises of one honest validator, over all its lives.
+pub(crate) struct Promises {
+    me: ValidatorIndex,
+    chain: ChainId,
+    signed: BTreeMap<Slot, Digest>,
+    /// For each basis the first record that holds it.
+    records: BTreeMap<Basis, RecordNumber>,
+    durable: RecordNumber,
+    /// Its log was lost: from here on it signs nothing, and what it said before may be repeated to it and by it.
+    has_forgotten: bool,
+}
+
+impl Promises {
+    pub(crate) fn new(me: ValidatorIndex, chain: ChainId) -> Self {
+        Self {
+            me,
+            chain,
+            signed: BTreeMap::new(),
+            records: BTreeMap::new(),
+            durable: RecordNumber(0),
+            has_forgotten: false,
+        }
+    }
+
+    /// The log was opened: what it holds is durable, and nothing that was durable is gone, unless the log was damaged.
+    pub(crate) fn opened(&mut self, opened: Option<Opened>, may_forget: bool) -> Result<(), Violation> {
+        self.has_forgotten |= opened.is_none() && self.durable > RecordNumber(0);
+        let last = opened.map_or(RecordNumber(0), |opened| opened.last);
+        let has_lost = if opened.is_none() { !may_forget } else { true } && last < self.durable;
+        ensure(!has_lost, Invariant::DurableBeforeSent, || {
+            format!("{}: records up to {} were durable, its log ends at {last}", self.me, self.durable)
+        })?;
+        self.records.retain(|_, number| *number <= last);
+        self.durable = last;
+        Ok(())
+    }
+
+    /// A record was appended.
+    pub(crate) fn logged(&mut self, number: RecordNumber, record: &Encoded) {
+        let Ok(LogRecord::Replica(record)) = LogRecord::decode(record.kind, &record.payload, &self.chain) else {
+            return;
+        };
+        let basis = match record {
+            Record::Proposal { view, block } => {
+                Basis::Proposal(view, block.header.height, block.header.digest(&self.chain))
+            }
+            Record::Prepared(prepared) => Basis::Prepared(prepared.height(), prepared.view()),
+            Record::ViewChange(sealed) => Basis::Statement(sealed.digest),
+            Record::NewView { new_view, .. } => Basis::Statement(new_view.digest),
+            Record::Checkpoint(vote) => Basis::Statement(vote.body.digest(&self.chain)),
+            Record::Committed { .. } | Record::Stable(_) => return,
+        };
+        self.records.entry(basis).or_insert(number);
+    }
+
+    /// Everything up to this record is durable.
+    pub(crate) fn durable(&mut self, durable: RecordNumber) {
+        self.durable = durable;
+    }
+
+    /// The node sends something.
+    pub(crate) fn sent(&mut self, message: &PeerMessage) -> Result<(), Violation> {
+        match message {
+            PeerMessage::PrePrepare(proposal) => {
+                let digest = proposal.block.header.digest(&self.chain);
+                self.voted(&proposal.vote(digest))
+            }
+            PeerMessage::Vote(vote) => self.voted(&vote.body),
+            PeerMessage::ViewChange(signed) => self.said(signed, Slot::ViewChange(signed.body.view)),
+            PeerMessage::NewView(signed) => self.said(signed, Slot::NewView(signed.body.view)),
+            PeerMessage::Checkpoint(vote) => self.said(vote, Slot::Checkpoint(vote.body.height)),
+            PeerMessage::Bundle(bytes) => {
+                let Ok(bundle) = Bundle::from_bytes(bytes, &self.chain) else { return Ok(()) };
+                if bundle.body.origin != self.me {
+                    return Ok(());
+                }
+                self.sign_once(Slot::Bundle(bundle.body.start, bundle.body.number), bundle.digest)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// A statement of its own; it may also relay others'.
+    fn said<T: Statement>(&mut self, signed: &Signed<T>, slot: Slot) -> Result<(), Violation> {
+        if signed.signer != self.me {
+            return Ok(());
+        }
+        let digest = signed.body.digest(&self.chain);
+        self.sign_once(slot, digest)?;
+        self.must_be_durable(Basis::Statement(digest), || format!("{slot:?}"))
+    }
+
+    fn voted(&mut self, vote: &Vote) -> Result<(), Violation> {
+        let (view, height, digest) = (vote.view, vote.height, vote.digest);
+        self.sign_once(Slot::Vote(view, height), digest)?;
+        self.must_be_durable(Basis::Proposal(view, height, digest), || format!("{:?} at {height}", vote.kind))?;
+        if vote.kind == VoteKind::Commit {
+            let prepared = Basis::Prepared(height, view)..=Basis::Prepared(height, View(u64::MAX));
+            let first = self.records.range(prepared).map(|(_, number)| *number).min();
+            self.check_durable(first, || format!("COMMIT at {height} in view {view}"))?;
+        }
+        Ok(())
+    }
+
+    fn sign_once(&mut self, slot: Slot, digest: Digest) -> Result<(), Violation> {
+        ensure(!self.has_forgotten || self.signed.contains_key(&slot), Invariant::Integrity, || {
+            format!("{} signs for {slot:?}, and does not know what it signed before", self.me)
+        })?;
+        let known = *self.signed.entry(slot).or_insert(digest);
+        ensure(known == digest, Invariant::Integrity, || format!("{} signs twice for {slot:?}", self.me))
+    }
+
+    fn must_be_durable(&self, basis: Basis, what: impl FnOnce() -> String) -> Result<(), Violation> {
+        self.check_durable(self.records.get(&basis).copied(), what)
+    }
+
+    fn check_durable(&self, record: Option<RecordNumber>, what: impl FnOnce() -> String) -> Result<(), Violation> {
+        let is_durable = self.has_forgotten || record.is_some_and(|record| record <= self.durable);
+        ensure(is_durable, Invariant::DurableBeforeSent, || {
+            let (me, durable) = (self.me, self.durable);
+            format!("{me} sends {} on record {record:?}, durable is {durable}", what())
+        })
+    }
+}

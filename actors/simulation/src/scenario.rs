@@ -1,0 +1,288 @@
+//! What a seed stands for: swarm testing. Each seed draws the size of the network, small limits (they find more), who
+//! lies, and for each fault off, low or high.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use dtvn_messages::Genesis;
+use dtvn_messages::genesis::{ConsensusParameters, GenesisFile};
+
+use crate::lies::Behaviour;
+use crate::random::{Concern, Random};
+
+/// Kinds of fault; each can be switched off without changing what the others do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Fault {
+    /// Messages are lost.
+    Loss,
+    /// Messages come twice.
+    Repetition,
+    /// Messages take long, and overtake each other.
+    Delay,
+    /// Links are cut and heal.
+    Partitions,
+    /// Processes end, machines lose their power.
+    Crashes,
+    /// Parts of nodes fail by themselves.
+    Parts,
+    /// Nodes stand still for a while.
+    Pauses,
+    /// Clocks differ and jump.
+    Clocks,
+    /// Disks are slow.
+    SlowDisks,
+    /// A log is damaged.
+    Damage,
+    /// Some nodes lie.
+    Lies,
+}
+
+impl Fault {
+    /// All kinds.
+    pub const ALL: [Self; 11] = [
+        Self::Loss,
+        Self::Repetition,
+        Self::Delay,
+        Self::Partitions,
+        Self::Crashes,
+        Self::Parts,
+        Self::Pauses,
+        Self::Clocks,
+        Self::SlowDisks,
+        Self::Damage,
+        Self::Lies,
+    ];
+
+    /// The name on the command line.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Loss => "loss",
+            Self::Repetition => "repetition",
+            Self::Delay => "delay",
+            Self::Partitions => "partitions",
+            Self::Crashes => "crashes",
+            Self::Parts => "parts",
+            Self::Pauses => "pauses",
+            Self::Clocks => "clocks",
+            Self::SlowDisks => "slow-disks",
+            Self::Damage => "damage",
+            Self::Lies => "lies",
+        }
+    }
+}
+
+/// How much of a fault there is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// None.
+    Off,
+    /// Some.
+    Low,
+    /// Much.
+    High,
+}
+
+/// Bugs that are planted around the nodes, each of which the oracle must find (faults.md, "Canaries").
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Canary {
+    /// Disks that say that they have synced, and have not.
+    LyingDisk,
+    /// Nothing heals.
+    NoHealing,
+}
+
+/// What a seed draws.
+#[derive(Debug, Clone)]
+pub struct Scenario {
+    /// The seed.
+    pub seed: u64,
+    /// How many validators there are.
+    pub validators: usize,
+    /// Those that lie, and how.
+    pub liars: Vec<(usize, Behaviour)>,
+    /// How many more may be lost for good: damaged, or left down when the rest heals.
+    pub spare_faults: usize,
+    /// The protocol's parameters.
+    pub parameters: ConsensusParameters,
+    /// Operations in a bundle, at most.
+    pub bundle_operations: usize,
+    /// After how many blocks a store is made durable.
+    pub store_sync_blocks: u64,
+    /// How many clients there are.
+    pub clients: usize,
+    /// How many operations each asks for.
+    pub operations: u64,
+    /// How many tickets they are about.
+    pub tickets: u64,
+    /// Real Ed25519 signatures and the real codec instead of stand-ins.
+    pub real: bool,
+    /// How long faults happen, in virtual microseconds.
+    pub faults_us: u64,
+    /// A bug that is planted, to see that it is found.
+    pub canary: Option<Canary>,
+    /// How much there is of each fault.
+    levels: [Level; Fault::ALL.len()],
+}
+
+impl Scenario {
+    /// What a seed stands for, without some faults.
+    #[must_use]
+    pub fn draw(seed: u64, without: &BTreeSet<Fault>) -> Self {
+        let mut random = Random::new(seed, Concern::Scenario);
+        let validators = random.pick(&[4, 4, 4, 4, 4, 4, 5, 6, 7, 7, 10, 3, 2, 1]);
+        let faulty_max = (validators - 1) / 3;
+        let lying = random.below(faulty_max as u64 + 1) as usize;
+        let mut liars = Vec::new();
+        while liars.len() < lying {
+            let liar = (random.below(validators as u64) as usize, random.pick(&Behaviour::ALL));
+            if liars.iter().all(|(known, _)| *known != liar.0) {
+                liars.push(liar);
+            }
+        }
+        let levels = Fault::ALL.map(|_| random.pick(&[Level::Off, Level::Low, Level::Low, Level::High]));
+        let parameters = draw_parameters(&mut random);
+        let mut scenario = Self {
+            seed,
+            validators,
+            liars,
+            spare_faults: faulty_max - lying,
+            parameters,
+            bundle_operations: random.pick(&[1, 2, 8, 100]),
+            store_sync_blocks: random.pick(&[1, 3, 10]),
+            clients: random.between(1, 8) as usize,
+            operations: random.between(5, 60),
+            tickets: random.between(2, 40),
+            real: random.permille(60),
+            faults_us: random.between(5, 30) * 1_000_000,
+            canary: None,
+            levels,
+        };
+        scenario.switch_off(without);
+        scenario
+    }
+
+    fn switch_off(&mut self, without: &BTreeSet<Fault>) {
+        for (fault, level) in Fault::ALL.iter().zip(&mut self.levels) {
+            if without.contains(fault) {
+                *level = Level::Off;
+            }
+        }
+        if self.level(Fault::Lies) == Level::Off {
+            self.liars.clear();
+        }
+    }
+
+    /// How much there is of a fault.
+    #[must_use]
+    pub fn level(&self, fault: Fault) -> Level {
+        self.levels[fault as usize]
+    }
+
+    /// One of three values, by the level of a fault.
+    pub fn by_level<T>(&self, fault: Fault, off: T, low: T, high: T) -> T {
+        match self.level(fault) {
+            Level::Off => off,
+            Level::Low => low,
+            Level::High => high,
+        }
+    }
+
+    /// The genesis of the network.
+    ///
+    /// # Panics
+    /// Never: what a seed draws keeps within the bounds of a genesis; a test draws many.
+    #[must_use]
+    #[expect(clippy::expect_used, reason = "what a seed draws keeps within the bounds; a test draws many")]
+    pub fn genesis(&self) -> Genesis {
+        let development = Genesis::development(self.validators, KEY_SEED, self.seed.is_multiple_of(2));
+        let file = development.expect("the number of validators is within the bounds").file().clone();
+        let file = GenesisFile { consensus: self.parameters.clone(), ..file };
+        Genesis::new(file).expect("the parameters are within the bounds")
+    }
+
+    /// How long after the faults have healed everything must be decided, in virtual microseconds.
+    #[must_use]
+    pub fn patience_us(&self) -> u64 {
+        (30_000 + 30 * self.parameters.view_timeout_cap_ms) * 1_000
+    }
+}
+
+/// The seed text of the validators' keys.
+pub const KEY_SEED: &str = "simulation";
+
+fn draw_parameters(random: &mut Random) -> ConsensusParameters {
+    let view_timeout_ms = random.pick(&[100, 250, 500]);
+    let pipeline = random.pick(&[1, 2, 4, 4]);
+    let checkpoint_interval = random.pick(&[1, 2, 4, 8, 16]);
+    ConsensusParameters {
+        view_timeout_ms,
+        view_timeout_cap_ms: view_timeout_ms * random.pick(&[4, 8]),
+        pipeline,
+        checkpoint_interval,
+        log_window: 2 * checkpoint_interval + pipeline + random.pick(&[0, 0, 8]),
+        rotation_interval: random.pick(&[0, 3, 10, 1_000]),
+        rotation_time_ms: random.pick(&[500, 3_000, 60_000]),
+        max_clock_drift_ms: random.pick(&[100, 500]),
+        retain_blocks: 1_000_000,
+        key_retention_ms: 24 * 3_600 * 1_000,
+    }
+}
+
+impl fmt::Display for Scenario {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let p = &self.parameters;
+        write!(
+            formatter,
+            "{} validators, pipeline {}, checkpoint interval {}, window {}, rotation {}, view timeout {} ms, {} clients",
+            self.validators,
+            p.pipeline,
+            p.checkpoint_interval,
+            p.log_window,
+            p.rotation_interval,
+            p.view_timeout_ms,
+            self.clients
+        )?;
+        for fault in Fault::ALL.into_iter().filter(|fault| *fault != Fault::Lies) {
+            if self.level(fault) != Level::Off {
+                let much = if self.level(fault) == Level::High { "much " } else { "" };
+                write!(formatter, ", {much}{}", fault.name())?;
+            }
+        }
+        for (liar, behaviour) in &self.liars {
+            write!(formatter, ", node{liar} lies ({})", behaviour.name())?;
+        }
+        if self.real { formatter.write_str(", real signatures and codec") } else { Ok(()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_seed_draws_a_network_that_may_exist() {
+        for seed in 0..500 {
+            let scenario = Scenario::draw(seed, &BTreeSet::new());
+            let genesis = scenario.genesis();
+            let power = genesis.validators().weak_quorum();
+            assert!(((scenario.liars.len() + scenario.spare_faults) as u64) < power, "seed {seed}");
+        }
+    }
+
+    #[test]
+    fn switching_a_fault_off_changes_nothing_else() {
+        for seed in 0..50 {
+            let all = Scenario::draw(seed, &BTreeSet::new());
+            let some = Scenario::draw(seed, &BTreeSet::from([Fault::Loss]));
+            assert_eq!(some.level(Fault::Loss), Level::Off);
+            assert_eq!(
+                (all.validators, &all.parameters, all.clients),
+                (some.validators, &some.parameters, some.clients)
+            );
+            for fault in Fault::ALL.into_iter().filter(|fault| *fault != Fault::Loss) {
+                assert_eq!(all.level(fault), some.level(fault));
+            }
+        }
+    }
+}

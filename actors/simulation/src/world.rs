@@ -1,0 +1,338 @@
+//! The world: a heap of events keyed (time, sequence), hosts, the network between them, and clients. Whatever happens,
+//! happens in one event after the other, and the oracle looks at each.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeSet, BinaryHeap};
+use std::sync::Arc;
+
+use dtvn_messages::wire::{self, PeerMessage};
+use dtvn_messages::{Ed25519, Genesis, Scheme, Timestamp, ValidatorIndex};
+use dtvn_replication::node::{Effect, Input, Node, Timer, Work};
+use dtvn_replication::verify::Remembering;
+
+use crate::clients::Clients;
+use crate::coverage::Coverage;
+use crate::faults::Act;
+use crate::host::Host;
+use crate::lies::Conspiracy;
+use crate::links::{Links, Weather};
+use crate::oracle::{Chain, Invariant, Violation};
+use crate::random::{Concern, Random};
+use crate::scenario::{Canary, Scenario};
+use crate::signature::FastScheme;
+
+/// Something that happens.
+pub(crate) enum Event {
+    /// A message arrives.
+    Deliver { from: usize, to: usize, message: PeerMessage },
+    /// Work that a node announced is done.
+    Done { host: usize, incarnation: u64, work: Work },
+    /// A timer fires.
+    Timer { host: usize, incarnation: u64, timer: Timer },
+    /// A host notices that a link came up or went down.
+    Link { host: usize, incarnation: u64, peer: usize, up: bool },
+    /// A client acts, or has waited long enough.
+    Client { client: usize, turn: u64 },
+    /// Something breaks, or is mended.
+    Act(Act),
+}
+
+/// The generators, one for each concern.
+pub(crate) struct Randoms {
+    pub(crate) network: Random,
+    pub(crate) disk: Random,
+    pub(crate) clock: Random,
+    pub(crate) lies: Random,
+    pub(crate) workload: Random,
+    pub(crate) faults: Random,
+}
+
+/// The world.
+pub(crate) struct World {
+    pub(crate) scenario: Scenario,
+    pub(crate) genesis: Arc<Genesis>,
+    pub(crate) now_us: u64,
+    pub(crate) hosts: Vec<Host>,
+    pub(crate) links: Links,
+    pub(crate) weather: Weather,
+    pub(crate) randoms: Randoms,
+    pub(crate) clients: Clients,
+    pub(crate) chain: Chain,
+    pub(crate) coverage: Coverage,
+    /// Whether faults happen.
+    pub(crate) is_faulty: bool,
+    /// How many events happened.
+    pub(crate) events: u64,
+    pub(crate) hash: u64,
+    pub(crate) liars: BTreeSet<ValidatorIndex>,
+    pub(crate) conspiracy: Conspiracy,
+    heap: BinaryHeap<Reverse<(u64, u64, usize)>>,
+    pending: Vec<Option<Event>>,
+    free: Vec<usize>,
+    sequence: u64,
+    pub(crate) scheme: Arc<dyn Scheme>,
+    pub(crate) effects: Vec<Effect>,
+    /// Whose inputs and effects are shown, and to whom.
+    pub(crate) trace: Option<Trace>,
+}
+
+/// Shows what one host is told and says.
+pub(crate) struct Trace {
+    pub(crate) host: usize,
+    pub(crate) show: Box<dyn FnMut(String)>,
+}
+
+/// Virtual time begins a while after the genesis.
+const START_US: u64 = 1_000_000;
+
+impl World {
+    /// A network that is not started.
+    pub(crate) fn new(scenario: Scenario) -> Self {
+        let genesis = Arc::new(scenario.genesis());
+        let seed = scenario.seed;
+        let scheme: Arc<dyn Scheme> = match scenario.real {
+            true => Arc::new(Remembering::new(Ed25519)),
+            false => Arc::new(FastScheme),
+        };
+        let liars: BTreeSet<ValidatorIndex> =
+            scenario.liars.iter().map(|(liar, _)| ValidatorIndex(*liar as u16)).collect();
+        let chain = Chain::new(Arc::clone(&genesis), Arc::clone(&scheme), liars.clone());
+        let random = |concern| Random::new(seed, concern);
+        let mut world = Self {
+            now_us: START_US,
+            hosts: Vec::new(),
+            links: Links::default(),
+            weather: Weather::of(&scenario),
+            randoms: Randoms {
+                network: random(Concern::Network),
+                disk: random(Concern::Disk),
+                clock: random(Concern::Clock),
+                lies: random(Concern::Lies),
+                workload: random(Concern::Workload),
+                faults: random(Concern::Faults),
+            },
+            clients: Clients::new(&scenario),
+            chain,
+            coverage: Coverage::default(),
+            is_faulty: true,
+            events: 0,
+            hash: 0xcbf2_9ce4_8422_2325,
+            liars,
+            conspiracy: Conspiracy::new(),
+            heap: BinaryHeap::new(),
+            pending: Vec::new(),
+            free: Vec::new(),
+            sequence: 0,
+            scheme,
+            effects: Vec::new(),
+            trace: None,
+            genesis,
+            scenario,
+        };
+        world.make_hosts();
+        world
+    }
+
+    /// Schedules an event; its number.
+    pub(crate) fn schedule(&mut self, after_us: u64, event: Event) -> u64 {
+        self.sequence += 1;
+        let place = match self.free.pop() {
+            Some(place) => {
+                self.pending[place] = Some(event);
+                place
+            }
+            None => {
+                self.pending.push(Some(event));
+                self.pending.len() - 1
+            }
+        };
+        self.heap.push(Reverse((self.now_us + after_us, self.sequence, place)));
+        self.sequence
+    }
+
+    /// Starts the process of a host, on what its last one left.
+    pub(crate) fn start(&mut self, host: usize) -> Result<(), Violation> {
+        let settings = self.settings(host);
+        let now = self.now_of(host);
+        let Some(media) = self.hosts[host].media.take() else { return Ok(()) };
+        if self.scenario.canary == Some(Canary::LyingDisk) {
+            self.hosts[host].stale_disk = Some(media.disk.clone());
+        }
+        let mut effects = Vec::new();
+        match Node::start(settings, media, now, &mut effects) {
+            Ok(node) => {
+                let is_amnesiac = node.amnesia().is_some();
+                let at = &mut self.hosts[host];
+                at.node = Some(Box::new(node));
+                at.linked.clear();
+                at.timers.clear();
+                at.busy_until_us = [0; 2];
+                if is_amnesiac && !at.is_damaged {
+                    at.is_damaged = true;
+                    self.coverage.amnesiacs += 1;
+                }
+                self.effects = effects;
+                self.carry_out(host)?;
+                self.greet(host);
+                Ok(())
+            }
+            Err(unstarted) => {
+                self.hosts[host].media = Some(unstarted.media);
+                Err(Violation::new(Invariant::NoCrash, format!("host {host} does not start: {}", unstarted.why)))
+            }
+        }
+    }
+
+    /// Links of a host that came back are found soon.
+    fn greet(&mut self, host: usize) {
+        for peer in 0..self.hosts.len() {
+            if peer != host && self.hosts[peer].is_up() {
+                self.look(host, peer, true);
+                self.look(peer, host, true);
+            }
+        }
+    }
+
+    /// A host is about to notice something about a link.
+    pub(crate) fn look(&mut self, host: usize, peer: usize, up: bool) {
+        let incarnation = self.hosts[host].incarnation;
+        let after_us = self.randoms.network.between(1_000, 50_000);
+        self.schedule(after_us, Event::Link { host, incarnation, peer, up });
+    }
+
+    /// The time on a host.
+    fn now_of(&self, host: usize) -> dtvn_messages::Now {
+        self.hosts[host].now(Timestamp(self.genesis.file().time.0), self.now_us)
+    }
+
+    /// Takes the next event; false if there is none until then.
+    pub(crate) fn step(&mut self, until_us: u64) -> Result<bool, Violation> {
+        let Some(Reverse((at_us, sequence, place))) = self.heap.peek().copied().filter(|next| next.0.0 <= until_us)
+        else {
+            self.now_us = self.now_us.max(until_us);
+            return Ok(false);
+        };
+        self.heap.pop();
+        self.now_us = at_us;
+        self.free.push(place);
+        if let Some(event) = self.pending[place].take() {
+            self.happen(sequence, event)?;
+        }
+        Ok(true)
+    }
+
+    fn happen(&mut self, sequence: u64, event: Event) -> Result<(), Violation> {
+        match event {
+            Event::Deliver { from, to, message } => {
+                let reaches = self.hosts[to].is_up() && self.links.carries(from, to);
+                if let Some(event) = self.after_pause(to, Event::Deliver { from, to, message })
+                    && let Event::Deliver { message, .. } = event
+                    && reaches
+                {
+                    self.note(1, to as u64, (from as u64) << 8 | message.name().len() as u64);
+                    let from = self.hosts[from].index;
+                    return self.input(to, self.received(from, message));
+                }
+                Ok(())
+            }
+            Event::Done { host, incarnation, work } => {
+                if self.hosts[host].incarnation != incarnation {
+                    return Ok(());
+                }
+                match self.after_pause(host, Event::Done { host, incarnation, work }) {
+                    Some(Event::Done { work, .. }) => {
+                        self.note(2, host as u64, incarnation);
+                        self.input(host, Input::Done(work))
+                    }
+                    _ => Ok(()),
+                }
+            }
+            Event::Timer { host, incarnation, timer } => {
+                let at = &mut self.hosts[host];
+                if at.incarnation != incarnation || at.timers.get(&timer.name()) != Some(&sequence) {
+                    return Ok(());
+                }
+                if at.paused_until_us > self.now_us {
+                    let after_us = at.paused_until_us - self.now_us;
+                    let number = self.schedule(after_us, Event::Timer { host, incarnation, timer });
+                    self.hosts[host].timers.insert(timer.name(), number);
+                    return Ok(());
+                }
+                at.timers.remove(&timer.name());
+                self.note(3, host as u64, incarnation);
+                self.input(host, Input::Timer(timer))
+            }
+            Event::Link { host, incarnation, peer, up } => self.on_link(host, incarnation, peer, up),
+            Event::Client { client, turn } => self.on_client(client, turn),
+            Event::Act(act) => self.act(act),
+        }
+    }
+
+    /// What comes for a host that stands still waits, in its order.
+    fn after_pause(&mut self, host: usize, event: Event) -> Option<Event> {
+        let until_us = self.hosts[host].paused_until_us;
+        if until_us <= self.now_us {
+            return Some(event);
+        }
+        self.schedule(until_us - self.now_us, event);
+        None
+    }
+
+    fn received(&self, from: ValidatorIndex, message: PeerMessage) -> Input {
+        if !self.scenario.real {
+            return Input::Message { from, message };
+        }
+        let class = message.class();
+        match wire::encode(&message) {
+            Ok(bytes) => Input::Frame { from, class, bytes },
+            Err(_) => Input::Frame { from, class, bytes: Vec::new() },
+        }
+    }
+
+    fn on_link(&mut self, host: usize, incarnation: u64, peer: usize, up: bool) -> Result<(), Violation> {
+        if self.hosts[host].incarnation != incarnation || !self.hosts[host].is_up() {
+            return Ok(());
+        }
+        let is_joined = self.hosts[peer].is_up() && self.links.joins(host, peer);
+        let index = self.hosts[peer].index;
+        self.note(4, host as u64, (peer as u64) << 1 | u64::from(up));
+        if up && is_joined {
+            // A link that came up again without being missed was a new one all the same.
+            if !self.hosts[host].linked.insert(index) {
+                self.input(host, Input::PeerDown(index))?;
+            }
+            self.input(host, Input::PeerUp(index))?;
+        } else if !up && self.hosts[host].linked.remove(&index) {
+            self.input(host, Input::PeerDown(index))?;
+        }
+        Ok(())
+    }
+
+    /// Hands an input to a host's node, and carries out what follows.
+    pub(crate) fn input(&mut self, host: usize, input: Input) -> Result<(), Violation> {
+        let now = self.now_of(host);
+        self.show(host, "<-", &input);
+        let Some(node) = self.hosts[host].node.as_mut() else { return Ok(()) };
+        let mut effects = std::mem::take(&mut self.effects);
+        effects.clear();
+        node.step(now, input, &mut effects);
+        self.effects = effects;
+        self.carry_out(host)
+    }
+
+    pub(crate) fn show(&mut self, host: usize, arrow: &str, what: &dyn std::fmt::Debug) {
+        let now_us = self.now_us;
+        if let Some(trace) = self.trace.as_mut().filter(|trace| trace.host == host) {
+            (trace.show)(format!("{now_us:>10} {arrow} {what:?}"));
+        }
+    }
+
+    /// Folds something into the event hash.
+    pub(crate) fn note(&mut self, kind: u64, first: u64, second: u64) {
+        self.events += 1;
+        for word in [kind, self.now_us, first, second] {
+            self.hash = (self.hash ^ word).wrapping_mul(0x0000_0100_0000_01b3);
+            self.hash ^= self.hash >> 31;
+        }
+    }
+}

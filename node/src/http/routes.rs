@@ -1,0 +1,107 @@
+//! The table of routes of the public API: each path with its methods. Whatever else is asked of a path is answered 405
+//! with what is allowed; `openapi.rs` describes the same routes, and a test compares.
+
+use actix_web::http::header::ALLOW;
+use actix_web::web::{self, ServiceConfig};
+use actix_web::{FromRequest, Handler, HttpRequest, HttpResponse, Responder, ResponseError as _, Route, guard};
+use dtvn_messages::Reason;
+
+use super::problem::Refusal;
+use super::{catalogue, events, info, metrics, openapi, operations, tickets};
+
+/// Where the API begins.
+pub(super) const API: &str = "/api/v1";
+
+/// A method of a path, and what answers it.
+type Method = (&'static str, Route);
+
+/// Routes as they are registered.
+struct Table<'a> {
+    config: &'a mut ServiceConfig,
+    listed: Vec<(&'static str, &'static str)>,
+}
+
+impl Table<'_> {
+    fn at<const N: usize>(&mut self, path: &'static str, methods: [Method; N]) -> &mut Self {
+        let mut resource = web::resource(path);
+        let mut allowed = Vec::new();
+        for (method, route) in methods {
+            resource = resource.route(route);
+            self.listed.push((path, method));
+            allowed.extend(if method == "get" { vec!["GET", "HEAD"] } else { vec!["POST"] });
+        }
+        let allowed = allowed.join(", ");
+        let wrong_method = move |request: HttpRequest| {
+            let detail = format!("{} does not know the method {}", request.path(), request.method());
+            let mut response = Refusal::new(Reason::MethodNotAllowed, detail).error_response();
+            if let Ok(allowed) = allowed.parse() {
+                response.headers_mut().insert(ALLOW, allowed);
+            }
+            async move { response }
+        };
+        self.config.service(resource.default_service(web::to(wrong_method)));
+        self
+    }
+}
+
+fn get<F, A>(handler: F) -> Method
+where
+    F: Handler<A>,
+    A: FromRequest + 'static,
+    F::Output: Responder + 'static,
+{
+    ("get", web::route().guard(guard::Any(guard::Get()).or(guard::Head())).to(handler))
+}
+
+fn post<F, A>(handler: F) -> Method
+where
+    F: Handler<A>,
+    A: FromRequest + 'static,
+    F::Output: Responder + 'static,
+{
+    ("post", web::post().to(handler))
+}
+
+/// What is open to all: each path with its methods.
+pub(super) fn open(config: &mut ServiceConfig) -> Vec<(&'static str, &'static str)> {
+    let mut table = Table { config, listed: Vec::new() };
+    table.at("/health", [get(info::health)]).at("/ws", [get(events::listen)]).at("/metrics", [get(metrics::public)]);
+    table.listed
+}
+
+/// What is guarded by the key, below [`API`].
+pub(super) fn api(config: &mut ServiceConfig) -> Vec<(&'static str, &'static str)> {
+    let mut table = Table { config, listed: Vec::new() };
+    table
+        .at("/tickets", [get(tickets::list), post(operations::issue)])
+        .at("/tickets/validate", [post(operations::validate)])
+        .at("/tickets/consume", [post(operations::consume)])
+        .at("/tickets/dispute", [post(operations::dispute)])
+        .at("/tickets/seed", [post(operations::seed)])
+        .at("/tickets/{id}", [get(tickets::get)])
+        .at("/tickets/{id}/history", [get(tickets::history)])
+        .at("/operations", [post(operations::batch)])
+        .at("/operations/{key}", [get(operations::status)])
+        .at("/events", [get(catalogue::list)])
+        .at("/events/{id}", [get(catalogue::get)])
+        .at("/ws-ticket", [post(events::give_pass)])
+        .at("/status", [get(info::status)])
+        .at("/stats", [get(info::stats)])
+        .at("/peers", [get(info::peers)])
+        .at("/config", [get(info::config)])
+        .at("/consensus/logs", [get(info::logs)])
+        .at("/blocks", [get(info::blocks)])
+        .at("/blocks/{height}", [get(info::block)])
+        .at("/validators", [get(info::validators)])
+        .at("/genesis", [get(info::genesis)])
+        .at("/node/crypto", [get(info::crypto)])
+        .at("/storage/entries", [get(info::storage)])
+        .at("/sequence", [get(info::sequence)])
+        .at("/openapi.json", [get(openapi::document)]);
+    table.listed
+}
+
+/// What is not there.
+pub(super) async fn not_found(request: HttpRequest) -> HttpResponse {
+    Refusal::new(Reason::NotFound, format!("there is nothing at {}", request.path())).error_response()
+}

@@ -1,0 +1,11 @@
+//! The public API of a real node (api.md): one validator in this process, on ports of its own, asked over real sockets.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+
+mod access;
+mod events;
+mod http;
+mod kit;
+mod limits;
+mod operations;
+mod reads;
+mod refusals;
