@@ -168,7 +168,9 @@ async fn a_graceful_shutdown_writes_what_is_queued() {
         assert_eq!(second.receive(Class::Bundles).await.bytes, frame(number, 1_000));
         assert_eq!(second.receive(Class::Consensus).await.bytes, frame(number, 200));
     }
-    assert_eq!(second.disconnected_from(0).await, "the peer closed the session");
+    // Whether the end of the session or that of the connection is heard first is chance.
+    let cause = second.disconnected_from(0).await;
+    assert!(["the peer closed the session", "connection is closed"].contains(&cause.as_str()), "{cause}");
     let first = soon("the shutdown", closing).await.unwrap();
     assert_eq!(first.handle.send(ONE, Class::Bundles, &frame(0, 1), None), Err(SendError::Disconnected));
 }

@@ -69,8 +69,8 @@ impl Node {
     /// If an actor cannot start: the message names it and says why.
     pub async fn start(config: Arc<ValidatorConfig>, identity: &Identity, used_before: bool) -> anyhow::Result<Self> {
         let genesis = Arc::new(identity.genesis.clone());
-        let board = empty_board(identity, &genesis);
-        let shared = shared(identity, &board);
+        let shared = shared(identity, &genesis);
+        let board = Arc::clone(&shared.board);
         let (listening_sender, listening) = watch::channel(Vec::new());
         let directory = Directory::new();
         let inbound = Inbound::new();
@@ -161,8 +161,17 @@ impl Node {
     }
 }
 
-/// A board that says who the node is, and nothing else yet.
-fn empty_board(identity: &Identity, genesis: &Arc<Genesis>) -> Arc<Board> {
+/// The first look at the disk comes before the replica starts: it shall not vote for a moment and then not.
+fn look_at_disk(board: &Board, config: &ValidatorConfig) {
+    board.post_disk_free_min(config.node.min_free_disk_mib.saturating_mul(1024 * 1024));
+    match health::free_disk_bytes(&config.node.data_dir) {
+        Ok(free) => _ = board.post_disk_free(free),
+        Err(why) => tracing::warn!(why, "How much is free on the disk is not known."),
+    }
+}
+
+/// What the node's actors share.
+fn shared(identity: &Identity, genesis: &Arc<Genesis>) -> Shared {
     let board = Board::new(BoardIdentity {
         name: identity.name.clone(),
         public_key: identity.key.public(),
@@ -173,28 +182,14 @@ fn empty_board(identity: &Identity, genesis: &Arc<Genesis>) -> Arc<Board> {
     if identity.index.is_none() {
         board.post_not_voting(Some(NotVoting::Observer));
     }
-    board
-}
-
-/// What all actors share.
-fn shared(identity: &Identity, board: &Arc<Board>) -> Shared {
-    let core = Config::from_genesis(&board.identity.genesis, Some(&identity.key.public()));
+    let core = Config::from_genesis(genesis, Some(&identity.key.public()));
     let verifier = Verifier {
         chain: core.chain.clone(),
         epoch: core.epoch,
         set: Arc::clone(&core.set),
         scheme: Arc::new(Remembering::new(Ed25519)),
     };
-    Shared::new(Arc::clone(board), core, Arc::new(identity.key.clone()), verifier)
-}
-
-/// The first look at the disk comes before the replica starts: it shall not vote for a moment and then not.
-fn look_at_disk(board: &Board, config: &ValidatorConfig) {
-    board.post_disk_free_min(config.node.min_free_disk_mib.saturating_mul(1024 * 1024));
-    match health::free_disk_bytes(&config.node.data_dir) {
-        Ok(free) => _ = board.post_disk_free(free),
-        Err(why) => tracing::warn!(why, "How much is free on the disk is not known."),
-    }
+    Shared::new(board, core, Arc::new(identity.key.clone()), verifier)
 }
 
 fn network_config(config: &ValidatorConfig, identity: &Identity, genesis: &Genesis) -> anyhow::Result<NetworkConfig> {

@@ -25,7 +25,7 @@ async fn every_route_that_is_read_answers_as_it_is_described() {
     let document = node.get("/api/v1/openapi.json").await.good();
     let mut line = node.line().await;
     for (path, item) in document["paths"].as_object().unwrap() {
-        if item["get"].is_null() || path == "/ws" {
+        if item["get"].is_null() || ["/ws", "/metrics"].contains(&path.as_str()) {
             continue;
         }
         let key = issued["idempotency_key"].as_str().unwrap();
@@ -34,9 +34,15 @@ async fn every_route_that_is_read_answers_as_it_is_described() {
             path => path.replace("{id}", "A").replace("{height}", "1").replace("{key}", key),
         };
         let answer = line.ask(&Ask::get(&target)).await;
-        assert_eq!((answer.status, answer.header("content-type")), (200, Some("application/json")), "{target}");
+        let content = item["get"]["responses"]["200"]["content"].as_object().unwrap();
+        let described = content.keys().next().unwrap();
+        let media_type = answer.header("content-type").unwrap();
+        assert_eq!((answer.status, media_type.split(';').next()), (200, Some(described.as_str())), "{target}");
         let head = line.ask(&Ask::new("HEAD", &target)).await;
         assert_eq!((head.status, head.body.len()), (200, 0), "{target}");
+        if described != "application/json" {
+            continue;
+        }
         let body = answer.json();
         for field in required(&document, path) {
             assert!(body.get(&field).is_some(), "{target} lacks {field}: {body}");

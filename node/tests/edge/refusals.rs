@@ -21,7 +21,7 @@ const BODIES: &[&str] = &[
 async fn what_is_not_there_and_what_cannot_be_done_there() {
     let node = TestNode::start().await;
     for target in
-        ["/", "/api", "/api/v1", "/api/v1/", "/api/v2/status", "/api/v1/tickets/", "/api/v1/status/", "/metrics"]
+        ["/", "/api", "/api/v1", "/api/v1/", "/api/v2/status", "/api/v1/tickets/", "/api/v1/status/", "/metric"]
     {
         let answer = node.get(target).await;
         // No ticket has an empty name.

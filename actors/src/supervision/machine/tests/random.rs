@@ -123,7 +123,10 @@ impl World {
         let seed = self.seed;
         let former = self.real.insert(child, (start, Real::Stopping));
         let former = former.filter(|(number, _)| *number == start).map(|(_, real)| real);
-        assert!(matches!(former, Some(Real::Starting | Real::Up)), "seed {seed}: stopped {child} when {former:?}");
+        assert!(
+            matches!(former, Some(Real::Starting | Real::Up | Real::Failing)),
+            "seed {seed}: stopped {child} when {former:?}"
+        );
         if self.ordered() {
             let rank = self.rank(child);
             let others = self.real.iter().filter(|(_, (_, real))| matches!(real, Real::Stopping | Real::Killed));
