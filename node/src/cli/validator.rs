@@ -23,9 +23,13 @@ pub(super) struct ValidatorArguments {
 /// Runs a node until it is told to stop or fails.
 pub(super) fn run(arguments: ValidatorArguments, output: Output) -> anyhow::Result<ExitCode> {
     let config = configure(arguments, output)?;
-    crate::telemetry::logs::start(&config.log)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(WORKER_THREADS).enable_all().build()?;
-    runtime.block_on(crate::validator::run(config))
+    let within = runtime.enter();
+    crate::telemetry::logs::start(&config)?;
+    drop(within);
+    let ended = runtime.block_on(crate::validator::run(config));
+    crate::telemetry::traces::flush();
+    ended
 }
 
 /// Reads the settings, and says on stderr what is odd about them.

@@ -18,5 +18,5 @@ pub use identity::{Identity, IdentityError, KeySource};
 pub use settings::{SETTINGS, Setting, SettingKind};
 pub use validator::{
     AdminSettings, ApiSettings, DevelopmentSettings, LogFormat, LogSettings, NodeSettings, P2pSettings, Secret,
-    ValidatorConfig,
+    TraceSettings, ValidatorConfig,
 };

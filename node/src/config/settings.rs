@@ -99,6 +99,10 @@ pub const SETTINGS: &[Setting] = &[
     setting("admin.key", Text, "", "The key that the admin endpoint then asks for").variable("DTVN_ADMIN_KEY").secret(),
     setting("log.format", Text, "pretty", "json or pretty").flag("log-format"),
     setting("log.level", Text, "info", "A level, or levels by target: info,dtvn_pbft=debug").flag("log-level"),
+    setting("traces.endpoint", Text, "", "Where spans are exported to by OTLP (gRPC), e.g. http://127.0.0.1:4317")
+        .flag("traces-endpoint"),
+    setting("traces.one_in", Number, "1", "Of so many requests whose client has not decided, one is traced")
+        .flag("traces-one-in"),
     setting("development.key_seed", Text, "a public constant", "What development keys are derived from")
         .variable("DTVN_KEY_SEED")
         .secret(),

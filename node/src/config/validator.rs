@@ -21,6 +21,8 @@ pub struct ValidatorConfig {
     pub admin: AdminSettings,
     /// Logs.
     pub log: LogSettings,
+    /// Spans.
+    pub traces: TraceSettings,
     /// What only a development network has.
     pub development: DevelopmentSettings,
 }
@@ -154,6 +156,23 @@ pub struct LogSettings {
 impl Default for LogSettings {
     fn default() -> Self {
         Self { format: LogFormat::default(), level: "info".to_owned() }
+    }
+}
+
+/// `[traces]`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TraceSettings {
+    /// Where spans are exported to by OTLP; without it there are none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<String>,
+    /// Of so many requests one is traced, unless the client has decided.
+    pub one_in: u64,
+}
+
+impl Default for TraceSettings {
+    fn default() -> Self {
+        Self { endpoint: None, one_in: 1 }
     }
 }
 

@@ -87,7 +87,7 @@ pub(super) async fn set_log_level(
     let LogLevel { level } = wanted?.0;
     logs::set_level(&level).map_err(|error| match error {
         LogError::Level { .. } => Refusal::malformed(error.to_string()),
-        LogError::NotOurs => Refusal::new(Reason::NotFound, error.to_string()),
+        LogError::NotOurs | LogError::Traces(_) => Refusal::new(Reason::NotFound, error.to_string()),
     })?;
     Ok(HttpResponse::Ok().json(LogLevel { level }))
 }

@@ -1,4 +1,4 @@
-//! Measures every request: route template, method, status, time.
+//! Measures every request: route template, method, status, time; and makes its span, if spans are exported.
 
 use std::time::Instant;
 
@@ -8,8 +8,11 @@ use actix_web::http::Method;
 use actix_web::middleware::Next;
 use actix_web::{Error, web};
 
+use tracing::Instrument as _;
+
 use super::Services;
 use crate::telemetry::Listener;
+use crate::telemetry::traces::RequestSpan;
 
 /// The middleware of the public listener.
 pub(super) async fn public(
@@ -38,12 +41,14 @@ async fn measure<B: MessageBody>(
     let requests = services.telemetry.requests();
     let _in_flight = requests.begin(listener);
     let (began, method) = (Instant::now(), method_name(request.method()));
-    let answer = next.call(request).await;
+    let span = RequestSpan::begin(method, request.headers());
+    let answer = next.call(request).instrument(span.span()).await;
     let (route, status) = match &answer {
         Ok(answer) => (answer.request().match_pattern(), answer.status()),
         // Refused by a middleware, before any route took it.
         Err(error) => (None, error.as_response_error().status_code()),
     };
+    span.answered(route.as_deref(), method, status.as_u16());
     requests.answered(route, method, status.as_u16(), began.elapsed());
     answer
 }

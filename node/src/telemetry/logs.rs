@@ -13,7 +13,8 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer, Registry, reload};
 
-use crate::config::{LogFormat, LogSettings};
+use super::traces;
+use crate::config::{LogFormat, ValidatorConfig};
 
 /// What holds whatever the level: ractor opens a span that lives as long as its actor, and says nothing.
 const ALWAYS: &str = "ractor=warn,actix_server=warn";
@@ -40,31 +41,38 @@ pub enum LogError {
         /// What is wrong with it.
         why: String,
     },
+    /// Spans cannot be exported.
+    #[error("spans cannot be exported: {0}; traces.endpoint must look like http://127.0.0.1:4317")]
+    Traces(#[from] opentelemetry_otlp::ExporterBuildError),
     /// Somebody else takes the logs of this process.
     #[error("the logs of this process are somebody else's")]
     NotOurs,
 }
 
-/// Begins to log to stderr.
+/// Begins to log to stderr, and to export spans if that is configured. For the latter it must be called in a tokio
+/// runtime that lives as long as the node does.
 ///
 /// # Errors
-/// If the level is none, or this process logs already.
-pub fn start(settings: &LogSettings) -> Result<(), LogError> {
-    start_with(settings, std::io::stderr, std::io::stderr().is_terminal())
+/// If the level is none, spans cannot be exported, or this process logs already.
+pub fn start(config: &ValidatorConfig) -> Result<(), LogError> {
+    start_with(config, std::io::stderr, std::io::stderr().is_terminal())
 }
 
-/// Begins to log to a writer, with colours or without.
+/// The same with logs to a writer, with colours or without.
 ///
 /// # Errors
-/// If the level is none, or this process logs already.
+/// As above.
 pub fn start_with(
-    settings: &LogSettings,
+    config: &ValidatorConfig,
     writer: impl for<'a> MakeWriter<'a> + Send + Sync + 'static,
     colours: bool,
 ) -> Result<(), LogError> {
+    let settings = &config.log;
     let (filter, handle) = reload::Layer::new(filter_of(&settings.level)?);
-    let lines = lines(settings.format, writer, colours);
-    tracing_subscriber::registry().with(filter).with(lines).try_init().map_err(|_| LogError::NotOurs)?;
+    // The level is of the lines only: what is exported does not depend on it.
+    let lines = lines(settings.format, writer, colours).with_filter(filter);
+    let spans = traces::layer(&config.traces, config.node.id.as_str())?;
+    tracing_subscriber::registry().with(lines).with(spans).try_init().map_err(|_| LogError::NotOurs)?;
     let logs = Logs { filter: handle, level: Mutex::new(settings.level.clone()) };
     LOGS.set(logs).map_err(|_| LogError::NotOurs)
 }

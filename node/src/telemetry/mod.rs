@@ -6,7 +6,7 @@
 //! `dtvn_actors::instruments::table`. Each node has a provider of its own: several may live in one process.
 //! - `sources.rs`: where figures come from, and whether the node is ready and live.
 //! - `observed.rs`, `actors.rs`, `process.rs`: the observed figures.
-//! - `requests.rs`: HTTP requests. `logs.rs`: logs, and their level at run time.
+//! - `requests.rs`: HTTP requests. `logs.rs`: logs, and their level at run time. `traces.rs`: spans, by OTLP.
 
 mod actors;
 pub mod logs;
@@ -16,6 +16,7 @@ mod requests;
 mod sources;
 #[cfg(test)]
 mod tests;
+pub mod traces;
 
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
-use dtvn::config::{Identity, LogFormat, LogSettings, ValidatorConfig};
+use dtvn::config::{Identity, LogFormat, ValidatorConfig};
 use dtvn::telemetry::logs;
 use dtvn::validator::Node;
 use tempfile::TempDir;
@@ -132,9 +132,16 @@ fn log() -> &'static Arc<Mutex<Vec<u8>>> {
     static LOG: OnceLock<Arc<Mutex<Vec<u8>>>> = OnceLock::new();
     LOG.get_or_init(|| {
         let log = Arc::<Mutex<Vec<u8>>>::default();
-        let settings = LogSettings { format: LogFormat::Json, ..LogSettings::default() };
+        let mut config = ValidatorConfig::default();
+        config.log.format = LogFormat::Json;
+        config.traces.endpoint = Some(format!("http://{}", crate::traces::collector()));
+        // Only what a test asks for: others ask thousands of times whether something is so.
+        config.traces.one_in = u64::MAX;
         let written = Arc::clone(&log);
-        logs::start_with(&settings, move || Lines(Arc::clone(&written)), false).unwrap();
+        // Each test has a runtime that ends with it; what exports spans must not.
+        let runtime = Box::leak(Box::new(tokio::runtime::Runtime::new().unwrap()));
+        let _within = runtime.enter();
+        logs::start_with(&config, move || Lines(Arc::clone(&written)), false).unwrap();
         log
     })
 }

@@ -5,3 +5,4 @@ mod admin;
 mod kit;
 mod metrics;
 mod readiness;
+mod traces;
