@@ -72,6 +72,8 @@ pub struct Board {
     stopping: watch::Sender<bool>,
     view_changes: [AtomicU64; Cause::ALL.len()],
     health: RwLock<HealthShown>,
+    /// The highest height whose outcomes were given to those who wait for them.
+    decided: AtomicU64,
 }
 
 impl Board {
@@ -86,6 +88,7 @@ impl Board {
             stopping: watch::Sender::new(false),
             view_changes: Default::default(),
             health: RwLock::default(),
+            decided: AtomicU64::new(0),
         })
     }
 
@@ -209,9 +212,38 @@ impl Board {
         self.health.read().unwrap_or_else(PoisonError::into_inner).disk_full
     }
 
-    /// The highest committed height.
+    /// Posts that a block's outcomes are about to be given to those who wait for them: who has heard of one finds it in
+    /// whatever he reads next, also while the replica has not shown the block yet.
+    pub fn post_decided(&self, height: Height) {
+        self.decided.fetch_max(height.0, Ordering::AcqRel);
+    }
+
+    /// The highest committed height, as far as anybody outside may know of it.
     #[must_use]
     pub fn committed(&self) -> Height {
-        self.consensus.borrow().replica.map_or(Height(0), |replica| replica.committed)
+        let shown = self.consensus.borrow().replica.map_or(Height(0), |replica| replica.committed);
+        shown.max(Height(self.decided.load(Ordering::Acquire)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dtvn_messages::KeyPair;
+    use dtvn_messages::crypto::DEVELOPMENT_SEED;
+
+    #[test]
+    fn what_somebody_was_told_is_committed_before_the_replica_shows_it() {
+        let board = Board::new(Identity {
+            name: NodeName::new("node0").unwrap(),
+            public_key: KeyPair::development(DEVELOPMENT_SEED, "node0").public(),
+            index: Some(ValidatorIndex(0)),
+            genesis: Arc::new(Genesis::development(1, DEVELOPMENT_SEED, false).unwrap()),
+            started_at: Timestamp(0),
+        });
+        assert_eq!(board.committed(), Height(0));
+        board.post_decided(Height(7));
+        board.post_decided(Height(5));
+        assert_eq!(board.committed(), Height(7));
     }
 }

@@ -64,6 +64,8 @@ impl StateMachine {
         let effects = Arc::new(self.execution.commit(&committed)?);
         self.count(&committed.bundles, &effects);
         let bundles = committed.bundles.clone();
+        // Before anybody hears of it: a read waits until the store has come as far.
+        self.arguments.shared.board.post_decided(committed.block.header.height);
         // An intake that is down has nobody waiting; its successor learns nothing of what was decided before.
         let _down = self.intake.try_send(IntakeMessage::Decided { bundles, effects: Arc::clone(&effects) });
         self.arguments.observers.iter().for_each(|observer| observer(&effects));
