@@ -9,7 +9,7 @@ use dtvn_messages::TicketState;
 
 use crate::kit::{Network, accepted, seed_ticket, until};
 
-/// Every kind of actor there is.
+/// Every kind of actor there is, except sessions: those come and go with their connections.
 const ACTORS: &[&str] = &[
     "core/storage",
     "core/state_machine",
@@ -17,11 +17,15 @@ const ACTORS: &[&str] = &[
     "core/sync",
     "verifier/checker-0",
     "links/network",
+    "links/peers/peer-node1",
     "links/peer_manager",
     "links/presence",
     "links/gossip",
     "edge/intake",
+    "edge/events",
     "edge/http",
+    "edge/health",
+    "edge/admin",
 ];
 
 /// The operator's way to node 0.
