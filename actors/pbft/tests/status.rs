@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use dtvn_messages::wire::Status;
-use dtvn_messages::{Block, Epoch, Height, View, VoteKind};
+use dtvn_messages::{Epoch, Height, View, VoteKind};
 use dtvn_pbft::{Effect, Input, Message, Timer, Unsigned};
 
 use crate::common::build::{numbered, validator};
-use crate::common::under::{Under, tell, under};
+use crate::common::under::{Under, tell, under, voted};
 
 fn ask(under: &mut Under, from: u16, status: Status) -> Vec<Unsigned> {
     under.wait_us(15_000);
@@ -17,18 +17,6 @@ fn ask(under: &mut Under, from: u16, status: Status) -> Vec<Unsigned> {
         other => panic!("{other:?}"),
     };
     effects.into_iter().map(told).collect()
-}
-
-/// Validator 3 of four with blocks accepted and its own PREPAREs durable.
-fn voted(count: u64) -> (Under, Vec<Block>) {
-    let mut under = under(3);
-    under.hold(&(0..count).map(|number| numbered(1, number)).collect::<Vec<_>>());
-    let blocks = under.chain(0, count, 1);
-    for block in &blocks {
-        let effects = under.propose(0, block);
-        under.own(&effects);
-    }
-    (under, blocks)
 }
 
 #[test]

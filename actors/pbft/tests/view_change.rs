@@ -3,11 +3,10 @@
 use std::sync::Arc;
 
 use dtvn_messages::view_change::SealedViewChange;
-use dtvn_messages::{Block, Height, View, ViewChange, VoteKind, limits};
+use dtvn_messages::{Height, View, ViewChange, VoteKind, limits};
 use dtvn_pbft::{Effect, Message, Record, Say, Unsigned};
 
-use crate::common::build::numbered;
-use crate::common::under::{Under, tell, under};
+use crate::common::under::{Under, tell, under, voted};
 
 fn said(effects: &[Effect]) -> ViewChange {
     let body = effects.iter().find_map(|effect| match effect {
@@ -17,21 +16,9 @@ fn said(effects: &[Effect]) -> ViewChange {
     body.unwrap()
 }
 
-/// Validator 3 of four with some of the leader's blocks accepted.
-fn accepted(count: u64) -> (Under, Vec<Block>) {
-    let mut under = under(3);
-    under.hold(&(0..count).map(|number| numbered(1, number)).collect::<Vec<_>>());
-    let blocks = under.chain(0, count, 1);
-    for block in &blocks {
-        let effects = under.propose(0, block);
-        under.own(&effects);
-    }
-    (under, blocks)
-}
-
 #[test]
 fn it_shows_the_committed_block_and_for_each_height_above_the_prepared_certificate() {
-    let (mut under, blocks) = accepted(4);
+    let (mut under, blocks) = voted(4);
     under.votes(VoteKind::Prepare, 0, &blocks[0], &[1]);
     under.votes(VoteKind::Commit, 0, &blocks[0], &[0, 1, 2]);
     under.votes(VoteKind::Prepare, 0, &blocks[1], &[1]);
@@ -46,7 +33,7 @@ fn it_shows_the_committed_block_and_for_each_height_above_the_prepared_certifica
 
 #[test]
 fn it_shows_the_stable_checkpoint() {
-    let (mut under, blocks) = accepted(4);
+    let (mut under, blocks) = voted(4);
     for block in &blocks {
         under.votes(VoteKind::Commit, 0, block, &[0, 1, 2]);
     }
@@ -57,7 +44,7 @@ fn it_shows_the_stable_checkpoint() {
 
 #[test]
 fn a_prepared_certificate_is_replaced_only_by_one_of_a_higher_view() {
-    let (mut under, blocks) = accepted(1);
+    let (mut under, blocks) = voted(1);
     under.votes(VoteKind::Prepare, 0, &blocks[0], &[1]);
     under.move_to(3);
     let higher = under.prepared(2, &blocks[0], &[0, 1, 2]);
@@ -70,7 +57,7 @@ fn a_prepared_certificate_is_replaced_only_by_one_of_a_higher_view() {
 
 #[test]
 fn rolling_back_drops_no_certificate() {
-    let (mut under, blocks) = accepted(2);
+    let (mut under, blocks) = voted(2);
     under.votes(VoteKind::Prepare, 0, &blocks[0], &[1]);
     under.votes(VoteKind::Prepare, 0, &blocks[1], &[1]);
     let mut shown = under.bare_view_change(1);
@@ -83,7 +70,7 @@ fn rolling_back_drops_no_certificate() {
 
 #[test]
 fn a_certificate_is_dropped_only_when_a_stable_checkpoint_covers_it() {
-    let (mut under, blocks) = accepted(4);
+    let (mut under, blocks) = voted(4);
     for block in &blocks {
         under.votes(VoteKind::Prepare, 0, block, &[1]);
     }
@@ -110,7 +97,7 @@ fn one_of_another_epoch_or_of_view_0_counts_nowhere() {
 
 #[test]
 fn it_proves_what_its_sender_committed_and_the_replica_commits_what_it_has_executed() {
-    let (mut under, blocks) = accepted(2);
+    let (mut under, blocks) = voted(2);
     let mut shown = under.bare_view_change(1);
     shown.committed = Some(under.committed(0, &blocks[1], &[0, 1, 2]));
     under.hear(1, Message::ViewChange(under.view_change(1, shown)));

@@ -11,7 +11,7 @@ use dtvn_pbft::{
     Base, BundleMeta, Config, Durable, Effect, Input, Message, Own, Record, Replica, Say, Ticket, Timer, Unsigned,
 };
 
-use super::build::{Story, validator};
+use super::build::{Story, numbered, validator};
 use super::node::execute;
 use super::{genesis, sign};
 
@@ -45,6 +45,18 @@ pub fn small(parameters: &mut ConsensusParameters) {
 /// Validator `me` of four, started.
 pub fn under(me: u16) -> Under {
     Under::new(&Arc::new(genesis(4, small)), Some(me))
+}
+
+/// Validator 3 of four that has accepted the leader's first blocks, its own PREPAREs durable.
+pub fn voted(count: u64) -> (Under, Vec<Block>) {
+    let mut under = under(3);
+    under.hold(&(0..count).map(|number| numbered(1, number)).collect::<Vec<_>>());
+    let blocks = under.chain(0, count, 1);
+    for block in &blocks {
+        let effects = under.propose(0, block);
+        under.own(&effects);
+    }
+    (under, blocks)
 }
 
 impl Under {
