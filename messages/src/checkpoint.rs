@@ -6,8 +6,8 @@ use crate::ids::{Epoch, Height};
 use crate::statement::Statement;
 
 /// "I have committed, executed and made durable everything up to this block, and my state has this root." Signed bytes
-/// after the epoch: height `u64`, block digest, state root, hash of the next validator set (32 bytes each); tag
-/// `dtvn/checkpoint/1`.
+/// after the epoch: height `u64`, block digest, state root (32 bytes each), next epoch `u64`, hash of its validator set
+/// (32 bytes); tag `dtvn/checkpoint/1`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Checkpoint {
     /// The epoch.
@@ -19,7 +19,9 @@ pub struct Checkpoint {
     /// The root of the replicated state after it. Under rules version 1 this is the root of the transparency log,
     /// of which the state is a function.
     pub state_root: Digest,
-    /// The hash of the validator set that holds after this height.
+    /// The epoch of the next height: another one than `epoch` if this height ends it.
+    pub next_epoch: Epoch,
+    /// The hash of the validator set of the next height.
     pub next_set: Digest,
 }
 
@@ -34,6 +36,7 @@ impl Statement for Checkpoint {
         self.height.write(writer);
         self.block.write(writer);
         self.state_root.write(writer);
+        self.next_epoch.write(writer);
         self.next_set.write(writer);
     }
 }
@@ -49,6 +52,7 @@ impl Layout for Checkpoint {
             height: Layout::read(reader)?,
             block: Layout::read(reader)?,
             state_root: Layout::read(reader)?,
+            next_epoch: Layout::read(reader)?,
             next_set: Layout::read(reader)?,
         })
     }

@@ -66,6 +66,8 @@ pub struct ConsensusParameters {
     pub retain_blocks: u64,
     /// For how long an idempotency key is remembered, and so at most how long an operation may wait.
     pub key_retention_ms: u64,
+    /// How long after a validator's recovery from a lost log its next one is refused, in agreed time: each ends an epoch.
+    pub recovery_interval_ms: u64,
 }
 
 impl Default for ConsensusParameters {
@@ -81,6 +83,7 @@ impl Default for ConsensusParameters {
             max_clock_drift_ms: 500,
             retain_blocks: 10_000,
             key_retention_ms: 24 * 3_600 * 1_000,
+            recovery_interval_ms: 60_000,
         }
     }
 }
@@ -201,7 +204,8 @@ impl Genesis {
             return Err(GenesisError::Time(file.time));
         }
         let validators = check_validators(&file.validators)?;
-        check_parameters(&file.consensus, validators.len())?;
+        check_parameters(&file.consensus)?;
+        file.consensus.check_set(&validators)?;
         if file.events.len() > limits::GENESIS_EVENTS_MAX {
             return Err(GenesisError::TooManyEvents(file.events.len()));
         }
@@ -291,10 +295,7 @@ fn check_validators(listed: &[GenesisValidator]) -> Result<ValidatorSet, Genesis
     });
     let set = ValidatorSet::new(validators.collect())?;
     for validator in listed {
-        let usable = ed25519_dalek::VerifyingKey::from_bytes(&validator.public_key.0).is_ok_and(|key| !key.is_weak());
-        if !usable {
-            return Err(GenesisError::BadKey(validator.name.clone()));
-        }
+        check_key(&validator.name, &validator.public_key)?;
         if validator.addresses.len() > limits::VALIDATOR_ADDRESSES_MAX {
             return Err(GenesisError::TooManyAddresses(validator.name.clone()));
         }
@@ -302,7 +303,31 @@ fn check_validators(listed: &[GenesisValidator]) -> Result<ValidatorSet, Genesis
     Ok(set)
 }
 
-fn check_parameters(parameters: &ConsensusParameters, validators: usize) -> Result<(), GenesisError> {
+impl ConsensusParameters {
+    /// Checks that a validator set may be in force under these parameters: usable keys, and a frame that holds the
+    /// largest possible view change.
+    ///
+    /// # Errors
+    /// With the first fault found.
+    pub fn check_set(&self, set: &ValidatorSet) -> Result<(), GenesisError> {
+        for (_, validator) in set.iter() {
+            check_key(&validator.name, &validator.public_key)?;
+        }
+        let (validators, window) = (set.len(), self.log_window);
+        let bytes = view_change_bytes_max(validators, window);
+        if bytes > limits::CONSENSUS_FRAME_BYTES_MAX as u64 {
+            return Err(GenesisError::ViewChangeTooLarge { validators, window, bytes });
+        }
+        Ok(())
+    }
+}
+
+fn check_key(name: &NodeName, key: &PublicKey) -> Result<(), GenesisError> {
+    let usable = ed25519_dalek::VerifyingKey::from_bytes(&key.0).is_ok_and(|key| !key.is_weak());
+    if usable { Ok(()) } else { Err(GenesisError::BadKey(name.clone())) }
+}
+
+fn check_parameters(parameters: &ConsensusParameters) -> Result<(), GenesisError> {
     let within = |name, found: u64, allowed: &'static str, ok: bool| {
         if ok { Ok(()) } else { Err(GenesisError::Parameter { name, found, allowed }) }
     };
@@ -338,11 +363,8 @@ fn check_parameters(parameters: &ConsensusParameters, validators: usize) -> Resu
         "1000 to 2592000000 (30 days)",
         (1_000..=2_592_000_000).contains(&retention),
     )?;
-    let bytes = view_change_bytes_max(validators, p.log_window);
-    if bytes > limits::CONSENSUS_FRAME_BYTES_MAX as u64 {
-        return Err(GenesisError::ViewChangeTooLarge { validators, window: p.log_window, bytes });
-    }
-    Ok(())
+    let interval = p.recovery_interval_ms;
+    within("recovery_interval_ms", interval, "at most 2592000000 (30 days)", interval <= 2_592_000_000)
 }
 
 /// The size of the largest possible VIEW-CHANGE: a certificate of all validators for every height of the window.
@@ -373,6 +395,7 @@ fn hash(file: &GenesisFile, validators: &ValidatorSet) -> Digest {
         p.max_clock_drift_ms,
         p.retain_blocks,
         p.key_retention_ms,
+        p.recovery_interval_ms,
     ] {
         writer.u64(value);
     }

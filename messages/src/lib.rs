@@ -15,6 +15,7 @@ pub mod crypto;
 pub mod genesis;
 pub mod ids;
 pub mod limits;
+pub mod membership;
 pub mod merkle;
 pub mod operation;
 pub mod outcome;
@@ -37,6 +38,7 @@ pub use ids::{
     ChainId, Epoch, EventId, Height, IdempotencyKey, NodeName, Now, RulesVersion, TicketId, Timestamp, ValidatorIndex,
     View,
 };
+pub use membership::{EpochEnd, Membership, Nonce, Succession};
 pub use operation::{Action, Operation};
 pub use outcome::{Outcome, Reason, Verdict};
 pub use statement::{Signed, Statement};

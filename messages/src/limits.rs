@@ -520,3 +520,9 @@ pub const WS_MESSAGE_BYTES_MAX: usize = 4 * 1024;
 pub const WS_PASS_LIFETIME: Duration = Duration::from_secs(30);
 /// Passes that were given out and not used. Beyond it the oldest one no longer holds.
 pub const WS_PASSES_MAX: usize = 1_024;
+
+// ---- Membership (consensus.md sections 4 and 10) ----
+
+/// How often a validator that lost its memory asks for its recovery, in milliseconds. What is asked again joins the wait
+/// for the first, or gets its outcome.
+pub const RECOVERY_AGAIN_MS: u64 = 2_000;

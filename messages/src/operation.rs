@@ -7,6 +7,7 @@ use crate::codec::{DecodeError, Layout, Reader, Writer};
 use crate::crypto::{Digest, sha256};
 use crate::ids::{EventId, IdempotencyKey, TicketId, Timestamp};
 use crate::limits;
+use crate::membership::{SignedRecovery, ValidatorsChange};
 use crate::ticket::{Metadata, read_metadata, read_text_option, write_metadata, write_text_option};
 
 /// What is asked for. Layout: kind `u8` (in the order below, from 1), then the fields.
@@ -48,6 +49,10 @@ pub enum Action {
     },
     /// 5: the 500 seed tickets, in one operation; those that exist are left alone.
     Seed,
+    /// 6: another validator set, from the next epoch on.
+    ChangeValidators(Box<ValidatorsChange>),
+    /// 7: the next epoch, for a validator that lost its memory.
+    Recover(Box<SignedRecovery>),
 }
 
 impl Action {
@@ -59,7 +64,7 @@ impl Action {
             | Self::Validate { ticket, .. }
             | Self::Consume { ticket, .. }
             | Self::Dispute { ticket, .. } => Some(ticket),
-            Self::Seed => None,
+            Self::Seed | Self::ChangeValidators(_) | Self::Recover(_) => None,
         }
     }
 
@@ -72,6 +77,8 @@ impl Action {
             Self::Consume { .. } => "consume",
             Self::Dispute { .. } => "dispute",
             Self::Seed => "seed",
+            Self::ChangeValidators(_) => "change_validators",
+            Self::Recover(_) => "recover",
         }
     }
 
@@ -84,6 +91,8 @@ impl Action {
             Self::Consume { .. } => 3,
             Self::Dispute { .. } => 4,
             Self::Seed => 5,
+            Self::ChangeValidators(_) => 6,
+            Self::Recover(_) => 7,
         }
     }
 
@@ -96,6 +105,8 @@ impl Action {
             3 => Some("consume"),
             4 => Some("dispute"),
             5 => Some("seed"),
+            6 => Some("change_validators"),
+            7 => Some("recover"),
             _ => None,
         }
     }
@@ -164,7 +175,7 @@ impl Operation {
                 at_most("the data", length(data), limits::TICKET_DATA_BYTES_MAX)
             }
             Action::Dispute { reason, .. } => at_most("the reason", length(reason), limits::REASON_BYTES_MAX),
-            Action::Seed => Ok(()),
+            Action::Seed | Action::ChangeValidators(_) | Action::Recover(_) => Ok(()),
         }
     }
 
@@ -227,6 +238,8 @@ impl Layout for Action {
                 write_text_option(writer, reason.as_deref());
             }
             Self::Seed => {}
+            Self::ChangeValidators(change) => change.write(writer),
+            Self::Recover(recovery) => recovery.write(writer),
         }
     }
     fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
@@ -246,7 +259,9 @@ impl Layout for Action {
                 reason: read_text_option(reader, "a dispute's reason", limits::REASON_BYTES_MAX)?,
             }),
             5 => Ok(Self::Seed),
-            _ => Err(DecodeError::Invalid("an action's kind is not 1 to 5")),
+            6 => Ok(Self::ChangeValidators(Box::new(Layout::read(reader)?))),
+            7 => Ok(Self::Recover(Box::new(Layout::read(reader)?))),
+            _ => Err(DecodeError::Invalid("an action's kind is not 1 to 7")),
         }
     }
 }

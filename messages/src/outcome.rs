@@ -159,6 +159,12 @@ reasons! {
     Internal = 36, "internal", 500, true, Node;
     /// The ledger holds as many tickets or keys as it may.
     LedgerFull = 37, "ledger_full", 507, true, Network;
+    /// The change or recovery is for another epoch or set than the present one, or the epoch's end is agreed already.
+    StaleEpoch = 38, "stale_epoch", 409, false, Network;
+    /// Too few of the present validators signed the change, or the recovery is not signed by whom it names.
+    NotSignedByValidators = 39, "not_signed_by_validators", 403, false, Network;
+    /// This validator's last recovery was a moment ago.
+    RecoveredRecently = 40, "recovered_recently", 409, false, Network;
 }
 
 impl fmt::Display for Reason {

@@ -17,6 +17,7 @@ use crate::codec::Layout;
 use crate::crypto::{Digest, Signature};
 use crate::ids::{Epoch, Height, View};
 use crate::limits;
+use crate::membership::SignedRecovery;
 use crate::statement::Signed;
 use crate::view_change::{NewView, ViewChange};
 use crate::vote::{Vote, VoteKind};
@@ -74,6 +75,7 @@ as_layout!(
     crate::operation::Operation,
     crate::outcome::Outcome,
     crate::validators::ValidatorSet,
+    SignedRecovery,
 );
 
 /// PRE-PREPARE: a proposal with the leader's ordinary PREPARE signature (consensus.md section 3). The signer is the
@@ -180,6 +182,8 @@ pub enum PeerMessage {
         /// The last height wanted.
         to: Height,
     },
+    /// "I lost my memory: end the epoch, so that I may vote again."
+    Recover(Box<SignedRecovery>),
     /// Committed blocks in ascending order; the last has a certificate, if there is any.
     SyncBlocks(Vec<CommittedBlock>),
 }
@@ -229,6 +233,7 @@ impl PeerMessage {
             Self::Bundle(_) => "bundle",
             Self::FetchBundles(_) => "fetch_bundles",
             Self::AnnounceBundles(_) => "announce_bundles",
+            Self::Recover(_) => "recover",
             Self::SyncRequest { .. } => "sync_request",
             Self::SyncBlocks(_) => "sync_blocks",
         }

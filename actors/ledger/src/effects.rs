@@ -3,17 +3,19 @@
 use std::sync::Arc;
 
 use dtvn_messages::merkle::Frontier;
-use dtvn_messages::{Digest, Height, LastBundle, NodeName, Outcome, Ticket, Timestamp};
+use dtvn_messages::{Digest, Height, LastBundle, Membership, NodeName, Outcome, Succession, Ticket, Timestamp};
 
 use crate::keys::KeyEntry;
 
-/// The transparency log after a block: what its header commits to.
+/// The transparency log after a block, which is what its header commits to, and what follows the block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Executed {
     /// How many outcomes the log holds.
     pub log_size: u64,
     /// Its RFC 6962 root.
     pub log_root: Digest,
+    /// Whether the block's epoch is about to end, and what holds for the height above it.
+    pub succession: Succession,
 }
 
 /// What became of one operation of a block.
@@ -73,6 +75,8 @@ pub struct BlockEffects {
     pub log: LogGrowth,
     /// For each validator of which it ordered bundles, the last of them.
     pub last_bundles: Vec<(NodeName, LastBundle)>,
+    /// The validator set and what was agreed about it, if the block changed that.
+    pub membership: Option<Arc<Membership>>,
     /// The log after it, as in its header.
     pub executed: Executed,
 }

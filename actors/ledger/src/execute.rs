@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use dtvn_messages::merkle::{self, Frontier};
 use dtvn_messages::{
-    Action, Bundle, Digest, EventId, Height, Layout, NodeName, Operation, Outcome, Reason, Ticket, TicketId, Timestamp,
-    ValidatorSet, Verdict, Writer,
+    Action, Bundle, Digest, EventId, Height, Layout, NodeName, Operation, Outcome, Reason, Scheme, Ticket, TicketId,
+    Timestamp, ValidatorSet, Verdict, Writer,
 };
 
 use crate::effects::{Executed, OperationResult};
@@ -16,7 +16,7 @@ use crate::seed::{SeedTicket, seed_tickets};
 use crate::tickets::{EventIndex, TicketChange, weight};
 
 /// A block, as far as the ledger needs it.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct BlockInput<'a> {
     /// Its height.
     pub height: Height,
@@ -27,6 +27,8 @@ pub struct BlockInput<'a> {
     pub bundles: &'a [Arc<Bundle>],
     /// The validator set of its epoch.
     pub set: &'a ValidatorSet,
+    /// How signatures are checked that count only by the state at their place: those of validators on changes of the set.
+    pub scheme: &'a dyn Scheme,
 }
 
 /// What has been gathered of the block that is being executed.
@@ -53,6 +55,8 @@ impl Ledger {
         let log = tip.log.clone();
         let operations = block.bundles.iter().map(|bundle| bundle.body.operations.len()).sum();
         let keys_expired = self.keys.expire(block.timestamp);
+        let membership_before = Arc::clone(&self.membership);
+        self.begin_epoch_if_due(block.height);
         let mut work = Work {
             log,
             results: Vec::with_capacity(operations),
@@ -67,13 +71,24 @@ impl Ledger {
             bundles.push(self.note_bundle(&origin, bundle));
             let moment = Moment { now: block.timestamp, height: block.height, origin };
             for operation in &bundle.body.operations {
-                self.apply(operation, &moment, &mut work);
+                self.apply(operation, &moment, block.scheme, &mut work);
             }
         }
         let Work { log, results, leaves, tickets, keys_added, .. } = work;
-        let point = Point::new(block.height, block.timestamp, log);
+        let point = Point::new(block.height, block.timestamp, log, &self.membership);
         let executed = point.executed;
-        self.speculative.push_back(Speculation { point, results, leaves, tickets, keys_added, keys_expired, bundles });
+        let is_changed = !Arc::ptr_eq(&membership_before, &self.membership);
+        let membership = is_changed.then(|| (membership_before, Arc::clone(&self.membership)));
+        self.speculative.push_back(Speculation {
+            point,
+            results,
+            leaves,
+            tickets,
+            keys_added,
+            keys_expired,
+            bundles,
+            membership,
+        });
         executed
     }
 
@@ -85,7 +100,7 @@ impl Ledger {
         BundleChange { origin: origin.clone(), before, after }
     }
 
-    fn apply(&mut self, operation: &Operation, moment: &Moment, work: &mut Work) {
+    fn apply(&mut self, operation: &Operation, moment: &Moment, scheme: &dyn Scheme, work: &mut Work) {
         let event = self.tickets.event(&operation.event);
         // The ledger's own name of the event, not the operation's: kept for long, and the same text thousands of times.
         let name = event.map_or(&operation.event, |event| &self.tickets.policy(event).id).clone();
@@ -106,6 +121,10 @@ impl Ledger {
             (None, refused(Reason::OperationExpired))
         } else if self.keys.is_full() {
             (None, refused(Reason::LedgerFull))
+        } else if matches!(operation.action, Action::ChangeValidators(_) | Action::Recover(_)) {
+            let decided = self.decide_membership(&operation.action, moment, scheme);
+            let accepted = Verdict::Accepted { version_before: 0, version_after: 0, state: None, tickets: 0 };
+            (None, decided.map_or_else(refused, |()| accepted))
         } else {
             self.decide(event, operation, moment, work)
         };

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use dtvn_messages::merkle::Frontier;
 use dtvn_messages::{
-    EventId, Genesis, Height, IdempotencyKey, LastBundle, NodeName, Reason, Ticket, TicketId, Timestamp,
+    EventId, Genesis, Height, IdempotencyKey, LastBundle, Membership, NodeName, Reason, Ticket, TicketId, Timestamp,
 };
 use thiserror::Error;
 
@@ -26,6 +26,8 @@ pub struct LedgerImage {
     pub log: Frontier,
     /// For each validator that ever had a bundle ordered, the last of them.
     pub last_bundles: Vec<(NodeName, LastBundle)>,
+    /// The validator set and what was agreed about it; none is that of the genesis.
+    pub membership: Option<Arc<Membership>>,
 }
 
 /// Why an image is not a state that a ledger can have: the store is damaged or of another chain.
@@ -89,7 +91,10 @@ impl Ledger {
         if image.timestamp < genesis.file().time {
             return Err(LoadError::BeforeGenesis { found: image.timestamp, genesis: genesis.file().time });
         }
-        ledger.committed = Point::new(image.height, image.timestamp, image.log);
+        if let Some(membership) = image.membership {
+            ledger.membership = membership;
+        }
+        ledger.committed = Point::new(image.height, image.timestamp, image.log, &ledger.membership);
         image.tickets.into_iter().try_for_each(|ticket| ledger.load_ticket(ticket))?;
         ledger.load_keys(image.keys)?;
         for (origin, last) in image.last_bundles {
@@ -111,6 +116,7 @@ impl Ledger {
             keys: self.keys.iter().cloned().collect(),
             log: tip.log.clone(),
             last_bundles: self.last_bundles.iter().map(|(origin, last)| (origin.clone(), *last)).collect(),
+            membership: Some(Arc::clone(&self.membership)),
         }
     }
 

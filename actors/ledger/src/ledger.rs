@@ -7,10 +7,11 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use dtvn_messages::genesis::ConsensusParameters;
 use dtvn_messages::merkle::Frontier;
 use dtvn_messages::{
-    Digest, EventId, Genesis, Height, IdempotencyKey, LastBundle, NodeName, Outcome, Ticket, TicketId, Timestamp,
-    limits,
+    ChainId, Digest, EventId, Genesis, Height, IdempotencyKey, LastBundle, Membership, NodeName, Outcome, Ticket,
+    TicketId, Timestamp, limits,
 };
 
 use crate::effects::{BlockEffects, Executed, LogGrowth, OperationResult};
@@ -43,8 +44,9 @@ pub(crate) struct Point {
 }
 
 impl Point {
-    pub(crate) fn new(height: Height, timestamp: Timestamp, log: Frontier) -> Self {
-        let executed = Executed { log_size: log.size(), log_root: log.root() };
+    pub(crate) fn new(height: Height, timestamp: Timestamp, log: Frontier, membership: &Membership) -> Self {
+        let succession = membership.succession(height);
+        let executed = Executed { log_size: log.size(), log_root: log.root(), succession };
         Self { height, timestamp, log, executed }
     }
 }
@@ -60,6 +62,8 @@ pub(crate) struct Speculation {
     pub(crate) keys_added: Vec<KeyEntry>,
     pub(crate) keys_expired: Vec<KeyEntry>,
     pub(crate) bundles: Vec<BundleChange>,
+    /// The membership before and after, if it changed.
+    pub(crate) membership: Option<(Arc<Membership>, Arc<Membership>)>,
 }
 
 #[derive(Debug, Clone)]
@@ -69,15 +73,18 @@ pub(crate) struct BundleChange {
     pub(crate) after: LastBundle,
 }
 
-/// The replicated state: tickets, keys, the log's frontier, and the last bundle of each validator.
+/// The replicated state: tickets, keys, the log's frontier, the last bundle of each validator, and who is one.
 #[derive(Debug, Clone)]
 pub struct Ledger {
     pub(crate) tickets: TicketTable,
     pub(crate) keys: KeyTable,
     pub(crate) last_bundles: BTreeMap<NodeName, LastBundle>,
+    pub(crate) membership: Arc<Membership>,
     pub(crate) committed: Point,
     pub(crate) speculative: VecDeque<Speculation>,
     pub(crate) allow_seed: bool,
+    pub(crate) chain: ChainId,
+    pub(crate) parameters: ConsensusParameters,
 }
 
 impl Ledger {
@@ -90,14 +97,18 @@ impl Ledger {
     /// As [`Ledger::new`], with bounds other than the product's: for tests and simulations of a full ledger.
     #[must_use]
     pub fn with_bounds(genesis: &Genesis, bounds: Bounds) -> Self {
+        let membership = Arc::new(Membership::first(Arc::new(genesis.validators().clone())));
         let retention_micros = genesis.parameters().key_retention_ms.saturating_mul(1_000);
         Self {
             tickets: TicketTable::new(&genesis.file().events, bounds.tickets_bytes_max),
             keys: KeyTable::new(retention_micros, bounds.keys_max),
             last_bundles: BTreeMap::new(),
-            committed: Point::new(Height(0), genesis.file().time, Frontier::new()),
+            committed: Point::new(Height(0), genesis.file().time, Frontier::new(), &membership),
+            membership,
             speculative: VecDeque::new(),
             allow_seed: genesis.file().allow_seed,
+            chain: genesis.chain_id().clone(),
+            parameters: genesis.parameters().clone(),
         }
     }
 
@@ -111,6 +122,9 @@ impl Ledger {
         while let Some(block) = self.speculative.pop_back_if(|block| block.point.height > to) {
             for change in block.tickets.into_iter().rev() {
                 self.tickets.roll_back(change);
+            }
+            if let Some((before, _)) = block.membership {
+                self.membership = before;
             }
             self.keys.roll_back(block.keys_added.len(), &block.keys_expired);
             for BundleChange { origin, before, .. } in block.bundles.into_iter().rev() {
@@ -240,6 +254,7 @@ impl Speculation {
             keys_expired: self.keys_expired,
             log: LogGrowth { first_index, leaves: self.leaves, frontier: log },
             last_bundles: last_bundles.into_iter().collect(),
+            membership: self.membership.map(|(_, after)| after),
             executed,
         }
     }

@@ -14,6 +14,7 @@ mod execute;
 mod image;
 mod keys;
 mod ledger;
+mod membership;
 mod rules;
 mod seed;
 mod tickets;

@@ -103,8 +103,10 @@ pub(crate) fn decide(
             ticket.dispute_reason.clone_from(reason);
             Ok(ticket)
         }
-        (Action::Validate { .. } | Action::Consume { .. } | Action::Dispute { .. } | Action::Seed, None)
-        | (Action::Seed, Some(_)) => Err(Refusal::plain(Reason::UnknownTicket)),
+        (Action::Validate { .. } | Action::Consume { .. } | Action::Dispute { .. }, None)
+        | (Action::Seed | Action::ChangeValidators(_) | Action::Recover(_), _) => {
+            Err(Refusal::plain(Reason::UnknownTicket))
+        }
     }
 }
 

@@ -90,7 +90,13 @@ mod broken_invariants {
     use super::*;
 
     fn input<'a>(chain: &'a Chain, height: u64, time: u64, bundles: &'a [Arc<Bundle>]) -> BlockInput<'a> {
-        BlockInput { height: Height(height), timestamp: Timestamp(time), bundles, set: chain.genesis.validators() }
+        BlockInput {
+            height: Height(height),
+            timestamp: Timestamp(time),
+            bundles,
+            set: chain.genesis.validators(),
+            scheme: &dtvn_messages::Ed25519,
+        }
     }
 
     #[test]
@@ -209,7 +215,13 @@ fn an_undamaged_image_loads_in_any_order_and_continues_the_same() {
     let bundle = chain.bundle(0, vec![operation("next", NOW + 2, validate("A"))]);
     let (height, timestamp) = (Height(3), Timestamp(NOW + 2));
     let bundles = [bundle];
-    let input = BlockInput { height, timestamp, bundles: &bundles, set: &chain.genesis.validators().clone() };
+    let input = BlockInput {
+        height,
+        timestamp,
+        bundles: &bundles,
+        set: &chain.genesis.validators().clone(),
+        scheme: &dtvn_messages::Ed25519,
+    };
     assert_eq!(loaded.execute(&input), chain.ledger.execute(&input));
     assert_eq!(loaded.commit(height), chain.ledger.commit(height));
 }

@@ -171,6 +171,7 @@ impl Store {
             keys: self.keys.values().cloned().collect(),
             log: self.log.clone(),
             last_bundles: self.last_bundles.iter().map(|(name, last)| (name.clone(), *last)).collect(),
+            membership: None,
         }
     }
 }
@@ -257,6 +258,7 @@ impl Trial {
                     timestamp: Timestamp(time),
                     bundles: &bundles,
                     set: self.genesis.validators(),
+                    scheme: &dtvn_messages::Ed25519,
                 };
                 let executed = self.ledger.execute(&input);
                 assert_eq!(executed.log_root, world.root());
@@ -329,7 +331,7 @@ proptest! {
         for (position, (time, bundles)) in chain.iter().enumerate() {
             let height = Height(position as u64 + 1);
             let set = wanderer.genesis.validators();
-            straight.execute(&BlockInput { height, timestamp: Timestamp(*time), bundles, set });
+            straight.execute(&BlockInput { height, timestamp: Timestamp(*time), bundles, set, scheme: &dtvn_messages::Ed25519 });
             straight.commit(height);
         }
         prop_assert_eq!(straight.image(), wanderer.ledger.image());

@@ -28,7 +28,8 @@ fn prepared() -> (Replica, Under, Vec<Input>) {
     let block = under.block(0, None, &bundles);
     let mut inputs = vec![Input::Message { from: validator(0), message: under.pre_prepare(0, &block) }];
     let (log_size, log_root) = (block.header.log_size, block.header.log_root);
-    inputs.push(Input::Executed { id: 1, log_size, log_root });
+    let succession = under.steady();
+    inputs.push(Input::Executed { id: 1, log_size, log_root, succession });
     for kind in [VoteKind::Prepare, VoteKind::Commit] {
         let vote = under.vote(kind, 0, &block);
         inputs.push(Input::Own(Own::Vote(sign(&genesis, validator(3), vote))));

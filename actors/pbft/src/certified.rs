@@ -103,9 +103,10 @@ impl Replica {
             return;
         }
         let (last, digest) = self.last_certified();
+        let is_of_epoch = block.block.header.epoch == self.config.epoch;
         // What the own log holds is bounded by the log.
         let has_room = self.certified.len() < REPLICA_CERTIFIED_BLOCKS_MAX || !self.started;
-        if height == last.next() && height > last && block.block.header.parent == digest && has_room {
+        if is_of_epoch && height == last.next() && height > last && block.block.header.parent == digest && has_room {
             self.certified.insert(height, block);
         }
     }

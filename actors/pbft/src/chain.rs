@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use dtvn_messages::{Block, Digest, Height, Timestamp};
+use dtvn_messages::{Block, Digest, Height, Succession, Timestamp};
 
 use crate::bundles::Positions;
 
@@ -22,6 +22,8 @@ pub struct Tip {
     pub log: (u64, Digest),
     /// How many empty blocks end here.
     pub empty_run: u64,
+    /// Whether the epoch is about to end, and what holds above.
+    pub succession: Succession,
 }
 
 /// A block that was handed to execution, or is being built.
@@ -43,6 +45,8 @@ pub struct Link {
     pub empty_run: u64,
     /// The size and root of the transparency log after it, once executed.
     pub log: Option<(u64, Digest)>,
+    /// What follows it, once executed.
+    pub succession: Option<Succession>,
 }
 
 /// The committed tip and the links above it, without holes.
@@ -64,6 +68,8 @@ pub struct Parent {
     pub positions: Positions,
     /// How many empty blocks end there.
     pub empty_run: u64,
+    /// What follows it, once executed.
+    pub succession: Option<Succession>,
 }
 
 impl Chain {
@@ -106,6 +112,14 @@ impl Chain {
         self.link(height)?.block.as_ref().map(|(_, digest)| *digest)
     }
 
+    /// What follows the block at a height from the tip upwards, once it is executed.
+    pub fn succession_at(&self, height: Height) -> Option<Succession> {
+        if height == self.tip.height {
+            return Some(self.tip.succession);
+        }
+        self.link(height)?.succession
+    }
+
     /// Whether this very block was executed at its height, with the log root that its header names.
     pub fn is_executed(&self, height: Height, digest: &Digest) -> bool {
         self.link(height).is_some_and(|link| {
@@ -121,12 +135,13 @@ impl Chain {
         if height == self.tip.height.next() {
             let tip = &self.tip;
             let (digest, timestamp, empty_run) = (tip.digest, tip.timestamp, tip.empty_run);
-            return Some(Parent { digest, timestamp, positions: tip.positions.clone(), empty_run });
+            let succession = Some(tip.succession);
+            return Some(Parent { digest, timestamp, positions: tip.positions.clone(), empty_run, succession });
         }
         let link = self.link(height.previous())?;
         let (_, digest) = link.block.as_ref()?;
-        let (timestamp, empty_run) = (link.timestamp, link.empty_run);
-        Some(Parent { digest: *digest, timestamp, positions: link.positions.clone(), empty_run })
+        let (timestamp, empty_run, succession) = (link.timestamp, link.empty_run, link.succession);
+        Some(Parent { digest: *digest, timestamp, positions: link.positions.clone(), empty_run, succession })
     }
 
     /// A number for the next execution.
@@ -173,6 +188,7 @@ impl Chain {
             positions: link.positions,
             log: link.log.unwrap_or(self.tip.log),
             empty_run: link.empty_run,
+            succession: link.succession.unwrap_or(self.tip.succession),
         };
         Some((block, digest))
     }

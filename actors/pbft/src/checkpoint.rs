@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use dtvn_messages::certificate::Signatures;
 use dtvn_messages::limits::REPLICA_CHECKPOINT_VOTES_PER_SENDER_MAX;
-use dtvn_messages::{Checkpoint, Digest, Header, Height, Signed, StableCheckpoint, ValidatorIndex};
+use dtvn_messages::{Checkpoint, Digest, Header, Height, Signed, StableCheckpoint, Succession, ValidatorIndex};
 
 use crate::effect::{Effect, Record, Say};
 use crate::replica::Replica;
@@ -26,13 +26,9 @@ impl Replica {
             return;
         }
         let (_, log_root) = self.chain.tip().log;
-        let checkpoint = Checkpoint {
-            epoch: self.config.epoch,
-            height,
-            block: digest,
-            state_root: log_root,
-            next_set: self.config.set.hash(),
-        };
+        let Succession { next_epoch, next_set, .. } = self.chain.tip().succession;
+        let checkpoint =
+            Checkpoint { epoch: self.config.epoch, height, block: digest, state_root: log_root, next_epoch, next_set };
         let after = self.next_ticket();
         effects.push(Effect::Say { after, say: Say::Checkpoint(checkpoint) });
     }
@@ -89,6 +85,14 @@ impl Replica {
         (self.chain.committed() == height).then(|| (&proof.header, proof.digest()))
     }
 
+    /// What follows a committed block that no stable checkpoint covers, by this replica's own execution.
+    fn own_succession(&self, height: Height) -> Option<Succession> {
+        if height == self.chain.committed() {
+            return Some(self.chain.tip().succession);
+        }
+        self.recent.get(&height).map(|recent| recent.succession)
+    }
+
     /// Whether equal votes of power `Q` for a block that is committed here make a stable checkpoint.
     pub(crate) fn try_stable(&mut self, height: Height, effects: &mut Vec<Effect>) {
         let Some((header, _)) = self.committed_header(height) else { return };
@@ -125,12 +129,15 @@ impl Replica {
     /// block or another state there has diverged, and keeps what it has.
     pub(crate) fn become_stable(&mut self, stable: Arc<StableCheckpoint>, effects: &mut Vec<Effect>) {
         let height = stable.height();
+        if height <= self.stable_height() {
+            return;
+        }
+        let Checkpoint { block, state_root, next_epoch, next_set, .. } = stable.checkpoint;
         let own = self.committed_header(height).map(|(header, digest)| (digest, header.log_root));
-        let certified = (stable.checkpoint.block, stable.checkpoint.state_root);
-        if height <= self.stable_height() || own.is_some_and(|own| own != certified) {
-            if height > self.stable_height() {
-                self.diverge(height, certified.1, effects);
-            }
+        let is_other = own.is_some_and(|own| own != (block, state_root))
+            || self.own_succession(height).is_some_and(|own| (own.next_epoch, own.next_set) != (next_epoch, next_set));
+        if is_other {
+            self.diverge(height, state_root, effects);
             return;
         }
         self.stable = Some(Arc::clone(&stable));

@@ -45,11 +45,13 @@ impl Replica {
         while self.chain.committed() < height {
             let Some((block, digest)) = self.chain.commit_lowest() else { return };
             let own = block.header.height;
+            // Up to the end of an epoch empty blocks are the work.
+            let is_to_the_end = self.epoch_ends().is_some();
             let certificate = match own == height {
                 true => Some(certificate.clone()),
                 false => self.commit_certificate(own, digest),
             };
-            blocks_with_work += u64::from(!block.bundles.is_empty());
+            blocks_with_work += u64::from(!block.bundles.is_empty() || is_to_the_end);
             self.commit_block(block, digest, certificate, effects);
         }
         self.trim_recent();
@@ -79,7 +81,8 @@ impl Replica {
         if height > self.selection.end {
             self.slots.remove(&height);
         }
-        self.recent.insert(height, Recent { block, digest });
+        let succession = self.chain.tip().succession;
+        self.recent.insert(height, Recent { block, digest, succession });
         self.checkpoint_if_due(height, digest, effects);
         self.try_stable(height, effects);
     }

@@ -33,12 +33,25 @@ impl Config {
     #[must_use]
     pub fn from_genesis(genesis: &Genesis, key: Option<&PublicKey>) -> Self {
         let set = Arc::new(genesis.validators().clone());
+        Self::of_epoch(genesis, Epoch(0), (Height(0), genesis.hash()), set, key)
+    }
+
+    /// An epoch that begins on a block, given by its height and digest, for the validator with this key, or for an
+    /// observer.
+    #[must_use]
+    pub fn of_epoch(
+        genesis: &Genesis,
+        epoch: Epoch,
+        (epoch_base, epoch_base_digest): (Height, Digest),
+        set: Arc<ValidatorSet>,
+        key: Option<&PublicKey>,
+    ) -> Self {
         Self {
             chain: genesis.chain_id().clone(),
             genesis_hash: genesis.hash(),
-            epoch: Epoch(0),
-            epoch_base: Height(0),
-            epoch_base_digest: genesis.hash(),
+            epoch,
+            epoch_base,
+            epoch_base_digest,
             me: key.and_then(|key| set.index_of_key(key)),
             set,
             parameters: genesis.parameters().clone(),

@@ -263,6 +263,20 @@ pub enum Effect {
     },
     /// A checkpoint became stable: everything at or below it may be collected once it is applied.
     Stable(Arc<StableCheckpoint>),
+    /// The epoch is over: this replica does nothing more. The next one starts from these two certificates.
+    EpochOver {
+        /// The last block of the epoch.
+        committed: Arc<CommittedProof>,
+        /// The checkpoint there.
+        stable: Arc<StableCheckpoint>,
+    },
+    /// Show a validator that is behind how its epoch ended.
+    ShowEpochEnd {
+        /// To whom.
+        to: ValidatorIndex,
+        /// Its epoch.
+        epoch: Epoch,
+    },
     /// Send [`Input::Timer`](crate::Input::Timer) after this time.
     SetTimer {
         /// Which.

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use dtvn_messages::limits::{self, REPLICA_EXECUTE_AHEAD_MAX};
-use dtvn_messages::{Block, Digest, Height, VoteKind};
+use dtvn_messages::{Block, Digest, Height, Succession, VoteKind};
 
 use crate::bundles::{BundleMeta, Positions, follow};
 use crate::chain::Link;
@@ -40,12 +40,18 @@ impl Replica {
             self.refuse(height, Refusal::Malformed, why, effects);
             return true;
         }
+        if self.is_above_epoch(height) {
+            // Nobody honest votes for it, so nobody can have proved it.
+            self.refuse(height, Refusal::Malformed, "its block is above the end of its epoch", effects);
+            return false;
+        }
         let id = self.chain.next_execution();
         let empty_run = if block.bundles.is_empty() { parent.empty_run + 1 } else { 0 };
         let (timestamp, bundles) = (block.header.timestamp, block.bundles.clone());
         effects.push(Effect::Execute { id, height, timestamp, bundles: bundles.clone() });
         let known = Some((block, digest));
-        self.chain.push(Link { height, id, block: known, timestamp, bundles, positions, empty_run, log: None });
+        let (log, succession) = (None, None);
+        self.chain.push(Link { height, id, block: known, timestamp, bundles, positions, empty_run, log, succession });
         let slot = self.slots.get(&height).and_then(|slot| slot.proposal.as_ref());
         if slot.is_some_and(|proposal| proposal.digest == digest && proposal.may_execute()) {
             self.log_proposal(height, effects);
@@ -110,11 +116,22 @@ impl Replica {
         }
     }
 
-    pub(crate) fn on_executed(&mut self, id: u64, log_size: u64, log_root: Digest, effects: &mut Vec<Effect>) {
+    pub(crate) fn on_executed(
+        &mut self,
+        id: u64,
+        (log_size, log_root): (u64, Digest),
+        succession: Succession,
+        effects: &mut Vec<Effect>,
+    ) {
         let Some(link) = self.chain.executing(id) else { return };
         link.log = Some((log_size, log_root));
-        let height = link.height;
-        let Some((block, digest)) = link.block.clone() else {
+        link.succession = Some(succession);
+        let (height, block) = (link.height, link.block.clone());
+        // What was executed above it in the meantime is above the end of the epoch.
+        if succession.ends == Some(height) {
+            self.roll_back_to(height, effects);
+        }
+        let Some((block, digest)) = block else {
             return self.finish_proposal(height, log_size, log_root, effects);
         };
         if (block.header.log_size, block.header.log_root) == (log_size, log_root) {

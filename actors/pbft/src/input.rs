@@ -6,7 +6,7 @@ use dtvn_messages::view_change::{SealedNewView, SealedViewChange};
 use dtvn_messages::wire::Status;
 use dtvn_messages::{
     Block, Certificate, Checkpoint, CommittedProof, Digest, Epoch, PreparedCertificate, Signature, Signed,
-    StableCheckpoint, ValidatorIndex, View, Vote,
+    StableCheckpoint, Succession, ValidatorIndex, View, Vote,
 };
 
 use crate::bundles::BundleMeta;
@@ -137,6 +137,8 @@ pub enum Input {
         log_size: u64,
         /// The root of the transparency log after it.
         log_root: Digest,
+        /// Whether its epoch is about to end, and what holds above it.
+        succession: Succession,
     },
     /// What was announced with [`Effect::Notify`](crate::Effect::Notify) is on disk.
     Durable(Durable),

@@ -16,6 +16,7 @@
 //! | `checkpoint` | checkpoints and what they collect | 5 |
 //! | `wish`, `pace` | timers, wishes, moving to a view | 6 |
 //! | `view_change`, `selection`, `install` | VIEW-CHANGE, NEW-VIEW, and taking over what they prove | 6 |
+//! | `epoch` | the end of an epoch | 10 |
 //! | `status` | the only retransmission | 7 |
 //! | `certified` | adopting what others proved | 3, 7 |
 //! | `recover` | start and restart: the same replay | 4, 11 |
@@ -30,6 +31,7 @@ mod commit;
 mod config;
 mod early;
 mod effect;
+mod epoch;
 mod execute;
 mod input;
 mod install;

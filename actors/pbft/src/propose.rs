@@ -42,11 +42,15 @@ impl Replica {
 
     /// Cuts a block, if there is work and a free slot, and hands it to execution.
     pub(crate) fn propose(&mut self, effects: &mut Vec<Effect>) -> bool {
-        if self.bundles.is_empty() {
+        if self.bundles.is_empty() && !self.has_end_to_reach() {
             return false;
         }
         let Some(height) = self.height_to_propose() else { return false };
         let Some(parent) = self.chain.parent_for(height) else { return false };
+        let ends = parent.succession.and_then(|succession| succession.ends);
+        if ends.is_some_and(|end| height > end) {
+            return false;
+        }
         let is_cautious = self.pace.is_cautious(self.chain.committed().next());
         let room = Room {
             bundles: if is_cautious { 1 } else { limits::BLOCK_BUNDLES_MAX },
@@ -59,14 +63,18 @@ impl Replica {
             chosen = self.bundles.choose(&parent.positions, room, None);
         }
         let mut positions = parent.positions;
-        if chosen.is_empty() || !follow(&mut positions, chosen.iter()) {
+        // Empty blocks lead to the end of an epoch, and to nothing else.
+        let may_be_empty = ends.is_some() && parent.empty_run < self.config.parameters.checkpoint_interval;
+        if (chosen.is_empty() && !may_be_empty) || !follow(&mut positions, chosen.iter()) {
             return false;
         }
+        let empty_run = if chosen.is_empty() { parent.empty_run + 1 } else { 0 };
         let timestamp = self.now.wall.max(parent.timestamp.plus_micros(1));
         let bundles: Vec<Digest> = chosen.iter().map(|meta| meta.digest).collect();
         let id = self.chain.next_execution();
         effects.push(Effect::Execute { id, height, timestamp, bundles: bundles.clone() });
-        self.chain.push(Link { height, id, block: None, timestamp, bundles, positions, empty_run: 0, log: None });
+        let (log, succession) = (None, None);
+        self.chain.push(Link { height, id, block: None, timestamp, bundles, positions, empty_run, log, succession });
         true
     }
 

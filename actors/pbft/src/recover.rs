@@ -5,7 +5,9 @@
 
 use std::sync::Arc;
 
-use dtvn_messages::{Block, CommittedProof, Digest, Genesis, Height, StableCheckpoint, Timestamp, View};
+use dtvn_messages::{
+    Block, CommittedProof, Digest, Epoch, Genesis, Height, StableCheckpoint, Succession, Timestamp, View,
+};
 
 use crate::bundles::Positions;
 use crate::chain::Tip;
@@ -28,6 +30,8 @@ pub struct Base {
     pub log: (u64, Digest),
     /// How many empty blocks end there.
     pub empty_run: u64,
+    /// Whether the epoch is about to end, and what holds above.
+    pub succession: Succession,
     /// Its commit certificate; none for the genesis.
     pub proof: Option<Arc<CommittedProof>>,
     /// The stable checkpoint.
@@ -45,6 +49,7 @@ impl Base {
             positions: Positions::new(),
             log: (0, dtvn_messages::merkle::empty_root()),
             empty_run: 0,
+            succession: Succession::steady(Epoch(0), genesis.validators().hash()),
             proof: None,
             stable: None,
         }
@@ -58,6 +63,7 @@ impl Base {
             positions: self.positions.clone(),
             log: self.log,
             empty_run: self.empty_run,
+            succession: self.succession,
         }
     }
 }
@@ -73,6 +79,10 @@ pub(crate) struct Promised {
 impl Replica {
     pub(crate) fn on_replay(&mut self, record: Record) {
         assert!(!self.started, "records are replayed before the start");
+        // What was signed in another epoch means nothing in this one.
+        if record.epoch() != self.config.epoch {
+            return;
+        }
         match record {
             Record::Proposal { view, block } => {
                 let digest = block.header.digest(&self.config.chain);
@@ -124,7 +134,7 @@ impl Replica {
 
     /// One above the derived state is reached again when its blocks are.
     fn replay_stable(&mut self, stable: Arc<StableCheckpoint>) {
-        if stable.epoch() != self.config.epoch || stable.height() <= self.stable_height() {
+        if stable.height() <= self.stable_height() {
             return;
         }
         if stable.height() <= self.chain.committed() {

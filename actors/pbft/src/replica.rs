@@ -7,7 +7,7 @@ use dtvn_messages::bundle::BundlePosition;
 use dtvn_messages::view_change::{SealedNewView, SealedViewChange};
 use dtvn_messages::{
     Block, Checkpoint, CommittedProof, Digest, Height, Now, PreparedCertificate, Signature, Signed, StableCheckpoint,
-    ValidatorIndex, View as ViewNumber, VoteKind,
+    Succession, ValidatorIndex, View as ViewNumber, VoteKind,
 };
 
 use crate::bundles::{BundleMeta, Bundles};
@@ -91,6 +91,7 @@ pub(crate) struct Kept {
 pub(crate) struct Recent {
     pub block: Arc<Block>,
     pub digest: Digest,
+    pub succession: Succession,
 }
 
 /// What a peer may ask for, and is answered only so often.
@@ -189,6 +190,8 @@ pub struct Replica {
     pub(crate) started: bool,
     pub(crate) voting: bool,
     pub(crate) diverged: bool,
+    /// The epoch is over: there is nothing more to do.
+    pub(crate) over: bool,
 }
 
 impl Replica {
@@ -234,18 +237,24 @@ impl Replica {
             started: false,
             voting: voting && config.me.is_some(),
             diverged: false,
+            over: false,
             config,
         }
     }
 
-    /// Takes one input and appends what follows from it.
+    /// Takes one input and appends what follows from it. After [`Effect::EpochOver`] nothing does.
     pub fn step(&mut self, now: Now, input: Input, effects: &mut Vec<Effect>) {
         self.now = now;
+        if self.over {
+            return;
+        }
         match input {
             Input::Message { from, message } => self.on_message(from, message, effects),
             Input::Own(own) => self.on_own(own, effects),
             Input::Bundle(meta) => self.on_bundle(meta),
-            Input::Executed { id, log_size, log_root } => self.on_executed(id, log_size, log_root, effects),
+            Input::Executed { id, log_size, log_root, succession } => {
+                self.on_executed(id, (log_size, log_root), succession, effects);
+            }
             Input::Durable(Durable::NewView(view)) => self.on_new_view_durable(view, effects),
             Input::Timer { timer, generation } => self.on_timer(timer, generation, effects),
             Input::Certified(blocks) => self.on_certified(blocks, effects),
@@ -315,6 +324,7 @@ impl Replica {
                 break;
             }
         }
+        self.end_epoch(effects);
         self.ask_for_sync(effects);
         self.update_timers(effects);
     }
@@ -342,7 +352,7 @@ impl Replica {
     /// The height of the stable checkpoint, or the start of the epoch.
     #[must_use]
     pub fn stable_height(&self) -> Height {
-        self.stable.as_ref().map_or(self.config.epoch_base, |stable| stable.height())
+        self.stable.as_ref().map_or(self.config.epoch_base, |stable| stable.height().max(self.config.epoch_base))
     }
 
     /// The highest committed height.

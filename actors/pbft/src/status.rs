@@ -29,7 +29,7 @@ impl Replica {
 
     /// Whether this replica waits for something that its peers may send.
     pub(crate) fn is_pending(&self) -> bool {
-        !self.active || self.is_behind() || self.has_work()
+        !self.active || self.is_behind() || self.has_work() || self.is_at_epoch_end()
     }
 
     pub(crate) fn say_status(&mut self, effects: &mut Vec<Effect>) {
@@ -65,7 +65,7 @@ impl Replica {
     /// A peer says where it stands: it is sent what it lacks.
     pub(crate) fn on_status(&mut self, from: ValidatorIndex, status: Status, effects: &mut Vec<Effect>) {
         if status.epoch != self.config.epoch {
-            return;
+            return self.help_with_epoch(from, status.epoch, effects);
         }
         self.note_wish(from, status.wish);
         if !self.may_answer(from, Ask::Status) {

@@ -135,11 +135,15 @@ impl Replica {
     /// Whether there is work that this replica knows everyone can know: an accepted block, or a relayed bundle that can
     /// be ordered. Accepted blocks follow each other without holes.
     pub(crate) fn has_work(&self) -> bool {
+        if self.is_at_epoch_end() {
+            return false;
+        }
         let committed = self.chain.committed();
         let next = self.slots.get(&committed.next()).and_then(|slot| slot.proposal.as_ref());
         self.selection.end > committed
             || next.is_some_and(|proposal| proposal.is_accepted())
             || self.bundles.oldest_work().is_some()
+            || self.has_end_to_reach()
     }
 
     pub(crate) fn on_timer(&mut self, timer: Timer, generation: u64, effects: &mut Vec<Effect>) {

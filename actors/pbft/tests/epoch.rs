@@ -85,6 +85,13 @@ fn a_view_of_it_starts_from_its_base_if_nothing_is_shown() {
 }
 
 #[test]
+fn a_peer_of_the_epoch_before_is_shown_how_it_ended() {
+    let (mut under, _) = second_epoch();
+    let shown = under.hear(0, Message::Status(under.status()));
+    assert_eq!(shown, [Effect::ShowEpochEnd { to: validator(0), epoch: Epoch(0) }]);
+}
+
+#[test]
 fn what_was_said_in_the_epoch_before_counts_nowhere() {
     let (mut under, last) = second_epoch();
     let next = block(&under, 0, &last);
@@ -96,8 +103,6 @@ fn what_was_said_in_the_epoch_before_counts_nowhere() {
         let old = Message::ViewChange(under.view_change(signer, under.bare_view_change(1)));
         assert_eq!(under.hear(signer, old), []);
         assert_eq!(under.hear(signer, Message::Wish { epoch: Epoch(0), view: View(1) }), []);
-        let status = Message::Status(under.status());
-        assert_eq!(under.hear(signer, status), []);
     }
     let old = Message::Committed(Arc::new(under.committed(0, &under.chain(0, 6, 1)[5], &[0, 1, 2])));
     assert_eq!(under.hear(0, old), []);

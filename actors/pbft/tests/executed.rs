@@ -126,10 +126,11 @@ fn the_result_of_an_execution_that_was_undone_is_passed_over() {
     let effects = under.quiet(Input::Certified(vec![under.certified(0, &winner, &[0, 1, 2])]));
     assert_eq!(effects[0], Effect::RollBack { to: Height(0) });
     assert!(matches!(effects[1], Effect::Execute { id: 2, height: Height(1), .. }));
+    let succession = under.steady();
     let (log_size, log_root) = (lost.header.log_size, lost.header.log_root);
-    assert_eq!(under.quiet(Input::Executed { id: 1, log_size, log_root }), []);
+    assert_eq!(under.quiet(Input::Executed { id: 1, log_size, log_root, succession }), []);
     let (log_size, log_root) = (winner.header.log_size, winner.header.log_root);
-    under.quiet(Input::Executed { id: 2, log_size, log_root });
+    under.quiet(Input::Executed { id: 2, log_size, log_root, succession });
     assert_eq!(under.replica.committed_digest(Height(1)), Some(under.digest(&winner)));
-    assert_eq!(under.quiet(Input::Executed { id: 2, log_size, log_root }), [], "and a repeated one too");
+    assert_eq!(under.quiet(Input::Executed { id: 2, log_size, log_root, succession }), [], "and a repeated one too");
 }

@@ -6,6 +6,7 @@ mod certified;
 mod checkpoint;
 mod common;
 mod epoch;
+mod epoch_end;
 mod executed;
 mod new_view;
 mod own;

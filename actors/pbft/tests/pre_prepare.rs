@@ -28,7 +28,8 @@ fn a_proposal_is_executed_and_logged_and_prepare_waits_for_both() {
     let execute = Effect::Execute { id: 1, height: Height(1), timestamp, bundles };
     assert_eq!(effects, [execute, persist(1, proposal)], "no vote before the execution");
     let (log_size, log_root) = (block.header.log_size, block.header.log_root);
-    let effects = under.quiet(Input::Executed { id: 1, log_size, log_root });
+    let succession = under.steady();
+    let effects = under.quiet(Input::Executed { id: 1, log_size, log_root, succession });
     assert_eq!(effects, [say(1, under.prepare(0, block))], "the vote waits for the record");
 }
 

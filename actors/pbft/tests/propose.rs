@@ -41,7 +41,8 @@ fn it_executes_then_logs_then_proposes_and_the_proposal_is_its_prepare() {
     let (timestamp, bundles) = (block.header.timestamp, block.bundles.clone());
     assert_eq!(effects, [Effect::Execute { id: 1, height: Height(1), timestamp, bundles }]);
     let (log_size, log_root) = (block.header.log_size, block.header.log_root);
-    let effects = under.quiet(Input::Executed { id: 1, log_size, log_root });
+    let succession = under.steady();
+    let effects = under.quiet(Input::Executed { id: 1, log_size, log_root, succession });
     let (digest, block) = (under.digest(&block), Arc::new(block));
     let record = Record::Proposal { view: View(0), block: Arc::clone(&block) };
     assert_eq!(effects, [persist(1, record), Effect::Propose { after: 1, view: View(0), block, digest }]);
@@ -157,7 +158,8 @@ fn a_block_that_is_not_finished_when_the_view_ends_is_dropped() {
     assert!(moved.contains(&Effect::RollBack { to: Height(0) }), "{moved:?}");
     let block = under.block(0, None, &[numbered(1, 0)]);
     let (log_size, log_root) = (block.header.log_size, block.header.log_root);
-    assert_eq!(under.quiet(Input::Executed { id: 1, log_size, log_root }), []);
+    let succession = under.steady();
+    assert_eq!(under.quiet(Input::Executed { id: 1, log_size, log_root, succession }), []);
 }
 
 /// Starts view `view`, which validator 0 leads, after views that failed at height 1.

@@ -70,7 +70,13 @@ impl Round {
         let bundles = vec![self.bundle(body), own];
         let (height, set) = (Height(1), self.genesis.validators());
         let mut ledger = Ledger::new(&self.genesis);
-        ledger.execute(&BlockInput { height, timestamp: self.now.wall, bundles: &bundles, set });
+        ledger.execute(&BlockInput {
+            height,
+            timestamp: self.now.wall,
+            bundles: &bundles,
+            set,
+            scheme: &dtvn_messages::Ed25519,
+        });
         let effects = Arc::new(ledger.commit(height).remove(0));
         Input::Decided { bundles: vec![Arc::clone(&bundles[0]), Arc::clone(bundle)], effects }
     }

@@ -21,6 +21,7 @@ pub mod node;
 pub mod now;
 pub mod pool;
 pub mod record;
+pub mod recovery;
 pub mod segments;
 pub mod sync;
 pub mod verify;

@@ -6,6 +6,7 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use dtvn_messages::membership::SignedRecovery;
 use dtvn_messages::view_change::Sealed;
 use dtvn_messages::wire::{CommittedBlock, PeerMessage};
 use dtvn_messages::{
@@ -193,6 +194,20 @@ impl Verifier {
         Ok(Some(checked))
     }
 
+    /// Checks the recovery that a validator asks for. False is one of another epoch, dropped without blame.
+    ///
+    /// # Errors
+    /// With the fault for which its sender is to blame.
+    pub fn recovery(&self, from: ValidatorIndex, asked: &SignedRecovery) -> Result<bool, Fault> {
+        if asked.body.epoch != self.epoch {
+            return Ok(false);
+        }
+        if self.set.index_of_name(asked.body.validator.as_str()) != Some(from) {
+            return Err(Fault::Foreign("recover"));
+        }
+        if asked.verify(&self.chain, &self.set, &*self.scheme) { Ok(true) } else { Err(Fault::Signature("recover")) }
+    }
+
     fn holds<T: Statement>(&self, signer: ValidatorIndex, statement: &T, signature: &Signature) -> bool {
         let key = self.set.key(signer);
         key.is_some_and(|key| self.scheme.verify(&key, &statement.signed_bytes(&self.chain), signature))
@@ -210,6 +225,9 @@ impl Verifier {
     /// With the fault for which its sender is to blame.
     pub fn blocks(&self, blocks: Vec<CommittedBlock>) -> Result<CheckedBlocks, Fault> {
         let mut checked = CheckedBlocks { blocks: Vec::with_capacity(blocks.len()), bundles: Vec::new() };
+        // What lies beyond the end of this epoch is for a later request: its validators are not known yet.
+        let blocks: Vec<_> =
+            blocks.into_iter().take_while(|received| received.block.header.epoch == self.epoch).collect();
         if blocks.last().is_some_and(|last| last.certificate.is_none()) {
             return Err(Fault::Blocks("the last has no certificate"));
         }

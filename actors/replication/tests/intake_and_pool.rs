@@ -135,7 +135,13 @@ impl Node {
             let height = self.ledger.tip().next();
             let timestamp = Timestamp(self.now().wall.0 + height.0);
             let bundles = vec![bundle];
-            self.ledger.execute(&BlockInput { height, timestamp, bundles: &bundles, set: self.genesis.validators() });
+            self.ledger.execute(&BlockInput {
+                height,
+                timestamp,
+                bundles: &bundles,
+                set: self.genesis.validators(),
+                scheme: &dtvn_messages::Ed25519,
+            });
             let effects = Arc::new(self.ledger.commit(height).remove(0));
             self.run([
                 Step::Pool(pool::Input::Ordered { height, digests: vec![digest] }),

@@ -51,6 +51,10 @@ counters! {
     collected: "log segments dropped", true;
     /// Nodes that lost their memory, and follow.
     amnesiacs: "nodes with amnesia", true;
+    /// Epochs that began at an honest node.
+    epochs: "epochs begun", true;
+    /// Nodes that lost their memory, and vote again.
+    recoveries: "recoveries of nodes with amnesia", true;
     /// Partitions.
     partitions: "partitions", true;
     /// Nodes that were paused.

@@ -70,6 +70,20 @@ impl World {
             Effect::CaughtUp { .. } => self.coverage.caught_up += honest,
             Effect::Moved { .. } => self.coverage.view_changes += honest,
             Effect::Active(_) | Effect::Conflict { .. } => {}
+            Effect::EpochBegan(_) => {
+                self.coverage.epochs += honest;
+                self.greet_again(host);
+            }
+            Effect::Recovered => {
+                self.coverage.recoveries += honest;
+                let at = &mut self.hosts[host];
+                at.is_damaged = false;
+                self.scenario.spare_faults += honest as usize;
+                at.may_forget = false;
+                if let Some(node) = &at.node {
+                    at.promises.recovered(node.config().epoch);
+                }
+            }
             Effect::Blame { peer, why } => self.on_blame(host, peer, &why)?,
             Effect::Diverged(height) => self.on_diverged(host, height)?,
             Effect::Failed(why) => {

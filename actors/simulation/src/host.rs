@@ -3,13 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use dtvn_messages::{ChainId, KeyPair, Now, Signer, Timestamp, ValidatorIndex};
-use dtvn_pbft::Config;
+use dtvn_messages::{ChainId, KeyPair, Nonce, Now, Signer, Timestamp, ValidatorIndex};
 use dtvn_replication::intake::IntakeLimits;
 use dtvn_replication::log::{LogLimits, MemoryDisk};
 use dtvn_replication::node::{Media, Node, NodeSettings, Timed};
 use dtvn_replication::pool::PoolLimits;
-use dtvn_replication::verify::Verifier;
 
 use crate::lies::{Behaviour, Filter};
 use crate::oracle::Promises;
@@ -116,22 +114,18 @@ impl World {
         let index = self.hosts[host].index;
         let signer = self.signer(index);
         let validator = self.genesis.validators().get(index);
-        let config = Config::from_genesis(&self.genesis, Some(&signer.public()));
-        let verifier = Verifier {
-            chain: config.chain.clone(),
-            epoch: config.epoch,
-            set: Arc::clone(&config.set),
-            scheme: Arc::clone(&self.scheme),
-        };
         let defaults = PoolLimits::default();
         let pool_limits = PoolLimits { bloom_digests_max: 1_024, remembered_max: 256, ..defaults };
+        let mut nonce = [0; 16];
+        nonce[..8].copy_from_slice(&(host as u64).to_be_bytes());
+        nonce[8..].copy_from_slice(&self.hosts[host].incarnation.to_be_bytes());
         let bundle_operations_max = self.scenario.bundle_operations;
         NodeSettings {
             genesis: Arc::clone(&self.genesis),
             name: validator.map(|validator| validator.name.clone()).unwrap_or_else(|| unreachable_name(host)),
-            config,
             signer,
-            verifier,
+            scheme: Arc::clone(&self.scheme),
+            nonce: Nonce(nonce),
             log_limits: LogLimits { segment_bytes: 512 * 1_024, batch_bytes_max: 256 * 1_024 },
             pool_limits,
             intake_limits: IntakeLimits { bundle_operations_max, ..IntakeLimits::default() },

@@ -199,8 +199,14 @@ impl Filter {
         let bundles: Option<Vec<_>> =
             block.bundles.iter().map(|digest| node.pool().bundle(digest).map(Arc::clone)).collect();
         header.timestamp = header.timestamp.plus_micros(1);
-        let (height, timestamp, set) = (header.height, header.timestamp, &node.settings().config.set);
-        let executed = ledger.execute(&BlockInput { height, timestamp, bundles: &bundles?, set });
+        let (height, timestamp, set) = (header.height, header.timestamp, &node.config().set);
+        let executed = ledger.execute(&BlockInput {
+            height,
+            timestamp,
+            bundles: &bundles?,
+            set,
+            scheme: &*node.settings().scheme,
+        });
         (header.log_size, header.log_root) = (executed.log_size, executed.log_root);
         Some(self.propose(proposal.view, block))
     }

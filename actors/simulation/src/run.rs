@@ -166,7 +166,15 @@ fn run(world: &mut World, patience_us: u64, healed_us: &mut u64) -> Result<(), V
 impl World {
     /// Whether all is decided, and all honest nodes that are up have all of it.
     fn is_settled(&self) -> bool {
-        self.clients.are_content() && self.heights().all(|height| height == self.chain.height())
+        self.clients.are_content()
+            && self.are_all_voting()
+            && self.heights().all(|height| height == self.chain.height())
+    }
+
+    /// Whether every honest node that lost its memory has one again.
+    fn are_all_voting(&self) -> bool {
+        let mut honest = self.hosts.iter().filter(|host| host.is_honest).filter_map(|host| host.node.as_ref());
+        honest.all(|node| node.amnesia().is_none())
     }
 
     fn heights(&self) -> impl Iterator<Item = Height> {

@@ -226,6 +226,7 @@ fn draw_parameters(random: &mut Random) -> ConsensusParameters {
         max_clock_drift_ms: random.pick(&[100, 500]),
         retain_blocks: 1_000_000,
         key_retention_ms: 24 * 3_600 * 1_000,
+        recovery_interval_ms: 2_000,
     }
 }
 

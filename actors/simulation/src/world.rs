@@ -193,6 +193,17 @@ impl World {
         }
     }
 
+    /// To a host whose epoch ended its links are new.
+    pub(crate) fn greet_again(&mut self, host: usize) {
+        let linked = std::mem::take(&mut self.hosts[host].linked);
+        for peer in 0..self.hosts.len() {
+            if linked.contains(&self.hosts[peer].index) && peer != host {
+                let incarnation = self.hosts[host].incarnation;
+                self.schedule(1, Event::Link { host, incarnation, peer, up: true });
+            }
+        }
+    }
+
     /// A host is about to notice something about a link.
     pub(crate) fn look(&mut self, host: usize, peer: usize, up: bool) {
         let incarnation = self.hosts[host].incarnation;

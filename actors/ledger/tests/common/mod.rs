@@ -11,8 +11,8 @@ use dtvn_ledger::{BlockEffects, BlockInput, Bounds, Executed, KeyScope, Ledger, 
 use dtvn_messages::genesis::{ConsensusParameters, EventPolicy, GenesisFile, GenesisValidator, RULES_VERSION};
 use dtvn_messages::ticket::Metadata;
 use dtvn_messages::{
-    Action, Bundle, BundleBody, ChainId, Epoch, EventId, Genesis, Height, IdempotencyKey, KeyPair, NodeName, Operation,
-    Outcome, Reason, Signature, Ticket, TicketId, Timestamp, ValidatorIndex, Verdict,
+    Action, Bundle, BundleBody, ChainId, Ed25519, Epoch, EventId, Genesis, Height, IdempotencyKey, KeyPair, NodeName,
+    Operation, Outcome, Reason, Signature, Ticket, TicketId, Timestamp, ValidatorIndex, Verdict,
 };
 
 /// The time of the genesis.
@@ -131,7 +131,13 @@ impl Chain {
     /// Executes a block with these bundles at `time`, speculatively.
     pub fn execute(&mut self, time: u64, bundles: &[Arc<Bundle>]) -> Executed {
         let (height, timestamp) = (self.ledger.tip().next(), Timestamp(time));
-        self.ledger.execute(&BlockInput { height, timestamp, bundles, set: self.genesis.validators() })
+        self.ledger.execute(&BlockInput {
+            height,
+            timestamp,
+            bundles,
+            set: self.genesis.validators(),
+            scheme: &Ed25519,
+        })
     }
 
     /// Executes and commits a block with one bundle for each list of operations.

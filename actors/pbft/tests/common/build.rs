@@ -10,8 +10,8 @@ use dtvn_messages::view_change::{Sealed, SealedNewView, SealedViewChange};
 use dtvn_messages::wire::Status;
 use dtvn_messages::{
     Block, Certificate, Checkpoint, CommittedProof, Digest, Epoch, Genesis, Header, Height, NewView,
-    PreparedCertificate, RulesVersion, Signed, StableCheckpoint, Timestamp, ValidatorIndex, View, ViewChange, Vote,
-    VoteKind,
+    PreparedCertificate, RulesVersion, Signed, StableCheckpoint, Succession, Timestamp, ValidatorIndex, View,
+    ViewChange, Vote, VoteKind,
 };
 use dtvn_pbft::{Base, BundleMeta, CertifiedBlock, Message};
 
@@ -131,12 +131,18 @@ impl Story {
         CertifiedBlock { block: Arc::new(block.clone()), digest: self.digest(block), certificate }
     }
 
+    /// An epoch without an end.
+    pub fn steady(&self) -> Succession {
+        Succession::steady(Epoch(0), self.genesis.validators().hash())
+    }
+
     pub fn checkpoint(&self, block: &Block) -> Checkpoint {
         Checkpoint {
             epoch: Epoch(0),
             height: block.header.height,
             block: self.digest(block),
             state_root: block.header.log_root,
+            next_epoch: Epoch(0),
             next_set: self.genesis.validators().hash(),
         }
     }
@@ -162,6 +168,7 @@ impl Story {
             positions: BTreeMap::from([(validator(origin), position)]),
             log: (last.header.log_size, last.header.log_root),
             empty_run: 0,
+            succession: self.steady(),
             proof: Some(Arc::new(self.committed(0, last, signers))),
             stable: None,
         }

@@ -133,7 +133,14 @@ fn junk(node: &Node, random: &mut Random) -> Wire {
         5 => {
             let interval = node.genesis.parameters().checkpoint_interval;
             let height = Height(random.below(1_000) * interval);
-            let vote = Checkpoint { epoch: Epoch(0), height, block: digest, state_root: digest, next_set: digest };
+            let vote = Checkpoint {
+                epoch: Epoch(0),
+                height,
+                block: digest,
+                state_root: digest,
+                next_epoch: Epoch(0),
+                next_set: digest,
+            };
             Message::Checkpoint(sign(&node.genesis, node.index, vote))
         }
         6 => {

@@ -7,7 +7,9 @@ use std::sync::Arc;
 
 use dtvn_messages::bundle::BundlePosition;
 use dtvn_messages::view_change::Sealed;
-use dtvn_messages::{Block, CommittedProof, Digest, Genesis, Height, Now, Timestamp, ValidatorIndex, sha256};
+use dtvn_messages::{
+    Block, CommittedProof, Digest, Epoch, Genesis, Height, Now, Succession, Timestamp, ValidatorIndex, sha256,
+};
 use dtvn_pbft::{
     Base, BundleMeta, CertifiedBlock, Config, Durable, Effect, Input, Message, Own, Record, Replica, Say, Ticket,
     Timer, Unsigned,
@@ -234,7 +236,8 @@ impl Node {
     pub fn later(&mut self, now: Now, later: Later, outs: &mut Vec<Out>) {
         match later {
             Later::Executed { id, log_size, log_root } => {
-                self.run(now, Input::Executed { id, log_size, log_root }, outs);
+                let succession = Succession::steady(Epoch(0), self.genesis.validators().hash());
+                self.run(now, Input::Executed { id, log_size, log_root, succession }, outs);
             }
             Later::Timer { timer, generation } => self.run(now, Input::Timer { timer, generation }, outs),
             Later::Flushed { entries } => self.on_flushed(now, entries, outs),
@@ -335,6 +338,8 @@ impl Node {
                 self.hold(after, Waiting::Return(Box::new(input)), inputs, outs);
             }
             Effect::Execute { id, height, timestamp, bundles } => self.execute(id, height, timestamp, &bundles, outs),
+            Effect::EpochOver { .. } => panic!("no validators change here"),
+            Effect::ShowEpochEnd { .. } => {}
             Effect::RollBack { to } => {
                 assert!(to >= self.committed_height(), "what is committed is never rolled back");
                 self.ledger.retain(|(height, ..)| *height <= to);
@@ -441,6 +446,7 @@ impl Node {
             positions,
             log: (header.log_size, header.log_root),
             empty_run: if block.bundles.is_empty() { below.empty_run + 1 } else { 0 },
+            succession: below.succession,
             proof,
             stable: None,
         };

@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use dtvn_messages::genesis::ConsensusParameters;
 use dtvn_messages::view_change::{Sealed, SealedViewChange};
-use dtvn_messages::{Block, Digest, Genesis, Height, Now, ValidatorIndex, View, ViewChange, Vote, VoteKind};
+use dtvn_messages::{
+    Block, Digest, Genesis, Height, Now, Succession, ValidatorIndex, View, ViewChange, Vote, VoteKind,
+};
 use dtvn_pbft::{
     Base, BundleMeta, Config, Durable, Effect, Input, Message, Own, Record, Replica, Say, Ticket, Timer, Unsigned,
 };
@@ -26,6 +28,9 @@ pub struct Under {
     timers: BTreeMap<Timer, (u64, u64)>,
     /// All that was written to the log.
     pub log: Vec<Record>,
+    /// The bundle that changes the validators, and the hash of the set that it leads to.
+    pub change: Option<(Digest, Digest)>,
+    ends: BTreeMap<Height, Height>,
 }
 
 impl Deref for Under {
@@ -83,6 +88,8 @@ impl Under {
             replica: Replica::new(config, base, voting),
             timers: BTreeMap::new(),
             log: Vec::new(),
+            change: None,
+            ends: BTreeMap::new(),
             story,
         }
     }
@@ -138,15 +145,35 @@ impl Under {
                         let below = self.ledger[&height.previous()];
                         let (log_size, log_root) = execute(below, *timestamp, bundles);
                         self.ledger.insert(*height, (log_size, log_root));
-                        inputs.push(Input::Executed { id: *id, log_size, log_root });
+                        let succession = self.succeed(*height, bundles);
+                        inputs.push(Input::Executed { id: *id, log_size, log_root, succession });
                     }
-                    Effect::RollBack { to } => self.ledger.retain(|height, _| height <= to),
+                    Effect::RollBack { to } => {
+                        self.ledger.retain(|height, _| height <= to);
+                        self.ends.retain(|height, _| height <= to);
+                    }
                     _ => {}
                 }
             }
             all.extend(effects);
         }
         all
+    }
+
+    /// What follows a block, where the bundle that [`Self::change`] names changes the validators.
+    fn succeed(&mut self, height: Height, bundles: &[Digest]) -> Succession {
+        let steady = self.story.steady();
+        let Some((change, next_set)) = self.change else { return steady };
+        let below = self.ends.get(&height.previous()).copied();
+        let interval = self.story.genesis.parameters().checkpoint_interval;
+        let end = below.or_else(|| bundles.contains(&change).then(|| Height(height.0.div_ceil(interval) * interval)));
+        let Some(end) = end else { return steady };
+        let ends = Some(end);
+        self.ends.insert(height, end);
+        match height < end {
+            true => Succession { ends, ..steady },
+            false => Succession { ends, next_epoch: dtvn_messages::Epoch(1), next_set },
+        }
     }
 
     /// A message of a peer, run.

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use dtvn_messages::view_change::Sealed;
 use dtvn_messages::wire::{PeerMessage, PrePrepare};
 use dtvn_messages::{
-    Block, Bundle, BundlePosition, Certificate, ChainId, Digest, Height, Now, Signed, Signer, StableCheckpoint,
-    Statement, Timestamp, ValidatorIndex, View,
+    Block, Bundle, BundlePosition, Certificate, ChainId, CommittedProof, Digest, Epoch, Height, Now, Signed, Signer,
+    StableCheckpoint, Statement, Succession, Timestamp, ValidatorIndex, View,
 };
 use dtvn_pbft::{
     Base, BundleMeta, Cause, Config, Effect as CoreEffect, Input as CoreInput, Message, Own, Record, Replica,
@@ -41,6 +41,8 @@ pub enum Input {
         log_size: u64,
         /// The root of the transparency log after it.
         log_root: Digest,
+        /// Whether its epoch is about to end, and what holds above it.
+        succession: Succession,
     },
     /// Records up to this ticket are on disk.
     Durable(Ticket),
@@ -131,6 +133,20 @@ pub enum Effect {
     },
     /// A checkpoint became stable.
     Stable(Arc<StableCheckpoint>),
+    /// The epoch is over: nothing follows any more. The next one begins with another value of this type.
+    EpochOver {
+        /// Its last block.
+        committed: Arc<CommittedProof>,
+        /// The checkpoint there.
+        stable: Arc<StableCheckpoint>,
+    },
+    /// Show a validator that is behind how its epoch ended.
+    ShowEpochEnd {
+        /// To whom.
+        to: ValidatorIndex,
+        /// Its epoch.
+        epoch: Epoch,
+    },
     /// Come back with [`Input::Timer`].
     SetTimer {
         /// Which.
@@ -193,6 +209,7 @@ pub struct Committed {
 /// The replica with its outbox.
 pub struct Consensus {
     replica: Replica,
+    epoch: Epoch,
     outbox: Outbox,
     chain: ChainId,
     me: Option<ValidatorIndex>,
@@ -209,6 +226,7 @@ impl Consensus {
         Self {
             chain: config.chain.clone(),
             me: config.me,
+            epoch: config.epoch,
             replica: Replica::new(config, base, voting),
             outbox: Outbox::default(),
             signer,
@@ -221,6 +239,7 @@ impl Consensus {
     pub fn replay(&mut self, now: Now, record: LogRecord) {
         let input = match record {
             LogRecord::Start(_) => return,
+            LogRecord::Bundle(bundle) if bundle.body.epoch != self.epoch => return,
             LogRecord::Bundle(bundle) => CoreInput::Bundle(self.take(bundle)),
             LogRecord::Replica(record) => CoreInput::Replay(record),
         };
@@ -238,8 +257,12 @@ impl Consensus {
     pub fn step(&mut self, now: Now, input: Input, effects: &mut Vec<Effect>) {
         let input = match input {
             Input::Message { from, message } => CoreInput::Message { from, message },
+            // The pool may be an epoch ahead, or behind.
+            Input::Bundle(bundle) if bundle.body.epoch != self.epoch => return,
             Input::Bundle(bundle) => CoreInput::Bundle(self.take(bundle)),
-            Input::Executed { id, log_size, log_root } => CoreInput::Executed { id, log_size, log_root },
+            Input::Executed { id, log_size, log_root, succession } => {
+                CoreInput::Executed { id, log_size, log_root, succession }
+            }
             Input::Durable(ticket) => return self.on_durable(now, ticket, effects),
             Input::Timer { timer, generation } => CoreInput::Timer { timer, generation },
             Input::Synced(checked) => return self.on_synced(now, checked, effects),
@@ -358,6 +381,8 @@ impl Consensus {
             CoreEffect::Relay { digests, leader } => effects.push(Effect::Relay { digests, leader }),
             CoreEffect::Sync { from, to, holders } => effects.push(Effect::Sync { from, to, holders }),
             CoreEffect::Stable(stable) => effects.push(Effect::Stable(stable)),
+            CoreEffect::EpochOver { committed, stable } => effects.push(Effect::EpochOver { committed, stable }),
+            CoreEffect::ShowEpochEnd { to, epoch } => effects.push(Effect::ShowEpochEnd { to, epoch }),
             CoreEffect::SetTimer { timer, generation, after_us } => {
                 effects.push(Effect::SetTimer { timer, generation, after_us });
             }

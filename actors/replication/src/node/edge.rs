@@ -16,7 +16,7 @@ impl<D: Disk> Node<D> {
             for effect in said {
                 match effect {
                     intake::Effect::Cut(body) => {
-                        let chain = &self.settings.config.chain;
+                        let chain = &self.config.chain;
                         let signature = self.settings.signer.sign(&body.signed_bytes(chain));
                         let bundle = Bundle::assemble(body, signature, chain);
                         self.mail.push_back(Mail::Gossip(pool::Input::Own(bundle.clone())));

@@ -29,7 +29,7 @@ impl<D: Disk> Node<D> {
     }
 
     pub(super) fn tell_quorum(&mut self) {
-        let config = &self.settings.config;
+        let config = &self.config;
         let power = config.set.power_of(self.connected.iter().copied().chain(config.me));
         let quorum = power >= config.set.quorum();
         if quorum != self.quorum {
@@ -52,15 +52,16 @@ impl<D: Disk> Node<D> {
             PeerMessage::Bundle(bytes) => self.tell_gossip(pool::Input::Received { from, bytes }),
             PeerMessage::FetchBundles(digests) => self.tell_gossip(pool::Input::Fetch { from, digests }),
             PeerMessage::AnnounceBundles(digests) => self.tell_gossip(pool::Input::Announce { from, digests }),
+            PeerMessage::Recover(asked) => self.on_recover(from, *asked, effects),
             PeerMessage::SyncRequest { from: first, to } => self.serve(from, first, to, effects),
-            PeerMessage::SyncBlocks(blocks) => match self.settings.verifier.blocks(blocks) {
+            PeerMessage::SyncBlocks(blocks) => match self.verifier.blocks(blocks) {
                 Ok(checked) => self.mail.push_back(Mail::Sync(sync::Input::Blocks { from, checked })),
                 Err(fault) => {
                     effects.push(Effect::Blame { peer: from, why: fault.to_string() });
                     self.mail.push_back(Mail::Sync(sync::Input::Faulty(from)));
                 }
             },
-            message => match self.settings.verifier.consensus(from, message) {
+            message => match self.verifier.consensus(from, message) {
                 Ok(None) => {}
                 Ok(Some(message)) => {
                     self.mail.push_back(Mail::Replica(consensus::Input::Message { from, message }));
@@ -108,7 +109,7 @@ impl<D: Disk> Node<D> {
             pool::Effect::Send { to, message } => effects.push(Effect::Send { to, message }),
             pool::Effect::Broadcast(message) => effects.push(Effect::Broadcast(message)),
             pool::Effect::Verify { from, bundle } => {
-                let ok = self.settings.verifier.bundle(&bundle);
+                let ok = self.verifier.bundle(&bundle);
                 effects.push(Effect::Work(Work::Verify(Checked { from, bundle, ok })));
             }
             pool::Effect::Log(bundle) => {
@@ -120,7 +121,7 @@ impl<D: Disk> Node<D> {
                 }
             }
             pool::Effect::Superseded { bundle, last } => {
-                if Some(bundle.body.origin) == self.settings.config.me {
+                if Some(bundle.body.origin) == self.config.me {
                     self.mail.push_back(Mail::Intake(intake::Input::BundleGone { bundle, last }));
                 }
             }

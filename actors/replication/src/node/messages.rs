@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use dtvn_ledger::BlockEffects;
 use dtvn_messages::wire::{Class, PeerMessage};
-use dtvn_messages::{Bundle, Digest, Height, Operation, ValidatorIndex, View};
+use dtvn_messages::{Bundle, Digest, EpochEnd, Height, Operation, Succession, ValidatorIndex, View};
 use dtvn_pbft::{Cause, Ticket};
 
 use crate::consensus::Committed;
@@ -74,6 +74,7 @@ pub struct Executed {
     pub(super) id: u64,
     pub(super) log_size: u64,
     pub(super) log_root: Digest,
+    pub(super) succession: Succession,
 }
 
 /// The result of a check, on its way to the pool that asked.
@@ -103,6 +104,8 @@ pub enum Timed {
     Sync,
     /// The intake's.
     Intake,
+    /// That of a validator that lost its memory.
+    Recovery,
 }
 
 impl Timer {
@@ -211,6 +214,10 @@ pub enum Effect {
         /// The origin.
         origin: ValidatorIndex,
     },
+    /// An epoch is over and the next one begins: validators have other indices, so links are to be announced anew.
+    EpochBegan(Arc<EpochEnd>),
+    /// The node lost its memory, and its own recovery opened the epoch: it votes again.
+    Recovered,
     /// The node's state differs from what a quorum certified.
     Diverged(Height),
     /// The node cannot go on: its process ends, non-zero.

@@ -13,11 +13,13 @@
 //! | `replica` | replica and state machine |
 //! | `links` | verifier, presence, gossip, sync |
 //! | `edge` | intake |
+//! | `epoch` | all of them, from one epoch to the next |
 //!
 //! What outlives the process is [`Media`].
 
 mod disk;
 mod edge;
+mod epoch;
 mod links;
 mod messages;
 mod replica;
@@ -27,16 +29,17 @@ mod store;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use dtvn_messages::{Genesis, Height, NodeName, Now, Signer, ValidatorIndex};
+use dtvn_messages::{Genesis, Height, NodeName, Nonce, Now, Scheme, Signer, ValidatorIndex};
 use dtvn_pbft::{Config, ReplicaView, Ticket};
 
 use crate::consensus::{self, Consensus};
-use crate::execution::Execution;
+use crate::execution::{Execution, Identity};
 use crate::intake::{self, Intake, IntakeLimits};
 use crate::log::{Disk, Log, LogIdentity, LogLimits};
 use crate::logbook::LogBook;
 use crate::pool::{self, Pool, PoolLimits};
 use crate::record::LogRecord;
+use crate::recovery::Amnesia;
 use crate::sync::{self, Sync};
 use crate::verify::Verifier;
 
@@ -53,12 +56,12 @@ pub struct NodeSettings {
     pub genesis: Arc<Genesis>,
     /// Its name.
     pub name: NodeName,
-    /// The configuration of its consensus core: [`Config::from_genesis`].
-    pub config: Config,
     /// Its key.
     pub signer: Arc<dyn Signer>,
-    /// How it checks what peers say.
-    pub verifier: Verifier,
+    /// How it checks signatures.
+    pub scheme: Arc<dyn Scheme>,
+    /// The name of the recovery that it asks for if its log turns out to be damaged: random, another one at each start.
+    pub nonce: Nonce,
     /// Sizes of its consensus log.
     pub log_limits: LogLimits,
     /// The bounds of its bundle pool.
@@ -72,6 +75,16 @@ pub struct NodeSettings {
 }
 
 impl NodeSettings {
+    fn identity(&self) -> Identity {
+        let (genesis, key) = (Arc::clone(&self.genesis), self.signer.public());
+        Identity { genesis, key, scheme: Arc::clone(&self.scheme) }
+    }
+
+    fn verifier(&self, config: &Config) -> Verifier {
+        let (chain, epoch, set) = (config.chain.clone(), config.epoch, Arc::clone(&config.set));
+        Verifier { chain, epoch, set, scheme: Arc::clone(&self.scheme) }
+    }
+
     fn log_identity(&self) -> LogIdentity {
         LogIdentity::new(self.genesis.chain_id(), &self.name, &self.genesis.hash())
     }
@@ -84,8 +97,8 @@ pub struct Media<D> {
     pub disk: D,
     /// The derived state.
     pub store: MemoryStore,
-    /// Why the node must not vote, if it must not: its log is missing or damaged.
-    pub amnesia: Option<String>,
+    /// That the node must not vote, if it must not: its log is missing or damaged.
+    pub amnesia: Option<Amnesia>,
     /// Whether the node was started before.
     pub used_before: bool,
 }
@@ -142,7 +155,10 @@ pub struct Node<D> {
     desk: LogDesk<D>,
     store: MemoryStore,
     covered: Height,
-    amnesia: Option<String>,
+    amnesia: Option<Amnesia>,
+    /// The present epoch.
+    config: Config,
+    verifier: Verifier,
     execution: Execution,
     consensus: Consensus,
     sync: Sync,
@@ -193,7 +209,7 @@ impl<D: Disk> Node<D> {
             Input::Done(Work::Verify(Checked { from, bundle, ok })) => {
                 self.mail.push_back(Mail::Gossip(pool::Input::Verified { from, bundle, ok }));
             }
-            Input::Timer(timer) => self.on_timer(timer),
+            Input::Timer(timer) => self.on_timer(timer, effects),
             Input::Restart(part) => return self.restart(part, effects),
         }
         Ok(())
@@ -212,7 +228,7 @@ impl<D: Disk> Node<D> {
         self.settle_log(effects)
     }
 
-    fn on_timer(&mut self, timer: Timer) {
+    fn on_timer(&mut self, timer: Timer, effects: &mut Vec<Effect>) {
         let Timer { of, incarnation, generation } = timer;
         let mail = match of {
             Timed::Replica(timer) if incarnation == self.incarnations.replica => {
@@ -223,6 +239,7 @@ impl<D: Disk> Node<D> {
             Timed::Intake if incarnation == self.incarnations.intake => {
                 Mail::Intake(intake::Input::Timer { generation })
             }
+            Timed::Recovery => return self.ask_for_recovery(effects),
             _ => return,
         };
         self.mail.push_back(mail);
@@ -269,10 +286,16 @@ impl<D: Disk> Node<D> {
         &self.intake
     }
 
-    /// Why the node must not vote, if it must not.
+    /// That the node must not vote, if it must not.
     #[must_use]
-    pub fn amnesia(&self) -> Option<&str> {
-        self.amnesia.as_deref()
+    pub const fn amnesia(&self) -> Option<&Amnesia> {
+        self.amnesia.as_ref()
+    }
+
+    /// The present epoch, and which of its validators the node is.
+    #[must_use]
+    pub const fn config(&self) -> &Config {
+        &self.config
     }
 
     /// Who it is.

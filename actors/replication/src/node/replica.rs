@@ -22,10 +22,12 @@ impl<D: Disk> Node<D> {
         effects: &mut Vec<Effect>,
     ) -> Result<(), Failure> {
         let mut records = Vec::new();
+        let mut over = None;
         for effect in said {
             match effect {
                 consensus::Effect::Append { ticket, record } => records.push(LogWork::Record(ticket, record)),
                 consensus::Effect::Flush { .. } => records.push(LogWork::Flush),
+                consensus::Effect::EpochOver { committed, stable } => over = Some((committed, stable)),
                 other => self.carry_out_one(other, effects)?,
             }
         }
@@ -35,19 +37,24 @@ impl<D: Disk> Node<D> {
             self.syncing = syncing;
             self.mail.push_back(Mail::Intake(intake::Input::Syncing(syncing)));
         }
-        Ok(())
+        match over {
+            Some((committed, stable)) => self.begin_epoch(&committed, &stable, effects),
+            None => Ok(()),
+        }
     }
 
     fn carry_out_one(&mut self, effect: consensus::Effect, effects: &mut Vec<Effect>) -> Result<(), Failure> {
         use consensus::Effect as Said;
         match effect {
-            Said::Append { .. } | Said::Flush { .. } | Said::Prepared { .. } => {}
+            Said::Append { .. } | Said::Flush { .. } | Said::Prepared { .. } | Said::EpochOver { .. } => {}
+            Said::ShowEpochEnd { to, epoch } => self.show_epoch_end(to, epoch, effects),
             Said::Broadcast(message) => effects.push(Effect::Broadcast(message)),
             Said::Send { to, message } => effects.push(Effect::Send { to, message }),
             Said::Execute { id, height, timestamp, bundles } => {
                 let executed = self.execution.execute(height, timestamp, &bundles);
-                let (log_size, log_root) = (executed.log_size, executed.log_root);
-                let executed = Executed { incarnation: self.incarnations.replica, id, log_size, log_root };
+                let dtvn_ledger::Executed { log_size, log_root, succession } = executed;
+                let incarnation = self.incarnations.replica;
+                let executed = Executed { incarnation, id, log_size, log_root, succession };
                 effects.push(Effect::Work(Work::Execute(executed)));
             }
             Said::RollBack { to } => {
@@ -106,8 +113,8 @@ impl<D: Disk> Node<D> {
     pub(super) fn on_executed(&mut self, executed: &Executed) {
         // A replica that is gone waits for nothing; its successor resets the ledger.
         if executed.incarnation == self.incarnations.replica {
-            let Executed { id, log_size, log_root, .. } = *executed;
-            self.mail.push_back(Mail::Replica(consensus::Input::Executed { id, log_size, log_root }));
+            let Executed { id, log_size, log_root, succession, .. } = *executed;
+            self.mail.push_back(Mail::Replica(consensus::Input::Executed { id, log_size, log_root, succession }));
         }
     }
 }

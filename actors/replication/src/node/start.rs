@@ -4,7 +4,7 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use dtvn_messages::{Height, Now};
-use dtvn_pbft::Base;
+use dtvn_pbft::{Base, Config};
 
 use super::{Effect, Failure, Incarnations, LogDesk, Mail, Media, Node, NodeSettings, Part};
 use crate::consensus::{self, Consensus};
@@ -14,6 +14,7 @@ use crate::log::{Disk, DiskError, Opened};
 use crate::logbook::{LogBook, Verdict};
 use crate::pool::{self, Pool, PoolSettings};
 use crate::record::LogRecord;
+use crate::recovery::Amnesia;
 use crate::sync::Sync;
 
 /// A node that did not start, and what outlives the attempt.
@@ -34,7 +35,7 @@ fn open_log<D: Disk>(
     disk: D,
     used_before: bool,
     applied: Height,
-    amnesia: &mut Option<String>,
+    amnesia: &mut Option<Amnesia>,
 ) -> Result<OpenLog<D>, (String, D)> {
     let (identity, limits, chain) = (settings.log_identity(), settings.log_limits, settings.genesis.chain_id());
     let unopened = match LogBook::open(disk, identity, limits, chain) {
@@ -45,7 +46,7 @@ fn open_log<D: Disk>(
     match Verdict::of(&error, used_before, applied) {
         Verdict::Create => {}
         Verdict::Amnesia => {
-            amnesia.get_or_insert_with(|| error.to_string());
+            amnesia.get_or_insert_with(|| Amnesia { why: error.to_string(), nonce: settings.nonce });
             if let Err(error) = set_aside(&mut disk) {
                 return Err((error.to_string(), disk));
             }
@@ -83,7 +84,7 @@ impl<D: Disk> Node<D> {
                 return Err(Box::new(Unstarted { why, media: Media { disk, store, amnesia, used_before } }));
             }
         };
-        let execution = match Execution::load(&settings.genesis, &settings.config, store.load()) {
+        let execution = match Execution::load(settings.identity(), store.load()) {
             Ok(execution) => execution,
             Err(error) => {
                 let media = Media { disk: book.into_disk(), store, amnesia, used_before: true };
@@ -91,6 +92,7 @@ impl<D: Disk> Node<D> {
             }
         };
         let base = Base::genesis(&settings.genesis);
+        let config = execution.config().clone();
         let mut node = Self {
             now,
             mail: VecDeque::new(),
@@ -98,12 +100,14 @@ impl<D: Disk> Node<D> {
             desk: LogDesk::new(book, records),
             store,
             covered: Height(0),
-            consensus: Consensus::new(settings.config.clone(), base, false, settings.signer.clone()),
+            consensus: Consensus::new(config.clone(), base, false, settings.signer.clone()),
             execution,
             amnesia,
             sync: Sync::new(),
-            pool: Pool::new(pool_settings(&settings)),
-            intake: Intake::new(intake_settings(&settings, 0)),
+            pool: Pool::new(pool_settings(&settings, &config)),
+            intake: Intake::new(intake_settings(&settings, &config, 0)),
+            verifier: settings.verifier(&config),
+            config,
             connected: BTreeSet::new(),
             quorum: false,
             syncing: false,
@@ -122,6 +126,7 @@ impl<D: Disk> Node<D> {
         self.tell_quorum();
         self.start_gossip(effects);
         self.restart_intake(effects)?;
+        self.ask_for_recovery(effects);
         self.settle_all(effects)
     }
 
@@ -151,13 +156,14 @@ impl<D: Disk> Node<D> {
     }
 
     fn restart_from_state_machine(&mut self, effects: &mut Vec<Effect>) -> Result<(), Failure> {
-        let loaded = Execution::load(&self.settings.genesis, &self.settings.config, self.store.load());
+        let loaded = Execution::load(self.settings.identity(), self.store.load());
         self.execution = loaded.map_err(Failure::new)?;
+        self.enter_epoch();
         self.restart_replica(effects)
     }
 
     /// Those who watch the replica tell its successor what it must know.
-    fn restart_replica(&mut self, effects: &mut Vec<Effect>) -> Result<(), Failure> {
+    pub(super) fn restart_replica(&mut self, effects: &mut Vec<Effect>) -> Result<(), Failure> {
         self.start_replica(effects)?;
         self.mail.push_back(Mail::Gossip(pool::Input::ReplicaRestarted));
         self.mail.push_back(Mail::Replica(consensus::Input::QuorumConnected(self.quorum)));
@@ -167,14 +173,14 @@ impl<D: Disk> Node<D> {
     /// Replica and sync: the ledger's base, then every record of the log, then the start.
     fn start_replica(&mut self, effects: &mut Vec<Effect>) -> Result<(), Failure> {
         self.incarnations.replica += 1;
-        let base = self.execution.reset();
+        let (config, base) = self.execution.reset();
+        self.recover_if_opened(effects);
         if self.desk.records.is_none() {
             self.reopen_log(effects)?;
         }
         let records = self.desk.records.take().unwrap_or_default();
         let voting = self.amnesia.is_none();
-        let (config, signer) = (self.settings.config.clone(), self.settings.signer.clone());
-        self.consensus = Consensus::new(config, base, voting, signer);
+        self.consensus = Consensus::new(config, base, voting, self.settings.signer.clone());
         for record in records {
             self.consensus.replay(self.now, record);
         }
@@ -193,7 +199,7 @@ impl<D: Disk> Node<D> {
     /// The pool starts with what the replica holds.
     fn start_gossip(&mut self, effects: &mut Vec<Effect>) {
         self.incarnations.gossip += 1;
-        self.pool = Pool::new(pool_settings(&self.settings));
+        self.pool = Pool::new(pool_settings(&self.settings, &self.config));
         let pending: Vec<_> = self.consensus.pending_bundles().cloned().collect();
         self.step_gossip(pool::Input::Positions(self.consensus.positions()), effects);
         for bundle in pending {
@@ -207,8 +213,8 @@ impl<D: Disk> Node<D> {
         // The storage takes it after all that was given to it before.
         self.desk.take_all(self.incarnations.replica, effects)?;
         let start = self.desk.book()?.new_start().map_err(Failure::new)?;
-        self.intake = Intake::new(intake_settings(&self.settings, start));
-        let me = self.settings.config.me;
+        self.intake = Intake::new(intake_settings(&self.settings, &self.config, start));
+        let me = self.config.me;
         let own = self.consensus.pending_bundles().filter(|bundle| Some(bundle.body.origin) == me);
         let own: Vec<_> = own.cloned().collect();
         let told = [intake::Input::Quorum(self.quorum), intake::Input::Syncing(self.syncing)];
@@ -219,21 +225,21 @@ impl<D: Disk> Node<D> {
     }
 }
 
-fn pool_settings(settings: &NodeSettings) -> PoolSettings {
+fn pool_settings(settings: &NodeSettings, config: &Config) -> PoolSettings {
     PoolSettings {
-        chain: settings.config.chain.clone(),
-        epoch: settings.config.epoch,
-        validators: settings.config.set.clone(),
-        own: settings.config.me,
+        chain: config.chain.clone(),
+        epoch: config.epoch,
+        validators: config.set.clone(),
+        own: config.me,
         seed: settings.pool_seed,
         limits: settings.pool_limits,
     }
 }
 
-fn intake_settings(settings: &NodeSettings, start: u64) -> IntakeSettings {
+fn intake_settings(settings: &NodeSettings, config: &Config, start: u64) -> IntakeSettings {
     IntakeSettings {
-        epoch: settings.config.epoch,
-        origin: settings.config.me,
+        epoch: config.epoch,
+        origin: config.me,
         start,
         key_retention_ms: settings.genesis.parameters().key_retention_ms,
         limits: settings.intake_limits,

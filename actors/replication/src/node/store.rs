@@ -8,7 +8,8 @@ use dtvn_ledger::{BlockEffects, KeyEntry, LedgerImage};
 use dtvn_messages::merkle::Frontier;
 use dtvn_messages::wire::CommittedBlock;
 use dtvn_messages::{
-    Digest, EventId, Genesis, Height, LastBundle, NodeName, StableCheckpoint, Ticket, TicketId, Timestamp,
+    Digest, Epoch, EpochEnd, EventId, Genesis, Height, LastBundle, Membership, NodeName, StableCheckpoint, Ticket,
+    TicketId, Timestamp,
 };
 
 use crate::consensus::Committed;
@@ -25,6 +26,8 @@ pub struct MemoryStore {
     /// The latest stable checkpoint, and whether it is durable.
     stable: Option<Arc<StableCheckpoint>>,
     durable_stable: Option<Arc<StableCheckpoint>>,
+    /// How each epoch ended.
+    ends: BTreeMap<Epoch, Arc<EpochEnd>>,
 }
 
 #[derive(Debug, Clone)]
@@ -41,6 +44,7 @@ struct State {
     keys: BTreeMap<Digest, KeyEntry>,
     log: Frontier,
     last_bundles: BTreeMap<NodeName, LastBundle>,
+    membership: Option<Arc<Membership>>,
 }
 
 impl State {
@@ -61,6 +65,9 @@ impl State {
         for (origin, last) in &effects.last_bundles {
             self.last_bundles.insert(origin.clone(), *last);
         }
+        if let Some(membership) = &effects.membership {
+            self.membership = Some(Arc::clone(membership));
+        }
     }
 
     fn image(&self) -> LedgerImage {
@@ -71,6 +78,7 @@ impl State {
             keys: self.keys.values().cloned().collect(),
             log: self.log.clone(),
             last_bundles: self.last_bundles.iter().map(|(origin, last)| (origin.clone(), *last)).collect(),
+            membership: self.membership.clone(),
         }
     }
 }
@@ -86,9 +94,10 @@ impl MemoryStore {
             keys: BTreeMap::new(),
             log: Frontier::new(),
             last_bundles: BTreeMap::new(),
+            membership: None,
         };
-        let (stable, durable_stable) = (None, None);
-        Self { durable, unsynced: VecDeque::new(), blocks: BTreeMap::new(), stable, durable_stable }
+        let (stable, durable_stable, ends) = (None, None, BTreeMap::new());
+        Self { durable, unsynced: VecDeque::new(), blocks: BTreeMap::new(), stable, durable_stable, ends }
     }
 
     /// The height of the last applied block.
@@ -122,6 +131,17 @@ impl MemoryStore {
         self.stable = Some(stable);
     }
 
+    /// Keeps how an epoch ended: before any block of the next one.
+    pub fn put_epoch_end(&mut self, end: Arc<EpochEnd>) {
+        self.ends.insert(end.epoch(), end);
+    }
+
+    /// How an epoch ended, if it did.
+    #[must_use]
+    pub fn epoch_end(&self, epoch: Epoch) -> Option<&Arc<EpochEnd>> {
+        self.ends.get(&epoch)
+    }
+
     /// Makes all that was applied durable.
     pub fn sync(&mut self) {
         self.crash(usize::MAX);
@@ -141,6 +161,9 @@ impl MemoryStore {
             self.durable_stable.clone_from(&self.stable);
         }
         self.stable.clone_from(&self.durable_stable);
+        // What was written after the last block that is kept is lost with those above it.
+        let height = self.durable.height;
+        self.ends.retain(|_, end| end.height() < height || (kept_all && end.height() == height));
     }
 
     /// Forgets the blocks below a height, never the last applied one.
@@ -164,6 +187,7 @@ impl MemoryStore {
             digest: kept.digest,
             certificate: kept.block.certificate.clone(),
         });
-        Stored { image: state.image(), block: last, stable: self.stable.as_deref().cloned() }
+        let opening = self.ends.last_key_value().map(|(_, end)| EpochEnd::clone(end));
+        Stored { image: state.image(), block: last, stable: self.stable.as_deref().cloned(), opening }
     }
 }

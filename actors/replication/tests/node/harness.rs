@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use dtvn_messages::wire::PeerMessage;
 use dtvn_messages::{
-    Action, Ed25519, EventId, Genesis, IdempotencyKey, KeyPair, Now, Operation, TicketId, Timestamp, ValidatorIndex,
+    Action, Ed25519, EventId, Genesis, IdempotencyKey, KeyPair, Nonce, Now, Operation, TicketId, Timestamp,
+    ValidatorIndex,
 };
-use dtvn_pbft::Config;
 use dtvn_replication::intake::{Answer, IntakeLimits, RequestId};
 use dtvn_replication::log::{LogLimits, MemoryDisk};
 use dtvn_replication::node::{Effect, Input, Media, Node, NodeSettings, Timer, Work};
 use dtvn_replication::pool::PoolLimits;
-use dtvn_replication::verify::{Remembering, Verifier};
+use dtvn_replication::verify::Remembering;
 
 const SEED: &str = "whole nodes";
 
@@ -82,19 +82,12 @@ impl Network {
     fn settings(&self, node: usize) -> NodeSettings {
         let name = self.genesis.validators().get(ValidatorIndex(node as u16)).unwrap().name.clone();
         let key = KeyPair::development(SEED, name.as_str());
-        let config = Config::from_genesis(&self.genesis, Some(&key.public()));
-        let verifier = Verifier {
-            chain: config.chain.clone(),
-            epoch: config.epoch,
-            set: Arc::clone(&config.set),
-            scheme: Arc::new(Remembering::new(Ed25519)),
-        };
         NodeSettings {
             genesis: Arc::clone(&self.genesis),
             name,
-            config,
             signer: Arc::new(key),
-            verifier,
+            scheme: Arc::new(Remembering::new(Ed25519)),
+            nonce: Nonce([node as u8; 16]),
             log_limits: LogLimits { segment_bytes: 128 * 1024, batch_bytes_max: 64 * 1024 },
             pool_limits: PoolLimits::default(),
             intake_limits: IntakeLimits::default(),

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use dtvn_ledger::{BlockEffects, KeyScope, OperationResult};
 use dtvn_messages::merkle::Frontier;
 use dtvn_messages::{
-    CommittedProof, Digest, EventId, Genesis, Height, IdempotencyKey, Operation, Outcome, Reason, Scheme, TicketId,
-    TicketState, ValidatorIndex, Verdict,
+    Action, CommittedProof, Digest, EventId, Genesis, Height, IdempotencyKey, Operation, Outcome, Reason, Scheme,
+    TicketId, TicketState, ValidatorIndex, Verdict,
 };
 use dtvn_replication::consensus::Committed;
 
@@ -100,6 +100,7 @@ impl Chain {
             let may_lie = self.liars.contains(&bundle.body.origin);
             for (operation, result) in bundle.body.operations.iter().zip(results.by_ref()) {
                 let payload = operation.payload_digest();
+                let may_lie = may_lie || self.is_recovery(operation);
                 ensure(may_lie || self.asked.contains(&(operation.key.clone(), payload)), Invariant::Validity, || {
                     format!("nobody asked for {operation:?}")
                 })?;
@@ -111,6 +112,12 @@ impl Chain {
         ensure((size, root) == (header.log_size, header.log_root), Invariant::CertifiedOutcome, || {
             format!("the outcomes up to block {height} do not add up to the log root in its header")
         })
+    }
+
+    /// The recovery of a validator comes from no client, but is signed by that validator.
+    fn is_recovery(&self, operation: &Operation) -> bool {
+        let (chain, set) = (self.genesis.chain_id(), self.genesis.validators());
+        matches!(&operation.action, Action::Recover(recovery) if recovery.verify(chain, set, &*self.scheme))
     }
 
     fn decided(&mut self, operation: &Operation, payload: Digest, result: &OperationResult) -> Result<(), Violation> {

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use dtvn_messages::wire::PeerMessage;
-use dtvn_messages::{Bundle, ChainId, Digest, Height, Signed, Statement, ValidatorIndex, View, Vote, VoteKind};
+use dtvn_messages::{Bundle, ChainId, Digest, Epoch, Height, Signed, Statement, ValidatorIndex, View, Vote, VoteKind};
 use dtvn_pbft::Record;
 use dtvn_replication::log::{Opened, RecordNumber};
 use dtvn_replication::record::{Encoded, LogRecord};
@@ -33,29 +33,25 @@ enum Slot {
 pub(crate) struct Promises {
     me: ValidatorIndex,
     chain: ChainId,
-    signed: BTreeMap<Slot, Digest>,
+    signed: BTreeMap<(Epoch, Slot), Digest>,
     /// For each basis the first record that holds it.
     records: BTreeMap<Basis, RecordNumber>,
     durable: RecordNumber,
-    /// Its log was lost: from here on it signs nothing, and what it said before may be repeated to it and by it.
-    has_forgotten: bool,
+    /// Its log was lost: below this epoch it signs nothing any more, and what it said before may be repeated to it and by
+    /// it.
+    forgotten: Option<Epoch>,
 }
 
 impl Promises {
     pub(crate) fn new(me: ValidatorIndex, chain: ChainId) -> Self {
-        Self {
-            me,
-            chain,
-            signed: BTreeMap::new(),
-            records: BTreeMap::new(),
-            durable: RecordNumber(0),
-            has_forgotten: false,
-        }
+        Self { me, chain, signed: BTreeMap::new(), records: BTreeMap::new(), durable: RecordNumber(0), forgotten: None }
     }
 
     /// The log was opened: what it holds is durable, and nothing that was durable is gone, unless the log was damaged.
     pub(crate) fn opened(&mut self, opened: Option<Opened>, may_forget: bool) -> Result<(), Violation> {
-        self.has_forgotten |= opened.is_none() && self.durable > RecordNumber(0);
+        if opened.is_none() && self.durable > RecordNumber(0) {
+            self.forgotten = Some(Epoch(u64::MAX));
+        }
         let last = opened.map_or(RecordNumber(0), |opened| opened.last);
         let has_lost = if opened.is_none() { !may_forget } else { true } && last < self.durable;
         ensure(!has_lost, Invariant::DurableBeforeSent, || {
@@ -84,6 +80,11 @@ impl Promises {
         self.records.entry(basis).or_insert(number);
     }
 
+    /// Its own recovery opened this epoch: from here on it may sign again.
+    pub(crate) fn recovered(&mut self, epoch: Epoch) {
+        self.forgotten = Some(epoch);
+    }
+
     /// Everything up to this record is durable.
     pub(crate) fn durable(&mut self, durable: RecordNumber) {
         self.durable = durable;
@@ -105,7 +106,7 @@ impl Promises {
                 if bundle.body.origin != self.me {
                     return Ok(());
                 }
-                self.sign_once(Slot::Bundle(bundle.body.start, bundle.body.number), bundle.digest)
+                self.sign_once(bundle.body.epoch, Slot::Bundle(bundle.body.start, bundle.body.number), bundle.digest)
             }
             _ => Ok(()),
         }
@@ -117,36 +118,49 @@ impl Promises {
             return Ok(());
         }
         let digest = signed.body.digest(&self.chain);
-        self.sign_once(slot, digest)?;
-        self.must_be_durable(Basis::Statement(digest), || format!("{slot:?}"))
+        let epoch = signed.body.epoch();
+        self.sign_once(epoch, slot, digest)?;
+        self.must_be_durable(epoch, Basis::Statement(digest), || format!("{slot:?}"))
     }
 
     fn voted(&mut self, vote: &Vote) -> Result<(), Violation> {
         let (view, height, digest) = (vote.view, vote.height, vote.digest);
-        self.sign_once(Slot::Vote(view, height), digest)?;
-        self.must_be_durable(Basis::Proposal(view, height, digest), || format!("{:?} at {height}", vote.kind))?;
+        self.sign_once(vote.epoch, Slot::Vote(view, height), digest)?;
+        self.must_be_durable(vote.epoch, Basis::Proposal(view, height, digest), || {
+            format!("{:?} at {height}", vote.kind)
+        })?;
         if vote.kind == VoteKind::Commit {
             let prepared = Basis::Prepared(height, view)..=Basis::Prepared(height, View(u64::MAX));
             let first = self.records.range(prepared).map(|(_, number)| *number).min();
-            self.check_durable(first, || format!("COMMIT at {height} in view {view}"))?;
+            self.check_durable(vote.epoch, first, || format!("COMMIT at {height} in view {view}"))?;
         }
         Ok(())
     }
 
-    fn sign_once(&mut self, slot: Slot, digest: Digest) -> Result<(), Violation> {
-        ensure(!self.has_forgotten || self.signed.contains_key(&slot), Invariant::Integrity, || {
-            format!("{} signs for {slot:?}, and does not know what it signed before", self.me)
+    fn has_forgotten(&self, epoch: Epoch) -> bool {
+        self.forgotten.is_some_and(|forgotten| epoch < forgotten)
+    }
+
+    fn sign_once(&mut self, epoch: Epoch, slot: Slot, digest: Digest) -> Result<(), Violation> {
+        let may_sign = !self.has_forgotten(epoch) || self.signed.contains_key(&(epoch, slot));
+        ensure(may_sign, Invariant::Integrity, || {
+            format!("{} signs for {slot:?} of epoch {epoch}, and does not know what it signed before", self.me)
         })?;
-        let known = *self.signed.entry(slot).or_insert(digest);
+        let known = *self.signed.entry((epoch, slot)).or_insert(digest);
         ensure(known == digest, Invariant::Integrity, || format!("{} signs twice for {slot:?}", self.me))
     }
 
-    fn must_be_durable(&self, basis: Basis, what: impl FnOnce() -> String) -> Result<(), Violation> {
-        self.check_durable(self.records.get(&basis).copied(), what)
+    fn must_be_durable(&self, epoch: Epoch, basis: Basis, what: impl FnOnce() -> String) -> Result<(), Violation> {
+        self.check_durable(epoch, self.records.get(&basis).copied(), what)
     }
 
-    fn check_durable(&self, record: Option<RecordNumber>, what: impl FnOnce() -> String) -> Result<(), Violation> {
-        let is_durable = self.has_forgotten || record.is_some_and(|record| record <= self.durable);
+    fn check_durable(
+        &self,
+        epoch: Epoch,
+        record: Option<RecordNumber>,
+        what: impl FnOnce() -> String,
+    ) -> Result<(), Violation> {
+        let is_durable = self.has_forgotten(epoch) || record.is_some_and(|record| record <= self.durable);
         ensure(is_durable, Invariant::DurableBeforeSent, || {
             let (me, durable) = (self.me, self.durable);
             format!("{me} sends {} on record {record:?}, durable is {durable}", what())

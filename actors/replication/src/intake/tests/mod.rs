@@ -60,7 +60,8 @@ impl Network {
     fn order(&mut self, wall: u64, bundles: Vec<Arc<Bundle>>) -> (Arc<BlockEffects>, Input) {
         let timestamp = Timestamp(wall.max(self.ledger.tip_timestamp().0 + 1));
         let height = self.ledger.tip().next();
-        self.ledger.execute(&BlockInput { height, timestamp, bundles: &bundles, set: self.genesis.validators() });
+        let (set, scheme) = (self.genesis.validators(), &dtvn_messages::Ed25519);
+        self.ledger.execute(&BlockInput { height, timestamp, bundles: &bundles, set, scheme });
         let effects = Arc::new(self.ledger.commit(height).remove(0));
         (Arc::clone(&effects), Input::Decided { bundles, effects })
     }

@@ -1,0 +1,60 @@
+//! The recovery of a validator that lost its memory (consensus.md section 4).
+//!
+//! A validator whose log is damaged, or missing although its key is not new, may have signed what it does not know any
+//! more. It signs nothing in this epoch but the wish for the next: `recover(i, nonce)`, shown to all, which take it in
+//! like an operation of a client. In the epoch that its own nonce opened it cannot have signed anything, so there it
+//! votes again.
+
+use dtvn_messages::membership::{Membership, Nonce, SignedRecovery};
+use dtvn_messages::{Action, EventId, IdempotencyKey, NodeName, Operation, Timestamp, limits};
+use dtvn_pbft::Config;
+
+use crate::intake::{Input, RequestId};
+
+/// How often a validator asks for its recovery.
+pub(crate) const RECOVERY_AGAIN_US: u64 = limits::RECOVERY_AGAIN_MS * 1_000;
+
+/// The request under which recoveries are taken in: no session has it.
+const REQUEST: RequestId = RequestId(u64::MAX);
+
+/// That a node lost its memory, and the name of the recovery that it asks for. On its disk before it asks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Amnesia {
+    /// What was found, for people.
+    pub why: String,
+    /// Drawn when it was found.
+    pub nonce: Nonce,
+}
+
+/// Whether a validator that lost its memory still has to ask for its recovery.
+#[must_use]
+pub fn is_wanted(held: &Membership, config: &Config, name: &NodeName, nonce: &Nonce) -> bool {
+    let pending = held.pending.as_ref().filter(|_| held.epoch == config.epoch);
+    pending.is_none_or(|pending| pending.recovering.get(name) != Some(nonce))
+}
+
+/// What the intake of another validator is told: the recovery as an operation, for which nobody waits. Its key is made
+/// of the nonce, so it has one outcome however many take it in.
+#[must_use]
+pub fn taken_in(recovery: SignedRecovery) -> [Input; 2] {
+    let key = recovery_key(&recovery.body.nonce);
+    let operation = Operation {
+        key,
+        valid_until: Timestamp(0),
+        event: EventId::default_event(),
+        gate: None,
+        device: None,
+        scanned_at: None,
+        seen: None,
+        action: Action::Recover(Box::new(recovery)),
+    };
+    [
+        Input::Submit { request: REQUEST, operations: vec![operation], wait_ms: limits::RECOVERY_AGAIN_MS },
+        Input::Withdraw { request: REQUEST },
+    ]
+}
+
+#[expect(clippy::expect_used, reason = "a word and 32 hexadecimal digits are 16 to 128 printable characters")]
+fn recovery_key(nonce: &Nonce) -> IdempotencyKey {
+    IdempotencyKey::new(&format!("recover-{nonce}")).expect("a key of 40 printable characters")
+}
