@@ -32,6 +32,7 @@ pub struct BlockInput<'a> {
 /// What has been gathered of the block that is being executed.
 struct Work {
     log: Frontier,
+    accepted: u64,
     results: Vec<OperationResult>,
     leaves: Vec<Digest>,
     tickets: Vec<TicketChange>,
@@ -50,11 +51,12 @@ impl Ledger {
         let tip = self.tip_point();
         assert_eq!(block.height, tip.height.next(), "a block must be directly above the tip");
         assert!(block.timestamp > tip.timestamp, "agreed time must rise: {} after {}", block.timestamp, tip.timestamp);
-        let log = tip.log.clone();
+        let (log, accepted) = (tip.log.clone(), tip.accepted);
         let operations = block.bundles.iter().map(|bundle| bundle.body.operations.len()).sum();
         let keys_expired = self.keys.expire(block.timestamp);
         let mut work = Work {
             log,
+            accepted,
             results: Vec::with_capacity(operations),
             leaves: Vec::with_capacity(operations),
             tickets: Vec::with_capacity(operations),
@@ -70,8 +72,8 @@ impl Ledger {
                 self.apply(operation, &moment, &mut work);
             }
         }
-        let Work { log, results, leaves, tickets, keys_added, .. } = work;
-        let point = Point::new(block.height, block.timestamp, log);
+        let Work { log, accepted, results, leaves, tickets, keys_added, .. } = work;
+        let point = Point::new(block.height, block.timestamp, log, accepted);
         let executed = point.executed;
         self.speculative.push_back(Speculation { point, results, leaves, tickets, keys_added, keys_expired, bundles });
         executed
@@ -214,6 +216,7 @@ impl Work {
         outcome.write(&mut self.scratch);
         let leaf = merkle::leaf_hash(self.scratch.as_bytes());
         self.log.append(leaf);
+        self.accepted += u64::from(outcome.verdict.is_accepted());
         self.leaves.push(leaf);
     }
 }

@@ -24,6 +24,8 @@ pub struct LedgerImage {
     pub keys: Vec<KeyEntry>,
     /// The frontier of the transparency log.
     pub log: Frontier,
+    /// How many of its outcomes are accepted ones.
+    pub accepted: u64,
     /// For each validator that ever had a bundle ordered, the last of them.
     pub last_bundles: Vec<(NodeName, LastBundle)>,
 }
@@ -89,7 +91,7 @@ impl Ledger {
         if image.timestamp < genesis.file().time {
             return Err(LoadError::BeforeGenesis { found: image.timestamp, genesis: genesis.file().time });
         }
-        ledger.committed = Point::new(image.height, image.timestamp, image.log);
+        ledger.committed = Point::new(image.height, image.timestamp, image.log, image.accepted);
         image.tickets.into_iter().try_for_each(|ticket| ledger.load_ticket(ticket))?;
         ledger.load_keys(image.keys)?;
         for (origin, last) in image.last_bundles {
@@ -110,6 +112,7 @@ impl Ledger {
             tickets: self.tickets.iter().cloned().collect(),
             keys: self.keys.iter().cloned().collect(),
             log: tip.log.clone(),
+            accepted: tip.accepted,
             last_bundles: self.last_bundles.iter().map(|(origin, last)| (origin.clone(), *last)).collect(),
         }
     }

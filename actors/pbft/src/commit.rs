@@ -80,7 +80,7 @@ impl Replica {
             self.slots.remove(&height);
         }
         self.recent.insert(height, Recent { block, digest });
-        self.checkpoint_if_due(height, digest, effects);
+        self.await_root(height);
         self.try_stable(height, effects);
     }
 

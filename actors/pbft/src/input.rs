@@ -5,7 +5,7 @@ use std::sync::Arc;
 use dtvn_messages::view_change::{SealedNewView, SealedViewChange};
 use dtvn_messages::wire::Status;
 use dtvn_messages::{
-    Block, Certificate, Checkpoint, CommittedProof, Digest, Epoch, PreparedCertificate, Signature, Signed,
+    Block, Certificate, Checkpoint, CommittedProof, Digest, Epoch, Height, PreparedCertificate, Signature, Signed,
     StableCheckpoint, ValidatorIndex, View, Vote,
 };
 
@@ -137,6 +137,13 @@ pub enum Input {
         log_size: u64,
         /// The root of the transparency log after it.
         log_root: Digest,
+    },
+    /// The root of the state after a block at a checkpoint height that was committed: [`Effect::Commit`](crate::Effect::Commit).
+    StateRoot {
+        /// The height.
+        height: Height,
+        /// The root.
+        root: Digest,
     },
     /// What was announced with [`Effect::Notify`](crate::Effect::Notify) is on disk.
     Durable(Durable),

@@ -1,11 +1,18 @@
 //! The ledger in its place: executes what consensus orders, hands out what is final, and knows where a replica that
 //! starts stands (consensus.md section 11: "load, replay through `step`, go on").
+//!
+//! Beside it the state map (section 5). Its root is wanted after each committed checkpoint block, and bringing the map up
+//! to date is [`Rooting`]: work that can be done elsewhere while the ledger goes on. What the map was at a checkpoint
+//! stays readable, and is served to others once the checkpoint is stable ([`Snapshot`], section 7).
 
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use dtvn_ledger::{BlockEffects, BlockInput, Executed, Ledger, LedgerImage, LoadError};
+use dtvn_ledger::{BlockEffects, BlockInput, Executed, Ledger, LedgerImage, LoadError, StateMap};
+use dtvn_messages::merkle::LogEdge;
 use dtvn_messages::{
     Block, Bundle, Certificate, CommittedProof, Digest, Genesis, Height, StableCheckpoint, Timestamp, ValidatorSet,
+    limits,
 };
 use dtvn_pbft::{Base, Config};
 
@@ -20,6 +27,8 @@ pub struct Stored {
     pub block: Option<LastBlock>,
     /// The latest stable checkpoint.
     pub stable: Option<StableCheckpoint>,
+    /// The right edge of the transparency log.
+    pub edge: LogEdge,
 }
 
 /// The last block of a stored state.
@@ -38,21 +47,116 @@ pub struct LastBlock {
 #[error("{0} blocks were committed where one was due")]
 pub struct NotOneBlock(usize);
 
+/// The state after a committed block at a checkpoint height, as it stays readable.
+#[derive(Debug, Clone)]
+pub struct Version {
+    /// The block.
+    pub block: Arc<Block>,
+    /// Its own commit certificate, if it has one.
+    pub certificate: Option<Certificate>,
+    /// The right edge of the transparency log after it.
+    pub edge: LogEdge,
+    /// The state after it.
+    pub map: StateMap,
+}
+
+/// The state at a stable checkpoint, for those who lack it.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    /// The certificate of the checkpoint.
+    pub stable: Arc<StableCheckpoint>,
+    /// The state.
+    pub version: Arc<Version>,
+}
+
+/// What is kept of former states.
+#[derive(Debug, Clone, Default)]
+pub struct Shelf {
+    /// The states after checkpoint heights that are not stable, or not yet.
+    pub versions: BTreeMap<Height, Arc<Version>>,
+    /// The latest stable states.
+    pub snapshots: BTreeMap<Height, Arc<Snapshot>>,
+}
+
+/// A checkpoint that is committed, and what leads to the state after it.
+#[derive(Debug)]
+struct Due {
+    block: Arc<Block>,
+    certificate: Option<Certificate>,
+    edge: LogEdge,
+    changes: Vec<Arc<BlockEffects>>,
+}
+
+/// Bringing the state map up to date with a checkpoint: work of some milliseconds, by itself.
+#[derive(Debug)]
+pub struct Rooting {
+    map: StateMap,
+    due: Due,
+}
+
+/// The map after [`Rooting`].
+#[derive(Debug)]
+pub struct Rooted {
+    map: StateMap,
+    due: Due,
+}
+
+impl Rooting {
+    /// Does the work.
+    #[must_use]
+    pub fn run(mut self) -> Rooted {
+        self.map.apply(&self.due.changes);
+        Rooted { map: self.map, due: self.due }
+    }
+}
+
 /// The ledger, and the base of a replica above it.
 pub struct Execution {
     ledger: Ledger,
     set: Arc<ValidatorSet>,
     base: Base,
+    interval: u64,
+    /// The state after the last checkpoint, or as it was loaded; none while a [`Rooting`] has it.
+    map: Option<StateMap>,
+    edge: LogEdge,
+    /// What was committed since.
+    changes: Vec<Arc<BlockEffects>>,
+    due: VecDeque<Due>,
+    shelf: Arc<Shelf>,
 }
 
 impl Execution {
-    /// The ledger of a stored state.
+    /// The ledger of a stored state. The state map is made from it: it is not stored, so that a state that was altered on
+    /// disk is found at the next checkpoint.
     ///
     /// # Errors
     /// If it is no state that a ledger can have.
     pub fn load(genesis: &Genesis, config: &Config, stored: Stored) -> Result<Self, LoadError> {
-        let base = base_of(genesis, config, &stored);
-        Ok(Self { ledger: Ledger::load(genesis, stored.image)?, set: Arc::clone(&config.set), base })
+        let mut base = base_of(genesis, config, &stored);
+        let Stored { image, block, stable, edge } = stored;
+        let map = image.state_map(genesis);
+        let interval = genesis.parameters().checkpoint_interval;
+        let mut shelf = Shelf::default();
+        if let Some(last) = block.filter(|last| last.block.header.height.0.is_multiple_of(interval)) {
+            base.state_root = Some(map.root());
+            let (block, certificate) = (Arc::new(last.block), last.certificate);
+            let version = Version { block, certificate, edge: edge.clone(), map: map.clone() };
+            shelf.put(Arc::new(version));
+        }
+        if let Some(stable) = stable {
+            shelf.stable(&Arc::new(stable));
+        }
+        Ok(Self {
+            ledger: Ledger::load(genesis, image)?,
+            set: Arc::clone(&config.set),
+            base,
+            interval,
+            map: Some(map),
+            edge,
+            changes: Vec::new(),
+            due: VecDeque::new(),
+            shelf: Arc::new(shelf),
+        })
     }
 
     /// Executes a block speculatively, directly above the last one.
@@ -71,19 +175,22 @@ impl Execution {
         self.base.clone()
     }
 
-    /// The block at the next height is final: what it changed.
+    /// The block at the next height is final: what it changed. At a checkpoint height [`Self::next_rooting`] has work
+    /// then.
     ///
     /// # Errors
     /// If it is not the next height.
-    pub fn commit(&mut self, committed: &Committed) -> Result<BlockEffects, NotOneBlock> {
+    pub fn commit(&mut self, committed: &Committed) -> Result<Arc<BlockEffects>, NotOneBlock> {
         let header = &committed.block.header;
         let effects = self.ledger.commit(header.height);
         let [effects] = <[BlockEffects; 1]>::try_from(effects).map_err(|effects| NotOneBlock(effects.len()))?;
+        let effects = Arc::new(effects);
         let base = &mut self.base;
         base.height = header.height;
         base.digest = committed.digest;
         base.timestamp = header.timestamp;
         base.log = (header.log_size, header.log_root);
+        base.state_root = None;
         base.empty_run = if committed.block.bundles.is_empty() { base.empty_run + 1 } else { 0 };
         for bundle in &committed.bundles {
             base.positions.insert(bundle.body.origin, bundle.position());
@@ -92,13 +199,79 @@ impl Execution {
             let proof = CommittedProof { header: header.clone(), certificate: certificate.clone() };
             base.proof = Some(Arc::new(proof));
         }
+        effects.log.leaves.iter().for_each(|leaf| self.edge.append(*leaf));
+        self.changes.push(Arc::clone(&effects));
+        if header.height.0.is_multiple_of(self.interval) {
+            self.due.push_back(Due {
+                block: Arc::clone(&committed.block),
+                certificate: committed.certificate.clone(),
+                edge: self.edge.clone(),
+                changes: std::mem::take(&mut self.changes),
+            });
+        }
         Ok(effects)
+    }
+
+    /// The next checkpoint whose state root is wanted, if no other is being worked on. Give the result of
+    /// [`Rooting::run`] to [`Self::rooted`].
+    pub fn next_rooting(&mut self) -> Option<Rooting> {
+        let map = self.map.take_if(|_| !self.due.is_empty())?;
+        self.due.pop_front().map(|due| Rooting { map, due })
+    }
+
+    /// The state map is up to date with a checkpoint: its height, and the state root.
+    pub fn rooted(&mut self, rooted: Rooted) -> (Height, Digest) {
+        let Rooted { map, due } = rooted;
+        let Due { block, certificate, edge, .. } = due;
+        let (height, root) = (block.header.height, map.root());
+        if self.base.height == height {
+            self.base.state_root = Some(root);
+        }
+        let version = Version { block, certificate, edge, map: map.clone() };
+        Arc::make_mut(&mut self.shelf).put(Arc::new(version));
+        self.map = Some(map);
+        (height, root)
+    }
+
+    /// A checkpoint is stable: its state can be served, those before the last one are forgotten.
+    pub fn stable(&mut self, stable: &Arc<StableCheckpoint>) {
+        self.base.stable = Some(Arc::clone(stable));
+        Arc::make_mut(&mut self.shelf).stable(stable);
+    }
+
+    /// The former states that are kept.
+    #[must_use]
+    pub const fn shelf(&self) -> &Arc<Shelf> {
+        &self.shelf
     }
 
     /// The ledger, to look at.
     #[must_use]
     pub const fn ledger(&self) -> &Ledger {
         &self.ledger
+    }
+}
+
+impl Shelf {
+    fn put(&mut self, version: Arc<Version>) {
+        self.versions.insert(version.block.header.height, version);
+        while self.versions.len() > limits::STATE_VERSIONS_MAX {
+            self.versions.pop_first();
+        }
+    }
+
+    fn stable(&mut self, stable: &Arc<StableCheckpoint>) {
+        let height = stable.height();
+        let checkpoint = &stable.checkpoint;
+        let same = |version: &&Arc<Version>| version.map.root() == checkpoint.state_root;
+        if let Some(version) = self.versions.get(&height).filter(same) {
+            let snapshot = Snapshot { stable: Arc::clone(stable), version: Arc::clone(version) };
+            self.snapshots.insert(height, Arc::new(snapshot));
+            while self.snapshots.len() > limits::SNAPSHOTS_SERVED_MAX {
+                self.snapshots.pop_first();
+            }
+            self.versions = self.versions.split_off(&height.next());
+        }
     }
 }
 

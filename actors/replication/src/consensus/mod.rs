@@ -42,6 +42,13 @@ pub enum Input {
         /// The root of the transparency log after it.
         log_root: Digest,
     },
+    /// The root of the state after a committed block at a checkpoint height.
+    StateRoot {
+        /// The height.
+        height: Height,
+        /// The root.
+        root: Digest,
+    },
     /// Records up to this ticket are on disk.
     Durable(Ticket),
     /// A timer fired.
@@ -170,7 +177,7 @@ pub enum Effect {
     Diverged {
         /// The height.
         height: Height,
-        /// The certified log root.
+        /// The certified root, of the log or of the state.
         certified: Digest,
         /// This replica's.
         own: Digest,
@@ -240,6 +247,7 @@ impl Consensus {
             Input::Message { from, message } => CoreInput::Message { from, message },
             Input::Bundle(bundle) => CoreInput::Bundle(self.take(bundle)),
             Input::Executed { id, log_size, log_root } => CoreInput::Executed { id, log_size, log_root },
+            Input::StateRoot { height, root } => CoreInput::StateRoot { height, root },
             Input::Durable(ticket) => return self.on_durable(now, ticket, effects),
             Input::Timer { timer, generation } => CoreInput::Timer { timer, generation },
             Input::Synced(checked) => return self.on_synced(now, checked, effects),

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use dtvn_ledger::{BlockEffects, KeyEntry, LedgerImage};
-use dtvn_messages::merkle::Frontier;
+use dtvn_messages::merkle::{Frontier, LogEdge};
 use dtvn_messages::wire::CommittedBlock;
 use dtvn_messages::{
     Digest, EventId, Genesis, Height, LastBundle, NodeName, StableCheckpoint, Ticket, TicketId, Timestamp,
@@ -40,6 +40,8 @@ struct State {
     tickets: BTreeMap<(EventId, TicketId), Arc<Ticket>>,
     keys: BTreeMap<Digest, KeyEntry>,
     log: Frontier,
+    accepted: u64,
+    edge: LogEdge,
     last_bundles: BTreeMap<NodeName, LastBundle>,
 }
 
@@ -58,6 +60,8 @@ impl State {
             self.keys.insert(added.digest(), added.clone());
         }
         self.log = effects.log.frontier.clone();
+        self.accepted = effects.log.accepted;
+        effects.log.leaves.iter().for_each(|leaf| self.edge.append(*leaf));
         for (origin, last) in &effects.last_bundles {
             self.last_bundles.insert(origin.clone(), *last);
         }
@@ -70,6 +74,7 @@ impl State {
             tickets: self.tickets.values().cloned().collect(),
             keys: self.keys.values().cloned().collect(),
             log: self.log.clone(),
+            accepted: self.accepted,
             last_bundles: self.last_bundles.iter().map(|(origin, last)| (origin.clone(), *last)).collect(),
         }
     }
@@ -85,6 +90,8 @@ impl MemoryStore {
             tickets: BTreeMap::new(),
             keys: BTreeMap::new(),
             log: Frontier::new(),
+            accepted: 0,
+            edge: LogEdge::new(),
             last_bundles: BTreeMap::new(),
         };
         let (stable, durable_stable) = (None, None);
@@ -164,6 +171,6 @@ impl MemoryStore {
             digest: kept.digest,
             certificate: kept.block.certificate.clone(),
         });
-        Stored { image: state.image(), block: last, stable: self.stable.as_deref().cloned() }
+        Stored { image: state.image(), block: last, stable: self.stable.as_deref().cloned(), edge: state.edge }
     }
 }
