@@ -108,8 +108,10 @@ impl Board {
                 shown.last_commit_at = Some(now);
             }
             shown.replica = Some(view);
-            if view.diverged {
-                shown.not_voting = Some(NotVoting::Diverged);
+            match (view.diverged, &shown.not_voting) {
+                (true, _) => shown.not_voting = Some(NotVoting::Diverged),
+                (false, Some(NotVoting::Diverged)) => shown.not_voting = None,
+                (false, _) => {}
             }
             true
         });

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use dtvn_messages::wire::{self, Class, PeerMessage};
 use dtvn_messages::{Genesis, Now, Signer, Timestamp, ValidatorIndex, limits};
 use dtvn_pbft::Config;
+use dtvn_replication::execution::Shelf;
 use dtvn_replication::verify::Verifier;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -129,6 +130,23 @@ fn kind_of(message: &PeerMessage) -> Option<Kind> {
     }
 }
 
+/// The former states that the state machine keeps, for the sync to read.
+#[derive(Debug, Clone, Default)]
+pub struct ShelfSlot(Arc<RwLock<Arc<Shelf>>>);
+
+impl ShelfSlot {
+    /// Puts what is kept now in place.
+    pub fn publish(&self, shelf: &Arc<Shelf>) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(shelf);
+    }
+
+    /// What is kept.
+    #[must_use]
+    pub fn get(&self) -> Arc<Shelf> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
 /// What all actors of one node share.
 #[derive(Clone)]
 pub struct Shared {
@@ -144,6 +162,8 @@ pub struct Shared {
     pub clock: Clock,
     /// The way to its peers.
     pub network: NetworkSlot,
+    /// The former states that are kept.
+    pub shelf: ShelfSlot,
     /// How peers' messages are checked.
     pub verifier: Verifier,
     /// Places for peers' messages in the replica's mailbox.
@@ -165,6 +185,7 @@ impl Shared {
             signer,
             clock: Clock::start(),
             network: NetworkSlot::default(),
+            shelf: ShelfSlot::default(),
             verifier,
             replica_credits: Credits::new(limits::REPLICA_CREDITS),
             gossip_credits: Credits::new(limits::GOSSIP_CREDITS),

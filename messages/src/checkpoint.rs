@@ -16,8 +16,7 @@ pub struct Checkpoint {
     pub height: Height,
     /// The digest of the block at that height.
     pub block: Digest,
-    /// The root of the replicated state after it. Under rules version 1 this is the root of the transparency log,
-    /// of which the state is a function.
+    /// The root of the replicated state after it: [`crate::state`].
     pub state_root: Digest,
     /// The epoch of the next height: another one than `epoch` if this height ends it.
     pub next_epoch: Epoch,

@@ -19,6 +19,7 @@ pub mod membership;
 pub mod merkle;
 pub mod operation;
 pub mod outcome;
+pub mod state;
 pub mod statement;
 pub mod ticket;
 pub mod validators;

@@ -526,3 +526,25 @@ pub const WS_PASSES_MAX: usize = 1_024;
 /// How often a validator that lost its memory asks for its recovery, in milliseconds. What is asked again joins the wait
 /// for the first, or gets its outcome.
 pub const RECOVERY_AGAIN_MS: u64 = 2_000;
+// ---- the state map and snapshots (consensus.md sections 5 and 7) ----------------------------------------------------
+
+/// State roots at committed checkpoint heights that a replica keeps while none becomes stable. The oldest goes; its
+/// checkpoint can still become stable by others' votes.
+pub const REPLICA_STATE_ROOTS_MAX: usize = 16;
+/// States after checkpoint heights that are kept while none of them is stable: as many as roots. The oldest goes, and is
+/// not served.
+pub const STATE_VERSIONS_MAX: usize = REPLICA_STATE_ROOTS_MAX;
+/// Stable states that are served: the latest, and the one before for those who are fetching it. An older one is refused.
+pub const SNAPSHOTS_SERVED_MAX: usize = 2;
+/// The name of an entry of the state: an event's and a ticket's name, or a key's scope and the key. A longer one is
+/// malformed.
+pub const STATE_NAME_BYTES_MAX: usize = 512;
+/// The value of an entry of the state: the largest ticket, with all its facts, is some 40 kB. A longer one is malformed.
+pub const STATE_VALUE_BYTES_MAX: usize = 128 * 1024;
+/// Bytes of entries in one part of a snapshot: the tree is cut until each part is at most so long, or a single entry.
+/// Small enough that several peers share a small state, and that a vote never waits long behind one.
+pub const SNAPSHOT_PART_BYTES: u64 = 256 * 1024;
+/// A part that is asked for and is longer, because it was never cut so, is refused; a longer one in a frame is malformed.
+pub const SNAPSHOT_PART_BYTES_MAX: u64 = 2 * SNAPSHOT_PART_BYTES;
+/// Parts of a snapshot: the largest state that the ledger allows has about half as many. A longer list is malformed.
+pub const SNAPSHOT_PARTS_MAX: usize = 65_536;

@@ -82,6 +82,91 @@ impl Frontier {
     }
 }
 
+/// Hashes in a full tile of the tree ([C2SP tlog-tiles]): the height of a tile is 8.
+///
+/// [C2SP tlog-tiles]: https://c2sp.org/tlog-tiles
+const TILE_WIDTH: usize = 256;
+
+/// The right edge of the tree in tiles: at each level the hashes that are in no full tile yet. It is what a log that is
+/// continued without its former leaves must have, so that it can prove what is appended. At most 255 hashes a level.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LogEdge {
+    size: u64,
+    levels: Vec<Vec<Digest>>,
+}
+
+impl LogEdge {
+    /// The edge of the empty tree.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The edge of a tree of `size` leaves; none if the levels do not have as many hashes as such a tree's.
+    #[must_use]
+    pub fn from_parts(size: u64, levels: Vec<Vec<Digest>>) -> Option<Self> {
+        let on_level = |level: usize| size.checked_shr(8 * u32::try_from(level).unwrap_or(u32::MAX)).unwrap_or(0);
+        let fits = levels
+            .iter()
+            .enumerate()
+            .all(|(level, hashes)| on_level(level) > 0 && hashes.len() as u64 == on_level(level) % TILE_WIDTH as u64);
+        (fits && on_level(levels.len()) == 0).then_some(Self { size, levels })
+    }
+
+    /// How many leaves the tree has.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// The hashes of each level, the leaves' first.
+    #[must_use]
+    pub fn levels(&self) -> &[Vec<Digest>] {
+        &self.levels
+    }
+
+    /// Appends a leaf by its hash.
+    pub fn append(&mut self, leaf: Digest) {
+        self.size += 1;
+        let mut hash = leaf;
+        for level in 0.. {
+            if self.levels.len() == level {
+                self.levels.push(Vec::new());
+            }
+            self.levels[level].push(hash);
+            if self.levels[level].len() < TILE_WIDTH {
+                return;
+            }
+            hash = fold(&std::mem::take(&mut self.levels[level]));
+        }
+    }
+
+    /// The frontier of the same tree.
+    #[must_use]
+    pub fn frontier(&self) -> Frontier {
+        let mut peaks = Vec::new();
+        for hashes in self.levels.iter().rev() {
+            let mut rest = hashes.as_slice();
+            for height in (0..8).rev() {
+                if let Some((subtree, after)) = rest.split_at_checked(1 << height) {
+                    peaks.push(fold(subtree));
+                    rest = after;
+                }
+            }
+        }
+        Frontier { size: self.size, peaks }
+    }
+}
+
+/// The root over hashes, of which there are a power of two.
+fn fold(hashes: &[Digest]) -> Digest {
+    let mut row: Vec<Digest> = hashes.to_vec();
+    while row.len() > 1 {
+        row = row.chunks_exact(2).map(|pair| node_hash(&pair[0], &pair[1])).collect();
+    }
+    row[0]
+}
+
 /// Whether `path` proves that the leaf with this hash is at `index` in the tree of `size` leaves with this root
 /// (RFC 9162 section 2.1.3.2, which is the algorithm for RFC 6962's audit paths).
 #[must_use]
@@ -172,6 +257,24 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn the_edge_has_the_frontier_of_its_tree_and_no_other_size() {
+        let (mut frontier, mut edge) = (Frontier::new(), LogEdge::new());
+        for number in 0u64..66_000 {
+            let leaf = leaf_hash(&number.to_be_bytes());
+            frontier.append(leaf);
+            edge.append(leaf);
+            if number % 251 == 0 || (number + 1) % 256 < 2 {
+                assert_eq!(edge.frontier(), frontier, "of {} leaves", number + 1);
+                let again = LogEdge::from_parts(number + 1, edge.levels().to_vec());
+                assert_eq!(again.as_ref(), Some(&edge));
+                assert_eq!(LogEdge::from_parts(number + 2, edge.levels().to_vec()), None);
+                assert_eq!(LogEdge::from_parts(number + 1, edge.levels()[1..].to_vec()), None);
+            }
+        }
+        assert_eq!(LogEdge::from_parts(0, Vec::new()), Some(LogEdge::new()));
     }
 
     #[test]

@@ -35,6 +35,7 @@ fn stable(signers: &[u16]) -> StableCheckpoint {
         height: header.height,
         block: header.digest(&chain()),
         state_root: header.log_root,
+        next_epoch: header.epoch,
         next_set: set().hash(),
     };
     StableCheckpoint { header, checkpoint, signatures: signed_by(&checkpoint, signers) }

@@ -105,7 +105,7 @@ fn every_parameter_is_checked_at_both_bounds_and_named() {
     type Set = fn(&mut ConsensusParameters, u64);
     let none = u64::MAX;
     // name, setter, least, greatest (none: unbounded)
-    let table: [(&str, Set, u64, u64); 9] = [
+    let table: [(&str, Set, u64, u64); 10] = [
         ("view_timeout_ms", |p, value| p.view_timeout_ms = value, 10, none),
         ("view_timeout_cap_ms", |p, value| p.view_timeout_cap_ms = value, 1_000, 3_600_000),
         ("pipeline", |p, value| p.pipeline = value, 1, 64),
@@ -115,6 +115,7 @@ fn every_parameter_is_checked_at_both_bounds_and_named() {
         ("max_clock_drift_ms", |p, value| p.max_clock_drift_ms = value, 1, 3_600_000),
         ("retain_blocks", |p, value| p.retain_blocks = value, 1_024, none),
         ("key_retention_ms", |p, value| p.key_retention_ms = value, 1_000, 2_592_000_000),
+        ("recovery_interval_ms", |p, value| p.recovery_interval_ms = value, none, 2_592_000_000),
     ];
     let with = |set: Set, value: u64| {
         let mut file = file();
@@ -178,7 +179,8 @@ fn largest_view_change(validators: u16, window: usize) -> Signed<ViewChange> {
     let (header, commit) = certificate(VoteKind::Commit);
     let digest = Digest([1; 32]);
     let (epoch, height) = (Epoch(2), header.height);
-    let checkpoint = Checkpoint { epoch, height, block: digest, state_root: digest, next_set: digest };
+    let checkpoint =
+        Checkpoint { epoch, height, block: digest, state_root: digest, next_epoch: epoch, next_set: digest };
     let body = ViewChange {
         epoch,
         view: View(u64::MAX),
@@ -253,7 +255,7 @@ fn the_hash_covers_everything_but_addresses() {
     assert_eq!(hash(&|file| file.events = vec![event("default")]), base, "`default` always exists");
     let in_order = hash(&|file| file.events = vec![event("a"), event("b")]);
     assert_eq!(hash(&|file| file.events = vec![event("b"), event("a")]), in_order);
-    let changes: [&dyn Fn(&mut GenesisFile); 17] = [
+    let changes: [&dyn Fn(&mut GenesisFile); 18] = [
         &|file| file.chain_id = ChainId::new("other").unwrap(),
         &|file| file.time.0 += 1,
         &|file| file.validators.swap(0, 1),
@@ -271,6 +273,7 @@ fn the_hash_covers_everything_but_addresses() {
         &|file| file.consensus.rotation_time_ms += 1,
         &|file| file.consensus.retain_blocks += 1,
         &|file| file.consensus.key_retention_ms += 1,
+        &|file| file.consensus.recovery_interval_ms += 1,
     ];
     let mut hashes: BTreeSet<Digest> = [base].into();
     for (number, change) in changes.into_iter().enumerate() {

@@ -107,6 +107,9 @@ layouts! {
     view_change: view_changes();
     new_view: new_views();
     validator_set: validator_sets();
+    validators_change: validators_changes();
+    recovery: recoveries();
+    membership: memberships();
     signed_vote: signed(votes());
     signed_checkpoint: signed(checkpoints());
     signed_view_change: signed(view_changes());

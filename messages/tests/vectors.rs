@@ -9,6 +9,7 @@ use std::sync::Arc;
 use common::*;
 use dtvn_messages::certificate::Signatures;
 use dtvn_messages::genesis::{ConsensusParameters, EventPolicy, GenesisFile, GenesisValidator};
+use dtvn_messages::membership::{Recovery, SignedRecovery, ValidatorsChange};
 use dtvn_messages::ticket::{Metadata, Scan};
 use dtvn_messages::*;
 use serde_json::{Value, json};
@@ -42,7 +43,8 @@ fn vote_json(vote: &Vote) -> Value {
 fn checkpoint_json(checkpoint: &Checkpoint) -> Value {
     json!({
         "epoch": checkpoint.epoch, "height": checkpoint.height, "block": checkpoint.block,
-        "state_root": checkpoint.state_root, "next_set": checkpoint.next_set,
+        "state_root": checkpoint.state_root, "next_epoch": checkpoint.next_epoch,
+        "next_set": checkpoint.next_set,
     })
 }
 
@@ -80,6 +82,14 @@ fn operation_json(operation: &Operation) -> Value {
         Action::Consume { ticket, data } => json!({ "kind": 3, "ticket": ticket, "data": data }),
         Action::Dispute { ticket, reason } => json!({ "kind": 4, "ticket": ticket, "reason": reason }),
         Action::Seed => json!({ "kind": 5 }),
+        Action::ChangeValidators(change) => json!({
+            "kind": 6, "epoch": change.epoch, "replaces": change.replaces, "set": hex::encode(change.set.to_bytes()),
+            "signatures": signatures_json(&change.signatures),
+        }),
+        Action::Recover(recovery) => json!({
+            "kind": 7, "epoch": recovery.body.epoch, "validator": recovery.body.validator,
+            "nonce": recovery.body.nonce.to_string(), "signature": recovery.signature,
+        }),
     };
     json!({
         "key": operation.key, "valid_until": operation.valid_until, "event": operation.event,
@@ -117,7 +127,23 @@ fn fixed_operations() -> Vec<Operation> {
         base(3, Action::Consume { ticket: ticket(), data: None }),
         base(4, Action::Dispute { ticket: ticket(), reason: Some("torn".into()) }),
         base(5, Action::Seed),
+        base(6, Action::ChangeValidators(Box::new(fixed_change()))),
+        base(7, Action::Recover(Box::new(fixed_recovery()))),
     ]
+}
+
+/// From four validators to two of them, signed by three.
+fn fixed_change() -> ValidatorsChange {
+    let (replaces, set) = (set_of(&[1, 1, 1, 1]).hash(), set_of(&[1, 2]));
+    let mut change = ValidatorsChange { epoch: Epoch(2), replaces, set, signatures: Signatures::default() };
+    change.signatures = signed_by(&change.statement(), &[0, 1, 3]);
+    change
+}
+
+fn fixed_recovery() -> SignedRecovery {
+    let body = Recovery { epoch: Epoch(2), validator: NodeName::new("v2").unwrap(), nonce: Nonce([9; 16]) };
+    let signature = key_pair(2).sign(&body.signed_bytes(&chain()));
+    SignedRecovery { body, signature }
 }
 
 fn fixed_view_change() -> ViewChange {
@@ -152,6 +178,7 @@ fn fixed_checkpoint() -> Checkpoint {
         height: header.height,
         block: header.digest(&chain()),
         state_root: header.log_root,
+        next_epoch: header.epoch,
         next_set: set_of(&[1, 1, 1, 1]).hash(),
     }
 }
@@ -186,6 +213,7 @@ fn statements_have_the_signed_bytes_and_signatures_of_the_file() {
         view_changes.iter().map(|(signer, digest)| json!({ "signer": signer, "digest": digest })).collect();
     let bundle =
         BundleBody { epoch: Epoch(2), origin: ValidatorIndex(1), start: 3, number: 4, operations: fixed_operations() };
+    let (change_of_set, recovery) = (fixed_change().statement(), fixed_recovery().body);
     let operations: Value = bundle.operations.iter().map(operation_json).collect();
     let vectors = json!([
         statement("prepare", &prepare, 0, vote_json(&prepare)),
@@ -199,6 +227,18 @@ fn statements_have_the_signed_bytes_and_signatures_of_the_file() {
             &bundle,
             1,
             json!({ "epoch": 2, "origin": 1, "start": 3, "number": 4, "operations": operations }),
+        ),
+        statement(
+            "change of validators",
+            &change_of_set,
+            0,
+            json!({ "epoch": 2, "replaces": change_of_set.replaces, "set": change_of_set.set }),
+        ),
+        statement(
+            "recovery",
+            &recovery,
+            2,
+            json!({ "epoch": 2, "validator": recovery.validator, "nonce": recovery.nonce.to_string() }),
         ),
     ]);
     check("statements.json", &vectors);

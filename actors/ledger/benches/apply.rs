@@ -63,7 +63,13 @@ impl Maker {
 fn execute_and_commit(genesis: &Genesis, ledger: &mut Ledger, bundle: &Arc<Bundle>) -> Vec<BlockEffects> {
     let (height, timestamp) = (ledger.tip().next(), Timestamp(ledger.tip_timestamp().0 + 1_000));
     let bundles = std::slice::from_ref(bundle);
-    ledger.execute(&BlockInput { height, timestamp, bundles, set: genesis.validators() });
+    ledger.execute(&BlockInput {
+        height,
+        timestamp,
+        bundles,
+        set: genesis.validators(),
+        scheme: &dtvn_messages::Ed25519,
+    });
     ledger.commit(height)
 }
 

@@ -52,6 +52,8 @@ pub struct LogGrowth {
     pub leaves: Vec<Digest>,
     /// The frontier after them.
     pub frontier: Frontier,
+    /// How many accepted outcomes the whole log holds after them.
+    pub accepted: u64,
 }
 
 /// Everything that a committed block changed: together with those of all blocks below it is the whole state, so a store

@@ -34,6 +34,7 @@ pub struct BlockInput<'a> {
 /// What has been gathered of the block that is being executed.
 struct Work {
     log: Frontier,
+    accepted: u64,
     results: Vec<OperationResult>,
     leaves: Vec<Digest>,
     tickets: Vec<TicketChange>,
@@ -52,13 +53,14 @@ impl Ledger {
         let tip = self.tip_point();
         assert_eq!(block.height, tip.height.next(), "a block must be directly above the tip");
         assert!(block.timestamp > tip.timestamp, "agreed time must rise: {} after {}", block.timestamp, tip.timestamp);
-        let log = tip.log.clone();
+        let (log, accepted) = (tip.log.clone(), tip.accepted);
         let operations = block.bundles.iter().map(|bundle| bundle.body.operations.len()).sum();
         let keys_expired = self.keys.expire(block.timestamp);
         let membership_before = Arc::clone(&self.membership);
         self.begin_epoch_if_due(block.height);
         let mut work = Work {
             log,
+            accepted,
             results: Vec::with_capacity(operations),
             leaves: Vec::with_capacity(operations),
             tickets: Vec::with_capacity(operations),
@@ -74,8 +76,8 @@ impl Ledger {
                 self.apply(operation, &moment, block.scheme, &mut work);
             }
         }
-        let Work { log, results, leaves, tickets, keys_added, .. } = work;
-        let point = Point::new(block.height, block.timestamp, log, &self.membership);
+        let Work { log, accepted, results, leaves, tickets, keys_added, .. } = work;
+        let point = Point::new(block.height, block.timestamp, (log, accepted), &self.membership);
         let executed = point.executed;
         let is_changed = !Arc::ptr_eq(&membership_before, &self.membership);
         let membership = is_changed.then(|| (membership_before, Arc::clone(&self.membership)));
@@ -233,6 +235,7 @@ impl Work {
         outcome.write(&mut self.scratch);
         let leaf = merkle::leaf_hash(self.scratch.as_bytes());
         self.log.append(leaf);
+        self.accepted += u64::from(outcome.verdict.is_accepted());
         self.leaves.push(leaf);
     }
 }

@@ -24,6 +24,8 @@ pub struct LedgerImage {
     pub keys: Vec<KeyEntry>,
     /// The frontier of the transparency log.
     pub log: Frontier,
+    /// How many of its outcomes are accepted ones.
+    pub accepted: u64,
     /// For each validator that ever had a bundle ordered, the last of them.
     pub last_bundles: Vec<(NodeName, LastBundle)>,
     /// The validator set and what was agreed about it; none is that of the genesis.
@@ -94,7 +96,8 @@ impl Ledger {
         if let Some(membership) = image.membership {
             ledger.membership = membership;
         }
-        ledger.committed = Point::new(image.height, image.timestamp, image.log, &ledger.membership);
+        let log = (image.log, image.accepted);
+        ledger.committed = Point::new(image.height, image.timestamp, log, &ledger.membership);
         image.tickets.into_iter().try_for_each(|ticket| ledger.load_ticket(ticket))?;
         ledger.load_keys(image.keys)?;
         for (origin, last) in image.last_bundles {
@@ -115,6 +118,7 @@ impl Ledger {
             tickets: self.tickets.iter().cloned().collect(),
             keys: self.keys.iter().cloned().collect(),
             log: tip.log.clone(),
+            accepted: tip.accepted,
             last_bundles: self.last_bundles.iter().map(|(origin, last)| (origin.clone(), *last)).collect(),
             membership: Some(Arc::clone(&self.membership)),
         }

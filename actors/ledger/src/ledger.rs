@@ -40,14 +40,22 @@ pub(crate) struct Point {
     pub(crate) height: Height,
     pub(crate) timestamp: Timestamp,
     pub(crate) log: Frontier,
+    /// How many outcomes of the log are accepted ones.
+    pub(crate) accepted: u64,
     pub(crate) executed: Executed,
 }
 
 impl Point {
-    pub(crate) fn new(height: Height, timestamp: Timestamp, log: Frontier, membership: &Membership) -> Self {
+    /// The log comes with the count of accepted outcomes in it.
+    pub(crate) fn new(
+        height: Height,
+        timestamp: Timestamp,
+        (log, accepted): (Frontier, u64),
+        membership: &Membership,
+    ) -> Self {
         let succession = membership.succession(height);
         let executed = Executed { log_size: log.size(), log_root: log.root(), succession };
-        Self { height, timestamp, log, executed }
+        Self { height, timestamp, log, accepted, executed }
     }
 }
 
@@ -103,7 +111,7 @@ impl Ledger {
             tickets: TicketTable::new(&genesis.file().events, bounds.tickets_bytes_max),
             keys: KeyTable::new(retention_micros, bounds.keys_max),
             last_bundles: BTreeMap::new(),
-            committed: Point::new(Height(0), genesis.file().time, Frontier::new(), &membership),
+            committed: Point::new(Height(0), genesis.file().time, (Frontier::new(), 0), &membership),
             membership,
             speculative: VecDeque::new(),
             allow_seed: genesis.file().allow_seed,
@@ -235,7 +243,7 @@ impl Ledger {
 
 impl Speculation {
     fn into_effects(self) -> BlockEffects {
-        let Point { height, timestamp, log, executed } = self.point;
+        let Point { height, timestamp, log, accepted, executed } = self.point;
         let mut tickets = BTreeMap::new();
         for TicketChange { event, after, .. } in self.tickets {
             tickets.insert((event, after.id.clone()), after);
@@ -252,7 +260,7 @@ impl Speculation {
             tickets: tickets.into_values().collect(),
             keys_added: self.keys_added,
             keys_expired: self.keys_expired,
-            log: LogGrowth { first_index, leaves: self.leaves, frontier: log },
+            log: LogGrowth { first_index, leaves: self.leaves, frontier: log, accepted },
             last_bundles: last_bundles.into_iter().collect(),
             membership: self.membership.map(|(_, after)| after),
             executed,

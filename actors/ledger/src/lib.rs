@@ -5,6 +5,8 @@
 //! later committed or rolled back: [`Ledger`]. The rules for one ticket are in `rules.rs`, the table of keys with the
 //! argument that no operation takes effect twice in `keys.rs`.
 //!
+//! The state map, whose root a checkpoint signs, is in [`state`].
+//!
 //! Whatever changes a root is a change of rules and needs a new rules version (architecture.md section 11): the test
 //! `golden` holds a history of 10,000 operations against it.
 #![warn(missing_docs)]
@@ -17,6 +19,7 @@ mod ledger;
 mod membership;
 mod rules;
 mod seed;
+pub mod state;
 mod tickets;
 
 pub use effects::{BlockEffects, Executed, LogGrowth, OperationResult};
@@ -25,4 +28,5 @@ pub use image::{LedgerImage, LoadError};
 pub use keys::{KeyEntry, KeyScope};
 pub use ledger::{Bounds, Ledger};
 pub use seed::{SEED_TICKETS, SeedTicket, seed_tickets};
+pub use state::{StateEntry, StateMap};
 pub use tickets::{EventSummary, TicketCounts};

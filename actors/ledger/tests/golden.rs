@@ -6,6 +6,7 @@ mod common;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use common::*;
 use dtvn_ledger::{Bounds, Ledger, OperationResult};
@@ -108,6 +109,8 @@ fn history(restart_every: Option<u64>) -> (String, BTreeMap<&'static str, usize>
     let mut past: Vec<Operation> = Vec::new();
     let mut kinds = BTreeMap::new();
     let mut text = format!("rules_version {RULES_VERSION}\n");
+    let mut map = chain.ledger.image().state_map(&chain.genesis);
+    let mut since = Vec::new();
     let Bounds { keys_max, tickets_bytes_max } = Bounds::default();
     writeln!(text, "keys_max {keys_max} tickets_bytes_max {tickets_bytes_max}").unwrap();
     while past.len() < OPERATIONS {
@@ -133,15 +136,22 @@ fn history(restart_every: Option<u64>) -> (String, BTreeMap<&'static str, usize>
         if restart_every.is_some_and(|every| effects.height.0.is_multiple_of(every)) {
             chain.reload(Bounds::default());
         }
+        since.push(Arc::new(effects.clone()));
         if effects.height.0.is_multiple_of(100) {
             let root = effects.executed.log_root;
+            map.apply(&std::mem::take(&mut since));
             writeln!(text, "height {} log_size {} log_root {root}", effects.height, effects.executed.log_size).unwrap();
+            writeln!(text, "height {} state_root {}", effects.height, map.root()).unwrap();
         }
     }
     let tip = chain.ledger.root_at(chain.ledger.tip()).unwrap();
     writeln!(text, "operations {OPERATIONS}").unwrap();
     writeln!(text, "height {} log_size {} log_root {}", chain.ledger.tip(), tip.log_size, tip.log_root).unwrap();
     text.push_str(&state(&chain.ledger));
+    let image = chain.ledger.image();
+    map.apply(&since);
+    assert_eq!(map.root(), image.state_root(&chain.genesis), "by blocks and from the image");
+    writeln!(text, "entries {} state_root {}", map.len(), map.root()).unwrap();
     (text, kinds)
 }
 

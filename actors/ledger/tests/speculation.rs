@@ -170,6 +170,7 @@ impl Store {
             // In the order of their names: a load must not depend on it.
             keys: self.keys.values().cloned().collect(),
             log: self.log.clone(),
+            accepted: self.outcomes.iter().filter(|outcome| outcome.verdict.is_accepted()).count() as u64,
             last_bundles: self.last_bundles.iter().map(|(name, last)| (name.clone(), *last)).collect(),
             membership: None,
         }

@@ -1,13 +1,16 @@
 //! Checkpoints (consensus.md section 5): every `checkpoint_interval` heights each replica signs what it has; equal
 //! votes of power `Q` make a stable checkpoint, and what it covers is collected.
 //!
-//! Under rules version 1 the state root is the root of the transparency log, of which the state is a function.
+//! The state root is that of the state map after the block itself ([`dtvn_messages::state`]). It is asked for by the commit
+//! and comes some time later ([`Input::StateRoot`](crate::Input::StateRoot)), as bringing the map up to date is no work
+//! for the way of a vote; execution may be ahead of it. A stable checkpoint that is there before this replica's own root
+//! waits for it: what is collected was compared before.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use dtvn_messages::certificate::Signatures;
-use dtvn_messages::limits::REPLICA_CHECKPOINT_VOTES_PER_SENDER_MAX;
+use dtvn_messages::limits::{REPLICA_CHECKPOINT_VOTES_PER_SENDER_MAX, REPLICA_STATE_ROOTS_MAX};
 use dtvn_messages::{Checkpoint, Digest, Header, Height, Signed, StableCheckpoint, Succession, ValidatorIndex};
 
 use crate::effect::{Effect, Record, Say};
@@ -18,17 +21,40 @@ impl Replica {
         height > self.config.epoch_base && height.0.is_multiple_of(self.config.parameters.checkpoint_interval)
     }
 
-    /// Votes for a checkpoint at the tip, if there is one due. The record of the commit is in the log before it, so one
-    /// ticket covers both.
-    pub(crate) fn checkpoint_if_due(&mut self, height: Height, digest: Digest, effects: &mut Vec<Effect>) {
+    /// A block is committed: at a checkpoint height its state root will come.
+    pub(crate) fn await_root(&mut self, height: Height) {
+        if self.is_checkpoint(height) {
+            self.rooting.insert(height);
+        }
+    }
+
+    /// The state root after a committed checkpoint height is here: the vote, and the judgement of what was stable before.
+    pub(crate) fn on_state_root(&mut self, height: Height, root: Digest, effects: &mut Vec<Effect>) {
+        self.rooting.remove(&height);
+        if self.is_checkpoint(height) && height > self.stable_height() && height <= self.chain.committed() {
+            self.roots.insert(height, root);
+            while self.roots.len() > REPLICA_STATE_ROOTS_MAX {
+                self.roots.pop_first();
+            }
+            self.checkpoint_if_due(height, effects);
+            self.try_stable(height, effects);
+        }
+        if let Some(stable) = self.unjudged.take_if(|stable| stable.height() <= height) {
+            self.become_stable(stable, effects);
+        }
+    }
+
+    /// Votes for a checkpoint, if it is due: its block is committed, and the root of the state after it is known. The
+    /// record of the commit is in the log before it, so one ticket covers both.
+    pub(crate) fn checkpoint_if_due(&mut self, height: Height, effects: &mut Vec<Effect>) {
         let was_said = self.config.me.is_some_and(|me| self.checkpoint_vote(height, me).is_some());
         if !self.is_checkpoint(height) || !self.may_vote() || was_said || height <= self.stable_height() {
             return;
         }
-        let (_, log_root) = self.chain.tip().log;
-        let Succession { next_epoch, next_set, .. } = self.chain.tip().succession;
-        let checkpoint =
-            Checkpoint { epoch: self.config.epoch, height, block: digest, state_root: log_root, next_epoch, next_set };
+        let Some(state_root) = self.roots.get(&height).copied() else { return };
+        let Some((_, block)) = self.committed_header(height) else { return };
+        let Some(Succession { next_epoch, next_set, .. }) = self.own_succession(height) else { return };
+        let checkpoint = Checkpoint { epoch: self.config.epoch, height, block, state_root, next_epoch, next_set };
         let after = self.next_ticket();
         effects.push(Effect::Say { after, say: Say::Checkpoint(checkpoint) });
     }
@@ -132,16 +158,24 @@ impl Replica {
         if height <= self.stable_height() {
             return;
         }
-        let Checkpoint { block, state_root, next_epoch, next_set, .. } = stable.checkpoint;
-        let own = self.committed_header(height).map(|(header, digest)| (digest, header.log_root));
-        let is_other = own.is_some_and(|own| own != (block, state_root))
+        if self.rooting.contains(&height) {
+            self.unjudged = Some(stable);
+            return;
+        }
+        let own_block = self.committed_header(height).map(|(_, digest)| digest);
+        let root = self.roots.get(&height).copied();
+        let Checkpoint { block, state_root: certified, next_epoch, next_set, .. } = stable.checkpoint;
+        let is_other = own_block.is_some_and(|own| own != block)
+            || root.is_some_and(|own| own != certified)
             || self.own_succession(height).is_some_and(|own| (own.next_epoch, own.next_set) != (next_epoch, next_set));
         if is_other {
-            self.diverge(height, state_root, effects);
+            self.diverge_to(height, certified, root.unwrap_or(Digest::ZERO), effects);
             return;
         }
         self.stable = Some(Arc::clone(&stable));
         let above = height.next();
+        self.roots = self.roots.split_off(&above);
+        self.rooting = self.rooting.split_off(&above);
         self.checkpoint_votes = self.checkpoint_votes.split_off(&above);
         self.recent = self.recent.split_off(&above);
         self.prepared = self.prepared.split_off(&above);

@@ -83,7 +83,7 @@ impl Replica {
         }
         let succession = self.chain.tip().succession;
         self.recent.insert(height, Recent { block, digest, succession });
-        self.checkpoint_if_due(height, digest, effects);
+        self.await_root(height);
         self.try_stable(height, effects);
     }
 

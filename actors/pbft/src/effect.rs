@@ -227,7 +227,8 @@ pub enum Effect {
         /// The height that stays.
         to: Height,
     },
-    /// The block at the next height is final.
+    /// The block at the next height is final. At a checkpoint height the root of the state after it is wanted, as
+    /// [`Input::StateRoot`](crate::Input::StateRoot).
     Commit {
         /// The block.
         block: Arc<Block>,
@@ -316,9 +317,9 @@ pub enum Effect {
     Diverged {
         /// The height.
         height: Height,
-        /// The log root that a quorum certified.
+        /// The root, of the log or of the state, that a quorum certified.
         certified: Digest,
-        /// This replica's log root.
+        /// This replica's root.
         own: Digest,
     },
 }

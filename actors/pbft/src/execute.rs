@@ -158,16 +158,21 @@ impl Replica {
     /// This replica's state differs from what a quorum certified: it stops voting and says so, once. Always false: it
     /// is no progress.
     pub(crate) fn diverge(&mut self, height: Height, certified: Digest, effects: &mut Vec<Effect>) -> bool {
+        let refused = self.slots.get(&height).and_then(|slot| slot.proposal.as_ref()?.refused);
+        let own = match (self.chain.link(height).and_then(|link| link.log), refused) {
+            (Some((_, root)), _) | (None, Some(Refusal::Result(root))) => root,
+            (None, _) => self.recent.get(&height).map_or(Digest::ZERO, |recent| recent.block.header.log_root),
+        };
+        self.diverge_to(height, certified, own, effects);
+        false
+    }
+
+    /// As [`Self::diverge`], with this replica's root.
+    pub(crate) fn diverge_to(&mut self, height: Height, certified: Digest, own: Digest, effects: &mut Vec<Effect>) {
         if !self.diverged {
             self.diverged = true;
-            let refused = self.slots.get(&height).and_then(|slot| slot.proposal.as_ref()?.refused);
-            let own = match (self.chain.link(height).and_then(|link| link.log), refused) {
-                (Some((_, root)), _) | (None, Some(Refusal::Result(root))) => root,
-                (None, _) => self.recent.get(&height).map_or(Digest::ZERO, |recent| recent.block.header.log_root),
-            };
             effects.push(Effect::Diverged { height, certified, own });
         }
-        false
     }
 
     /// Whether the block in the slot at a height was executed with the right result, or is committed.

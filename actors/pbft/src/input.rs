@@ -5,7 +5,7 @@ use std::sync::Arc;
 use dtvn_messages::view_change::{SealedNewView, SealedViewChange};
 use dtvn_messages::wire::Status;
 use dtvn_messages::{
-    Block, Certificate, Checkpoint, CommittedProof, Digest, Epoch, PreparedCertificate, Signature, Signed,
+    Block, Certificate, Checkpoint, CommittedProof, Digest, Epoch, Height, PreparedCertificate, Signature, Signed,
     StableCheckpoint, Succession, ValidatorIndex, View, Vote,
 };
 
@@ -139,6 +139,13 @@ pub enum Input {
         log_root: Digest,
         /// Whether its epoch is about to end, and what holds above it.
         succession: Succession,
+    },
+    /// The root of the state after a block at a checkpoint height that was committed: [`Effect::Commit`](crate::Effect::Commit).
+    StateRoot {
+        /// The height.
+        height: Height,
+        /// The root.
+        root: Digest,
     },
     /// What was announced with [`Effect::Notify`](crate::Effect::Notify) is on disk.
     Durable(Durable),

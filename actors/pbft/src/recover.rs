@@ -28,6 +28,8 @@ pub struct Base {
     pub positions: Positions,
     /// The size and root of the transparency log after it.
     pub log: (u64, Digest),
+    /// The root of the state after it, if it is a checkpoint height and the root is known.
+    pub state_root: Option<Digest>,
     /// How many empty blocks end there.
     pub empty_run: u64,
     /// Whether the epoch is about to end, and what holds above.
@@ -48,6 +50,7 @@ impl Base {
             timestamp: genesis.file().time,
             positions: Positions::new(),
             log: (0, dtvn_messages::merkle::empty_root()),
+            state_root: None,
             empty_run: 0,
             succession: Succession::steady(Epoch(0), genesis.validators().hash()),
             proof: None,
@@ -159,8 +162,8 @@ impl Replica {
         self.resume_promises();
         self.note_own_wish();
         let tip = self.chain.tip();
-        let (height, digest) = (tip.height, tip.digest);
-        self.checkpoint_if_due(height, digest, effects);
+        let height = tip.height;
+        self.checkpoint_if_due(height, effects);
         self.try_stable(height, effects);
         self.want_again(effects);
         self.say_status(effects);

@@ -139,6 +139,12 @@ pub struct Replica {
     pub(crate) recent: BTreeMap<Height, Recent>,
     pub(crate) stable: Option<Arc<StableCheckpoint>>,
     pub(crate) checkpoint_votes: BTreeMap<Height, BTreeMap<ValidatorIndex, Signed<Checkpoint>>>,
+    /// This replica's state root after each committed checkpoint height that no stable checkpoint covers.
+    pub(crate) roots: BTreeMap<Height, Digest>,
+    /// Checkpoint heights that are committed, and whose state root is on its way.
+    pub(crate) rooting: BTreeSet<Height>,
+    /// A stable checkpoint that waits for this replica's own root there.
+    pub(crate) unjudged: Option<Arc<StableCheckpoint>>,
 
     pub(crate) view: ViewNumber,
     pub(crate) active: bool,
@@ -206,6 +212,9 @@ impl Replica {
             recent: BTreeMap::new(),
             stable: base.stable,
             checkpoint_votes: BTreeMap::new(),
+            roots: base.state_root.map(|root| (base.height, root)).into_iter().collect(),
+            rooting: BTreeSet::new(),
+            unjudged: None,
             view: ViewNumber(0),
             active: true,
             selection: Selection::start(config.epoch_base),
@@ -255,6 +264,7 @@ impl Replica {
             Input::Executed { id, log_size, log_root, succession } => {
                 self.on_executed(id, (log_size, log_root), succession, effects);
             }
+            Input::StateRoot { height, root } => self.on_state_root(height, root, effects),
             Input::Durable(Durable::NewView(view)) => self.on_new_view_durable(view, effects),
             Input::Timer { timer, generation } => self.on_timer(timer, generation, effects),
             Input::Certified(blocks) => self.on_certified(blocks, effects),

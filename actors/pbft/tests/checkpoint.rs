@@ -110,11 +110,49 @@ fn a_replica_whose_root_or_block_differs_from_a_stable_one_has_diverged() {
         for peer in [0, 1, 2] {
             last = under.hear(peer, vote(&under, peer, checkpoint));
         }
-        let own = blocks[3].header.log_root;
+        let own = under.state_root(&blocks[3]);
         assert_eq!(last, [Effect::Diverged { height: Height(4), certified: checkpoint.state_root, own }]);
         assert_eq!(under.replica.stable_height(), Height(0), "it keeps what it has");
         assert!(!under.replica.show().voting);
     }
+}
+
+/// Validator 3 of four that has committed four blocks and does not know yet what state they lead to.
+fn rooting() -> (Under, Vec<Block>) {
+    let mut under = under(3);
+    under.interval = u64::MAX;
+    let (blocks, effects) = commit(&mut under, 4);
+    under.own(&effects);
+    (under, blocks)
+}
+
+#[test]
+fn nothing_is_signed_before_the_own_state_root_is_known() {
+    let (mut under, blocks) = rooting();
+    assert!(!under.log.iter().any(|record| matches!(record, Record::Checkpoint(_))));
+    let root = under.state_root(&blocks[3]);
+    let effects = under.run(Input::StateRoot { height: Height(4), root });
+    let [Effect::Say { say, .. }] = effects.as_slice() else { panic!("{effects:?}") };
+    assert_eq!(*say, Say::Checkpoint(under.checkpoint(&blocks[3])));
+    assert_eq!(under.run(Input::StateRoot { height: Height(8), root }), [], "8 is not committed");
+}
+
+#[test]
+fn what_becomes_stable_before_the_own_root_is_known_waits_for_it() {
+    let (mut under, blocks) = rooting();
+    let stable = Arc::new(under.stable(&blocks[3], &[0, 1, 2]));
+    assert_eq!(under.hear(1, Message::Stable(Arc::clone(&stable))), []);
+    assert_eq!(under.replica.stable_height(), Height(0), "nothing is collected that was not compared");
+    let mut other = rooting().0;
+    other.hear(1, Message::Stable(stable));
+    let root = under.state_root(&blocks[3]);
+    under.run(Input::StateRoot { height: Height(4), root });
+    assert_eq!(under.replica.stable_height(), Height(4));
+    let own = Digest([9; 32]);
+    let effects = other.run(Input::StateRoot { height: Height(4), root: own });
+    assert!(effects.contains(&Effect::Diverged { height: Height(4), certified: root, own }), "{effects:?}");
+    assert_eq!(other.replica.stable_height(), Height(0));
+    assert!(!other.replica.show().voting);
 }
 
 #[test]

@@ -141,8 +141,8 @@ fn a_peer_that_asks_more_often_than_it_may_gets_no_answer_and_others_do() {
 fn a_status_of_another_epoch_or_with_the_largest_numbers_does_no_harm() {
     let (mut under, _) = voted(1);
     let status = under.status();
-    let own = Unsigned::Status(under.status());
-    assert_eq!(ask(&mut under, 1, Status { epoch: Epoch(1), ..status }), [own], "only what it is itself");
+    let told = ask(&mut under, 1, Status { epoch: Epoch(1), ..status });
+    assert!(matches!(told[..], [Unsigned::Status(_)]), "only where it stands itself: {told:?}");
     let (view, height) = (View(u64::MAX), Height(u64::MAX));
     let largest = Status { view, committed: height, stable: height, wish: view, ..status };
     assert_eq!(ask(&mut under, 1, largest), []);

@@ -1,12 +1,18 @@
 //! The ledger in its place: executes what consensus orders, hands out what is final, and knows where a replica that
-//! starts stands (consensus.md section 11: "load, replay through `step`, go on"), in which epoch (section 10).
+//! starts stands (consensus.md section 11: "load, replay through `step`, go on"), and in which epoch (section 10).
+//!
+//! Beside it the state map (section 5). Its root is wanted after each committed checkpoint block, and bringing the map up
+//! to date is [`Rooting`]: work that can be done elsewhere while the ledger goes on. What the map was at a checkpoint
+//! stays readable, and is served to others once the checkpoint is stable ([`Snapshot`], section 7).
 
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use dtvn_ledger::{BlockEffects, BlockInput, Executed, Ledger, LedgerImage, LoadError};
+use dtvn_ledger::{BlockEffects, BlockInput, Executed, Ledger, LedgerImage, LoadError, StateMap};
+use dtvn_messages::merkle::LogEdge;
 use dtvn_messages::{
     Block, Bundle, Certificate, CommittedProof, Digest, Epoch, EpochEnd, Genesis, Height, Nonce, PublicKey, Scheme,
-    StableCheckpoint, Succession, Timestamp,
+    StableCheckpoint, Succession, Timestamp, limits,
 };
 use dtvn_pbft::{Base, Config};
 
@@ -23,6 +29,8 @@ pub struct Stored {
     pub stable: Option<StableCheckpoint>,
     /// The end of the epoch before the present one; none in the first.
     pub opening: Option<EpochEnd>,
+    /// The right edge of the transparency log.
+    pub edge: LogEdge,
 }
 
 /// The last block of a stored state.
@@ -40,6 +48,69 @@ pub struct LastBlock {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0} blocks were committed where one was due")]
 pub struct NotOneBlock(usize);
+
+/// The state after a committed block at a checkpoint height, as it stays readable.
+#[derive(Debug, Clone)]
+pub struct Version {
+    /// The block.
+    pub block: Arc<Block>,
+    /// Its own commit certificate, if it has one.
+    pub certificate: Option<Certificate>,
+    /// The right edge of the transparency log after it.
+    pub edge: LogEdge,
+    /// The state after it.
+    pub map: StateMap,
+}
+
+/// The state at a stable checkpoint, for those who lack it.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    /// The certificate of the checkpoint.
+    pub stable: Arc<StableCheckpoint>,
+    /// The state.
+    pub version: Arc<Version>,
+}
+
+/// What is kept of former states.
+#[derive(Debug, Clone, Default)]
+pub struct Shelf {
+    /// The states after checkpoint heights that are not stable, or not yet.
+    pub versions: BTreeMap<Height, Arc<Version>>,
+    /// The latest stable states.
+    pub snapshots: BTreeMap<Height, Arc<Snapshot>>,
+}
+
+/// A checkpoint that is committed, and what leads to the state after it.
+#[derive(Debug)]
+struct Due {
+    block: Arc<Block>,
+    certificate: Option<Certificate>,
+    edge: LogEdge,
+    changes: Vec<Arc<BlockEffects>>,
+}
+
+/// Bringing the state map up to date with a checkpoint: work of some milliseconds, by itself.
+#[derive(Debug)]
+pub struct Rooting {
+    map: StateMap,
+    due: Due,
+}
+
+/// The map after [`Rooting`].
+#[derive(Debug)]
+pub struct Rooted {
+    map: StateMap,
+    due: Due,
+}
+
+impl Rooting {
+    /// Does the work.
+    #[must_use]
+    pub fn run(mut self) -> Rooted {
+        self.map.apply(&self.due.changes);
+        Rooted { map: self.map, due: self.due }
+    }
+}
 
 /// Why a stored state cannot be gone on from.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -77,22 +148,32 @@ impl Identity {
     }
 }
 
-/// The ledger, the epoch, and the base of a replica above it.
+/// The ledger, the epoch, the state map, and the base of a replica above them.
 pub struct Execution {
     identity: Identity,
     ledger: Ledger,
     config: Config,
     base: Base,
+    interval: u64,
+    /// The state after the last checkpoint, or as it was loaded; none while a [`Rooting`] has it.
+    map: Option<StateMap>,
+    edge: LogEdge,
+    /// What was committed since.
+    changes: Vec<Arc<BlockEffects>>,
+    due: VecDeque<Due>,
+    shelf: Arc<Shelf>,
 }
 
 impl Execution {
-    /// The ledger of a stored state.
+    /// The ledger of a stored state. The state map is made from it: it is not stored, so that a state that was altered on
+    /// disk is found at the next checkpoint.
     ///
     /// # Errors
     /// If it is no state that a ledger can have.
     pub fn load(identity: Identity, stored: Stored) -> Result<Self, StateError> {
-        let Stored { image, block, stable, opening } = stored;
+        let Stored { image, block, stable, opening, edge } = stored;
         let positions = image.last_bundles.clone();
+        let map = image.state_map(&identity.genesis);
         let ledger = Ledger::load(&identity.genesis, image)?;
         let (held, height) = (ledger.membership(), ledger.committed());
         let epoch = opening.as_ref().map_or(Epoch(0), |end| end.epoch().next());
@@ -107,18 +188,7 @@ impl Execution {
             None => (Height(0), identity.genesis.hash()),
         };
         let config = identity.config(epoch, epoch_base, set);
-        let mut base = Base::genesis(&identity.genesis);
-        if let Some(last) = block {
-            let header = &last.block.header;
-            base.height = header.height;
-            base.digest = last.digest;
-            base.timestamp = header.timestamp;
-            base.log = (header.log_size, header.log_root);
-            base.empty_run = u64::from(last.block.bundles.is_empty());
-            let proof = |certificate| Arc::new(CommittedProof { header: header.clone(), certificate });
-            base.proof = last.certificate.map(proof);
-            base.stable = stable.map(Arc::new);
-        }
+        let mut base = base_of(&identity.genesis, block.as_ref(), stable.clone().map(Arc::new));
         base.succession = match is_turned {
             true => Succession::steady(epoch, config.set.hash()),
             false => ledger.membership().succession(height),
@@ -129,7 +199,29 @@ impl Execution {
                 base.positions.insert(index, last.position);
             }
         }
-        Ok(Self { identity, ledger, config, base })
+        let interval = identity.genesis.parameters().checkpoint_interval;
+        let mut shelf = Shelf::default();
+        if let Some(last) = block.filter(|last| last.block.header.height.0.is_multiple_of(interval)) {
+            base.state_root = Some(map.root());
+            let (block, certificate) = (Arc::new(last.block), last.certificate);
+            let version = Version { block, certificate, edge: edge.clone(), map: map.clone() };
+            shelf.put(Arc::new(version));
+        }
+        if let Some(stable) = stable {
+            shelf.stable(&Arc::new(stable));
+        }
+        Ok(Self {
+            identity,
+            ledger,
+            config,
+            base,
+            interval,
+            map: Some(map),
+            edge,
+            changes: Vec::new(),
+            due: VecDeque::new(),
+            shelf: Arc::new(shelf),
+        })
     }
 
     /// What consensus runs on in the present epoch.
@@ -189,20 +281,23 @@ impl Execution {
         (self.config.clone(), self.base.clone())
     }
 
-    /// The block at the next height is final: what it changed.
+    /// The block at the next height is final: what it changed. At a checkpoint height [`Self::next_rooting`] has work
+    /// then.
     ///
     /// # Errors
     /// If it is not the next height.
-    pub fn commit(&mut self, committed: &Committed) -> Result<BlockEffects, NotOneBlock> {
+    pub fn commit(&mut self, committed: &Committed) -> Result<Arc<BlockEffects>, NotOneBlock> {
         let header = &committed.block.header;
         let effects = self.ledger.commit(header.height);
         let [effects] = <[BlockEffects; 1]>::try_from(effects).map_err(|effects| NotOneBlock(effects.len()))?;
+        let effects = Arc::new(effects);
         let base = &mut self.base;
         base.height = header.height;
         base.digest = committed.digest;
         base.timestamp = header.timestamp;
         base.log = (header.log_size, header.log_root);
         base.succession = effects.executed.succession;
+        base.state_root = None;
         base.empty_run = if committed.block.bundles.is_empty() { base.empty_run + 1 } else { 0 };
         for bundle in &committed.bundles {
             base.positions.insert(bundle.body.origin, bundle.position());
@@ -211,7 +306,50 @@ impl Execution {
             let proof = CommittedProof { header: header.clone(), certificate: certificate.clone() };
             base.proof = Some(Arc::new(proof));
         }
+        effects.log.leaves.iter().for_each(|leaf| self.edge.append(*leaf));
+        self.changes.push(Arc::clone(&effects));
+        if header.height.0.is_multiple_of(self.interval) {
+            self.due.push_back(Due {
+                block: Arc::clone(&committed.block),
+                certificate: committed.certificate.clone(),
+                edge: self.edge.clone(),
+                changes: std::mem::take(&mut self.changes),
+            });
+        }
         Ok(effects)
+    }
+
+    /// The next checkpoint whose state root is wanted, if no other is being worked on. Give the result of
+    /// [`Rooting::run`] to [`Self::rooted`].
+    pub fn next_rooting(&mut self) -> Option<Rooting> {
+        let map = self.map.take_if(|_| !self.due.is_empty())?;
+        self.due.pop_front().map(|due| Rooting { map, due })
+    }
+
+    /// The state map is up to date with a checkpoint: its height, and the state root.
+    pub fn rooted(&mut self, rooted: Rooted) -> (Height, Digest) {
+        let Rooted { map, due } = rooted;
+        let Due { block, certificate, edge, .. } = due;
+        let (height, root) = (block.header.height, map.root());
+        if self.base.height == height {
+            self.base.state_root = Some(root);
+        }
+        let version = Version { block, certificate, edge, map: map.clone() };
+        Arc::make_mut(&mut self.shelf).put(Arc::new(version));
+        self.map = Some(map);
+        (height, root)
+    }
+
+    /// A checkpoint is stable: its state can be served, those before the last one are forgotten.
+    pub fn stable(&mut self, stable: &Arc<StableCheckpoint>) {
+        self.base.stable = Some(Arc::clone(stable));
+        Arc::make_mut(&mut self.shelf).stable(stable);
+    }
+
+    /// The former states that are kept.
+    #[must_use]
+    pub const fn shelf(&self) -> &Arc<Shelf> {
+        &self.shelf
     }
 
     /// The ledger, to look at.
@@ -219,4 +357,43 @@ impl Execution {
     pub const fn ledger(&self) -> &Ledger {
         &self.ledger
     }
+}
+
+impl Shelf {
+    fn put(&mut self, version: Arc<Version>) {
+        self.versions.insert(version.block.header.height, version);
+        while self.versions.len() > limits::STATE_VERSIONS_MAX {
+            self.versions.pop_first();
+        }
+    }
+
+    fn stable(&mut self, stable: &Arc<StableCheckpoint>) {
+        let height = stable.height();
+        let checkpoint = &stable.checkpoint;
+        let same = |version: &&Arc<Version>| version.map.root() == checkpoint.state_root;
+        if let Some(version) = self.versions.get(&height).filter(same) {
+            let snapshot = Snapshot { stable: Arc::clone(stable), version: Arc::clone(version) };
+            self.snapshots.insert(height, Arc::new(snapshot));
+            while self.snapshots.len() > limits::SNAPSHOTS_SERVED_MAX {
+                self.snapshots.pop_first();
+            }
+            self.versions = self.versions.split_off(&height.next());
+        }
+    }
+}
+
+/// Where the ledger stands, for a replica that starts.
+fn base_of(genesis: &Genesis, last: Option<&LastBlock>, stable: Option<Arc<StableCheckpoint>>) -> Base {
+    let mut base = Base::genesis(genesis);
+    let Some(last) = last else { return base };
+    let header = &last.block.header;
+    base.height = header.height;
+    base.digest = last.digest;
+    base.timestamp = header.timestamp;
+    base.log = (header.log_size, header.log_root);
+    base.empty_run = u64::from(last.block.bundles.is_empty());
+    let proof = |certificate: &Certificate| CommittedProof { header: header.clone(), certificate: certificate.clone() };
+    base.proof = last.certificate.as_ref().map(|certificate| Arc::new(proof(certificate)));
+    base.stable = stable;
+    base
 }

@@ -1,6 +1,7 @@
 //! The replica's actor: mailbox to consensus and back.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use dtvn_messages::{ValidatorIndex, limits};
@@ -138,6 +139,7 @@ impl Replica {
             Effect::Stable(stable) => {
                 tracing::debug!(height = stable.height().0, "A checkpoint is stable.");
                 deliver(&self.gossip, GossipMessage::Stable(stable.height()))?;
+                deliver(&self.state_machine, StateMachineMessage::Stable(Arc::clone(&stable)))?;
                 deliver(&self.storage, StorageMessage::Stable(stable))?;
             }
             Effect::SetTimer { timer, generation, after_us } => {
@@ -209,6 +211,7 @@ impl Behaviour for Replica {
             }
             ReplicaMessage::Bundle(bundle) => Input::Bundle(bundle),
             ReplicaMessage::Executed { id, log_size, log_root } => Input::Executed { id, log_size, log_root },
+            ReplicaMessage::StateRoot { height, root } => Input::StateRoot { height, root },
             ReplicaMessage::Durable(ticket) => Input::Durable(ticket),
             ReplicaMessage::Timer { timer, generation } => Input::Timer { timer, generation },
             ReplicaMessage::Synced(checked) => Input::Synced(*checked),

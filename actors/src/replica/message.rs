@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use dtvn_messages::{Bundle, BundlePosition, Digest, ValidatorIndex};
+use dtvn_messages::{Bundle, BundlePosition, Digest, Height, ValidatorIndex};
 use dtvn_pbft::{Message, Ticket, Timer};
 use dtvn_replication::verify::CheckedBlocks;
 
@@ -34,6 +34,13 @@ pub enum ReplicaMessage {
         log_size: u64,
         /// The root of the transparency log after it.
         log_root: Digest,
+    },
+    /// The root of the state after a committed checkpoint block.
+    StateRoot {
+        /// The height.
+        height: Height,
+        /// The root.
+        root: Digest,
     },
     /// Records up to this ticket are on disk.
     Durable(Ticket),
@@ -69,6 +76,7 @@ impl Mail for ReplicaMessage {
             Self::Message { .. } => "message",
             Self::Bundle(_) => "bundle",
             Self::Executed { .. } => "executed",
+            Self::StateRoot { .. } => "state_root",
             Self::Durable(_) => "durable",
             Self::Timer { .. } => "timer",
             Self::Synced(_) => "synced",

@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use dtvn_ledger::{BlockEffects, Executed, OperationResult};
 use dtvn_messages::{Bundle, Verdict, limits};
-use dtvn_replication::execution::{Execution, LastBlock, Stored};
+use dtvn_replication::execution::{Execution, LastBlock, Rooted, Stored};
 
 use super::message::{CommitOrder, StateMachineMessage};
 use crate::instruments::{Decided, Instruments};
 use crate::intake::{self, IntakeMessage};
 use crate::mailbox::Address;
-use crate::replica::ReplicaMessage;
+use crate::replica::{self, ReplicaMessage};
 use crate::shared::Shared;
 use crate::storage::store::AppliedBlock;
 use crate::storage::{self, Loaded, StorageMessage};
@@ -36,6 +36,7 @@ pub struct StateMachine {
     execution: Execution,
     storage: Address<StorageMessage>,
     intake: Address<IntakeMessage>,
+    replica: Address<ReplicaMessage>,
     arguments: StateMachineArguments,
 }
 
@@ -55,13 +56,35 @@ impl StateMachine {
         let (genesis, config) = (Arc::clone(&shared.genesis), shared.config.clone());
         let load = move || Execution::load(&genesis, &config, stored(loaded));
         let execution = tokio::task::spawn_blocking(load).await??;
-        let intake = context.address_of(&intake::ROLE);
-        Ok(Self { execution, storage, intake, arguments })
+        arguments.shared.shelf.publish(execution.shelf());
+        let (intake, replica) = (context.address_of(&intake::ROLE), context.address_of(&replica::ROLE));
+        Ok(Self { execution, storage, intake, replica, arguments })
+    }
+
+    /// Brings the state map up to date with the next checkpoint, beside the mailbox.
+    fn root_next(&mut self, context: &Context<StateMachineMessage>) {
+        let Some(rooting) = self.execution.next_rooting() else { return };
+        let myself = context.myself();
+        context.spawn(async move {
+            // Cut off, it is done anew by the next incarnation.
+            if let Ok(rooted) = tokio::task::spawn_blocking(|| rooting.run()).await {
+                let _gone = myself.try_send(StateMachineMessage::Rooted(Box::new(rooted)));
+            }
+        });
+    }
+
+    fn on_rooted(&mut self, context: &Context<StateMachineMessage>, rooted: Rooted) {
+        let (height, root) = self.execution.rooted(rooted);
+        tracing::debug!(height = height.0, %root, "The root of the state is known.");
+        self.arguments.shared.shelf.publish(self.execution.shelf());
+        // A replica that starts is told where the ledger stands, this root included.
+        let _down = self.replica.try_send(ReplicaMessage::StateRoot { height, root });
+        self.root_next(context);
     }
 
     fn on_commit(&mut self, order: CommitOrder) -> Result<(), ActorError> {
         let CommitOrder { committed, local } = order;
-        let effects = Arc::new(self.execution.commit(&committed)?);
+        let effects = self.execution.commit(&committed)?;
         self.count(&committed.bundles, &effects);
         let bundles = committed.bundles.clone();
         // Before anybody hears of it: a read waits until the store has come as far.
@@ -108,7 +131,7 @@ fn stored(loaded: Loaded) -> Stored {
         digest: stored.digest,
         certificate: stored.certificate,
     });
-    Stored { image: loaded.image, block, stable: loaded.stable }
+    Stored { image: loaded.image, block, stable: loaded.stable, edge: loaded.edge }
 }
 
 impl Behaviour for StateMachine {
@@ -116,7 +139,7 @@ impl Behaviour for StateMachine {
 
     async fn handle(
         &mut self,
-        _context: &Context<StateMachineMessage>,
+        context: &Context<StateMachineMessage>,
         message: StateMachineMessage,
     ) -> Result<(), ActorError> {
         match message {
@@ -130,7 +153,20 @@ impl Behaviour for StateMachine {
                 self.execution.roll_back(to);
                 Ok(())
             }
-            StateMachineMessage::Commit(order) => self.on_commit(*order),
+            StateMachineMessage::Commit(order) => {
+                self.on_commit(*order)?;
+                self.root_next(context);
+                Ok(())
+            }
+            StateMachineMessage::Rooted(rooted) => {
+                self.on_rooted(context, *rooted);
+                Ok(())
+            }
+            StateMachineMessage::Stable(stable) => {
+                self.execution.stable(&stable);
+                self.arguments.shared.shelf.publish(self.execution.shelf());
+                Ok(())
+            }
             StateMachineMessage::Reset(reply) => {
                 reply.send(self.execution.reset());
                 Ok(())

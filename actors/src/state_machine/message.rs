@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use dtvn_messages::{Bundle, Height, Timestamp};
+use dtvn_messages::{Bundle, Height, StableCheckpoint, Timestamp};
 use dtvn_pbft::Base;
 use dtvn_replication::consensus::Committed;
+use dtvn_replication::execution::Rooted;
 
 use crate::directory::Role;
 use crate::mailbox::{Address, FullPolicy, Mail, Reply};
@@ -42,6 +43,10 @@ pub enum StateMachineMessage {
     RollBack(Height),
     /// The block at the next height is final.
     Commit(Box<CommitOrder>),
+    /// The state map is up to date with a checkpoint.
+    Rooted(Box<Rooted>),
+    /// A checkpoint is stable: its state can be served.
+    Stable(Arc<StableCheckpoint>),
     /// A replica starts: undo all that is not final, and tell where the ledger stands.
     Reset(Reply<Base>),
 }
@@ -52,6 +57,8 @@ impl Mail for StateMachineMessage {
             Self::Execute { .. } => "execute",
             Self::RollBack(_) => "roll_back",
             Self::Commit(_) => "commit",
+            Self::Rooted(_) => "rooted",
+            Self::Stable(_) => "stable",
             Self::Reset(_) => "reset",
         }
     }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use dtvn_ledger::LedgerImage;
 use dtvn_messages::StableCheckpoint;
+use dtvn_messages::merkle::LogEdge;
 use dtvn_pbft::Ticket;
 use dtvn_replication::record::{Encoded, LogRecord};
 
@@ -51,6 +52,8 @@ pub struct Loaded {
     pub applied: Applied,
     /// The last applied block; none at the genesis.
     pub block: Option<StoredBlock>,
+    /// The right edge of the transparency log.
+    pub edge: LogEdge,
     /// The latest stable checkpoint.
     pub stable: Option<StableCheckpoint>,
 }

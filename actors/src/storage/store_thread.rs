@@ -100,6 +100,7 @@ impl StoreThread {
             let block = if height == Height(0) { None } else { view.block(height)? };
             Ok((block, view.latest_stable_checkpoint()?))
         })?;
-        Ok(Loaded { image, applied, block, stable })
+        let edge = self.store.edge()?;
+        Ok(Loaded { image, applied, block, edge, stable })
     }
 }

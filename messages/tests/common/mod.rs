@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use dtvn_messages::certificate::Signatures;
+use dtvn_messages::membership::{PendingEnd, Recovery, SignedRecovery, ValidatorsChange};
 use dtvn_messages::ticket::{Metadata, Scan};
 use dtvn_messages::*;
 use proptest::collection::{btree_map, btree_set, vec};
@@ -73,7 +74,38 @@ pub fn actions() -> impl Strategy<Value = Action> {
         (ticket_ids(), texts()).prop_map(|(ticket, data)| Action::Consume { ticket, data }),
         (ticket_ids(), texts()).prop_map(|(ticket, reason)| Action::Dispute { ticket, reason }),
         Just(Action::Seed),
+        validators_changes().prop_map(|change| Action::ChangeValidators(Box::new(change))),
+        recoveries().prop_map(|recovery| Action::Recover(Box::new(recovery))),
     ]
+}
+
+pub fn validators_changes() -> impl Strategy<Value = ValidatorsChange> {
+    (any::<u64>(), digests(), validator_sets(), signature_lists()).prop_map(|(epoch, replaces, set, signatures)| {
+        ValidatorsChange { epoch: Epoch(epoch), replaces, set, signatures }
+    })
+}
+
+pub fn recoveries() -> impl Strategy<Value = SignedRecovery> {
+    (any::<u64>(), node_names(), any::<[u8; 16]>(), signatures()).prop_map(|(epoch, validator, nonce, signature)| {
+        SignedRecovery { body: Recovery { epoch: Epoch(epoch), validator, nonce: Nonce(nonce) }, signature }
+    })
+}
+
+pub fn memberships() -> impl Strategy<Value = Membership> {
+    let nonces = || btree_map(node_names(), any::<[u8; 16]>().prop_map(Nonce), 0..4);
+    let pending = (any::<u64>(), option::of(validator_sets()), nonces())
+        .prop_map(|(ends, set, recovering)| PendingEnd { ends: Height(ends), set: set.map(Arc::new), recovering });
+    let times = btree_map(node_names(), timestamps(), 0..4);
+    (any::<u64>(), any::<u64>(), validator_sets(), nonces(), option::of(pending), times).prop_map(
+        |(epoch, base, set, opened_by, pending, recoveries)| Membership {
+            epoch: Epoch(epoch),
+            base: Height(base),
+            set: Arc::new(set),
+            opened_by,
+            pending,
+            recoveries,
+        },
+    )
 }
 
 pub fn operations() -> impl Strategy<Value = Operation> {
@@ -202,12 +234,13 @@ pub fn votes() -> impl Strategy<Value = Vote> {
 }
 
 pub fn checkpoints() -> impl Strategy<Value = Checkpoint> {
-    (any::<u64>(), any::<u64>(), digests(), digests(), digests()).prop_map(
-        |(epoch, height, block, state_root, next_set)| Checkpoint {
+    (any::<u64>(), any::<u64>(), digests(), digests(), any::<u64>(), digests()).prop_map(
+        |(epoch, height, block, state_root, next_epoch, next_set)| Checkpoint {
             epoch: Epoch(epoch),
             height: Height(height),
             block,
             state_root,
+            next_epoch: Epoch(next_epoch),
             next_set,
         },
     )

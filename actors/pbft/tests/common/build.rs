@@ -39,6 +39,11 @@ pub struct Story {
     pub genesis: Arc<Genesis>,
 }
 
+/// The root of the stand-in state after a block.
+pub fn state_root(block: &Block) -> Digest {
+    dtvn_messages::sha256(&[b"state", &block.header.log_root.0[..]])
+}
+
 impl Story {
     pub fn new(genesis: &Arc<Genesis>) -> Self {
         Self { genesis: Arc::clone(genesis) }
@@ -141,10 +146,15 @@ impl Story {
             epoch: Epoch(0),
             height: block.header.height,
             block: self.digest(block),
-            state_root: block.header.log_root,
+            state_root: self.state_root(block),
             next_epoch: Epoch(0),
             next_set: self.genesis.validators().hash(),
         }
+    }
+
+    /// The stand-in for the state: a function of the log.
+    pub fn state_root(&self, block: &Block) -> Digest {
+        state_root(block)
     }
 
     pub fn checkpoint_vote(&self, signer: u16, block: &Block) -> Signed<Checkpoint> {
@@ -167,6 +177,7 @@ impl Story {
             timestamp: last.header.timestamp,
             positions: BTreeMap::from([(validator(origin), position)]),
             log: (last.header.log_size, last.header.log_root),
+            state_root: Some(self.state_root(last)),
             empty_run: 0,
             succession: self.steady(),
             proof: Some(Arc::new(self.committed(0, last, signers))),

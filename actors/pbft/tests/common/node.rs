@@ -32,6 +32,7 @@ pub enum Wire {
 #[derive(Debug, Clone)]
 pub enum Later {
     Executed { id: u64, log_size: u64, log_root: Digest },
+    StateRoot { height: Height, root: Digest },
     Timer { timer: Timer, generation: u64 },
     Flushed { entries: usize },
     FetchAgain(Digest),
@@ -239,6 +240,7 @@ impl Node {
                 let succession = Succession::steady(Epoch(0), self.genesis.validators().hash());
                 self.run(now, Input::Executed { id, log_size, log_root, succession }, outs);
             }
+            Later::StateRoot { height, root } => self.run(now, Input::StateRoot { height, root }, outs),
             Later::Timer { timer, generation } => self.run(now, Input::Timer { timer, generation }, outs),
             Later::Flushed { entries } => self.on_flushed(now, entries, outs),
             Later::FetchAgain(digest) => self.fetch(digest, outs),
@@ -445,6 +447,7 @@ impl Node {
             timestamp: header.timestamp,
             positions,
             log: (header.log_size, header.log_root),
+            state_root: Some(super::build::state_root(&block)),
             empty_run: if block.bundles.is_empty() { below.empty_run + 1 } else { 0 },
             succession: below.succession,
             proof,
@@ -453,6 +456,10 @@ impl Node {
         self.states.insert(header.height, state);
         let certified = CertifiedBlock { block: Arc::clone(&block), digest, certificate };
         self.committed.insert(header.height, certified);
+        if header.height.0.is_multiple_of(self.genesis.parameters().checkpoint_interval) {
+            let (height, root) = (header.height, super::build::state_root(&block));
+            outs.push(Out::Later(None, Later::StateRoot { height, root }));
+        }
         outs.push(Out::Committed { block, digest });
     }
 

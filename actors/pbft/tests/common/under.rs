@@ -24,6 +24,8 @@ pub struct Under {
     pub replica: Replica,
     pub now: Now,
     ledger: BTreeMap<Height, (u64, Digest)>,
+    /// At which heights it tells the state root.
+    pub interval: u64,
     /// The generation of each timer that was set last, and when it is due.
     timers: BTreeMap<Timer, (u64, u64)>,
     /// All that was written to the log.
@@ -85,6 +87,7 @@ impl Under {
             me: config.me.unwrap_or(ValidatorIndex(u16::MAX)),
             now: Now { monotonic_us: 5_000_000, wall: story.time_at(1) },
             ledger: BTreeMap::from([(base.height, base.log)]),
+            interval: config.parameters.checkpoint_interval,
             replica: Replica::new(config, base, voting),
             timers: BTreeMap::new(),
             log: Vec::new(),
@@ -151,6 +154,10 @@ impl Under {
                     Effect::RollBack { to } => {
                         self.ledger.retain(|height, _| height <= to);
                         self.ends.retain(|height, _| height <= to);
+                    }
+                    Effect::Commit { block, .. } if block.header.height.0.is_multiple_of(self.interval) => {
+                        let (height, root) = (block.header.height, self.story.state_root(block));
+                        inputs.push(Input::StateRoot { height, root });
                     }
                     _ => {}
                 }

@@ -44,6 +44,13 @@ pub enum Input {
         /// Whether its epoch is about to end, and what holds above it.
         succession: Succession,
     },
+    /// The root of the state after a committed block at a checkpoint height.
+    StateRoot {
+        /// The height.
+        height: Height,
+        /// The root.
+        root: Digest,
+    },
     /// Records up to this ticket are on disk.
     Durable(Ticket),
     /// A timer fired.
@@ -186,7 +193,7 @@ pub enum Effect {
     Diverged {
         /// The height.
         height: Height,
-        /// The certified log root.
+        /// The certified root, of the log or of the state.
         certified: Digest,
         /// This replica's.
         own: Digest,
@@ -263,6 +270,7 @@ impl Consensus {
             Input::Executed { id, log_size, log_root, succession } => {
                 CoreInput::Executed { id, log_size, log_root, succession }
             }
+            Input::StateRoot { height, root } => CoreInput::StateRoot { height, root },
             Input::Durable(ticket) => return self.on_durable(now, ticket, effects),
             Input::Timer { timer, generation } => CoreInput::Timer { timer, generation },
             Input::Synced(checked) => return self.on_synced(now, checked, effects),

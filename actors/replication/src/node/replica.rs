@@ -71,6 +71,7 @@ impl<D: Disk> Node<D> {
             Said::Stable(stable) => {
                 let height = stable.height();
                 self.tell_gossip(pool::Input::Stable { height });
+                self.execution.stable(&stable);
                 self.store.put_stable(stable);
                 self.cover(height);
                 effects.push(Effect::Stable(height));
@@ -99,7 +100,11 @@ impl<D: Disk> Node<D> {
         let positions = committed.bundles.iter().map(|bundle| (bundle.body.origin, bundle.position())).collect();
         self.tell_gossip(pool::Input::Ordered { height, digests });
         self.tell_gossip(pool::Input::Positions(positions));
-        let changed = Arc::new(self.execution.commit(&committed).map_err(Failure::new)?);
+        let changed = self.execution.commit(&committed).map_err(Failure::new)?;
+        while let Some(rooting) = self.execution.next_rooting() {
+            let (height, root) = self.execution.rooted(rooting.run());
+            self.mail.push_back(Mail::Replica(consensus::Input::StateRoot { height, root }));
+        }
         let bundles = committed.bundles.clone();
         self.mail.push_back(Mail::Intake(intake::Input::Decided { bundles, effects: Arc::clone(&changed) }));
         self.store.apply(&committed, &changed);

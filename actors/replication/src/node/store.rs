@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use dtvn_ledger::{BlockEffects, KeyEntry, LedgerImage};
-use dtvn_messages::merkle::Frontier;
+use dtvn_messages::merkle::{Frontier, LogEdge};
 use dtvn_messages::wire::CommittedBlock;
 use dtvn_messages::{
     Digest, Epoch, EpochEnd, EventId, Genesis, Height, LastBundle, Membership, NodeName, StableCheckpoint, Ticket,
@@ -43,6 +43,8 @@ struct State {
     tickets: BTreeMap<(EventId, TicketId), Arc<Ticket>>,
     keys: BTreeMap<Digest, KeyEntry>,
     log: Frontier,
+    accepted: u64,
+    edge: LogEdge,
     last_bundles: BTreeMap<NodeName, LastBundle>,
     membership: Option<Arc<Membership>>,
 }
@@ -62,6 +64,8 @@ impl State {
             self.keys.insert(added.digest(), added.clone());
         }
         self.log = effects.log.frontier.clone();
+        self.accepted = effects.log.accepted;
+        effects.log.leaves.iter().for_each(|leaf| self.edge.append(*leaf));
         for (origin, last) in &effects.last_bundles {
             self.last_bundles.insert(origin.clone(), *last);
         }
@@ -77,6 +81,7 @@ impl State {
             tickets: self.tickets.values().cloned().collect(),
             keys: self.keys.values().cloned().collect(),
             log: self.log.clone(),
+            accepted: self.accepted,
             last_bundles: self.last_bundles.iter().map(|(origin, last)| (origin.clone(), *last)).collect(),
             membership: self.membership.clone(),
         }
@@ -93,6 +98,8 @@ impl MemoryStore {
             tickets: BTreeMap::new(),
             keys: BTreeMap::new(),
             log: Frontier::new(),
+            accepted: 0,
+            edge: LogEdge::new(),
             last_bundles: BTreeMap::new(),
             membership: None,
         };
@@ -188,6 +195,7 @@ impl MemoryStore {
             certificate: kept.block.certificate.clone(),
         });
         let opening = self.ends.last_key_value().map(|(_, end)| EpochEnd::clone(end));
-        Stored { image: state.image(), block: last, stable: self.stable.as_deref().cloned(), opening }
+        let stable = self.stable.as_deref().cloned();
+        Stored { image: state.image(), block: last, stable, opening, edge: state.edge }
     }
 }

@@ -1,11 +1,12 @@
 //! What a node remembers after its process, its machine or its disk failed.
 
-use dtvn_messages::Height;
+use dtvn_messages::wire::PeerMessage;
+use dtvn_messages::{Epoch, Height};
 use dtvn_replication::intake::Answer;
 use dtvn_replication::log::MemoryDisk;
 use dtvn_replication::node::Media;
 
-use crate::harness::{Network, issue, validate};
+use crate::harness::{Network, consume, issue, validate};
 
 fn lose_power(media: &mut Media<MemoryDisk>) {
     media.disk.crash(|_| 0);
@@ -84,29 +85,68 @@ fn a_retry_at_the_node_that_was_restarted_gets_the_first_outcome() {
     }
 }
 
+/// Node 3 dies, and its log is damaged or gone.
+fn without_memory(damage: &str) -> (Network, Media<MemoryDisk>) {
+    let mut network = with_history();
+    let mut media = network.kill(3);
+    let name = "0000000000000001.segment";
+    match damage {
+        "flip" => assert!(media.disk.flip_bit(name, 8 * 512 + 100)),
+        _ => assert!(media.disk.lose(name)),
+    }
+    (network, media)
+}
+
 #[test]
-fn a_damaged_or_lost_log_is_amnesia_and_the_node_follows() {
+fn a_damaged_or_lost_log_is_amnesia_and_no_restart_lifts_the_mark() {
     for damage in ["flip", "lose"] {
-        let mut network = with_history();
-        let mut media = network.kill(3);
-        let name = "0000000000000001.segment";
-        match damage {
-            "flip" => assert!(media.disk.flip_bit(name, 8 * 512 + 100)),
-            _ => assert!(media.disk.lose(name)),
-        }
+        let (mut network, media) = without_memory(damage);
+        // Without a quorum nobody can order its recovery.
+        let away = [1, 2].map(|node| network.kill(node));
+        let is_signed = |message: &PeerMessage| {
+            matches!(message, PeerMessage::Vote(_) | PeerMessage::ViewChange(_) | PeerMessage::Checkpoint(_))
+        };
+        let signed_before = network.said(3, is_signed);
         network.start(3, media);
         network.run();
-        assert!(network.node(3).amnesia().is_some(), "{damage}");
-        assert!(!network.node(3).show().voting, "{damage}");
-        network.submit(0, 40, validate("T1", 40));
-        network.run();
-        assert!(network.accepted().contains(&40));
-        let committed = network.node(0).show().committed;
-        assert_eq!(network.node(3).show().committed, committed, "{damage}: it follows");
-        // A restart does not lift the mark.
+        let amnesia = network.node(3).amnesia().cloned();
+        assert!(amnesia.is_some() && !network.node(3).show().voting, "{damage}");
         let media = network.kill(3);
         network.start(3, media);
-        assert!(!network.node(3).show().voting, "{damage}");
+        network.run();
+        assert_eq!(network.node(3).amnesia().cloned(), amnesia, "{damage}: with the same nonce");
+        assert_eq!(network.said(3, is_signed), signed_before, "{damage}: it signs nothing");
+        drop(away);
+    }
+}
+
+#[test]
+fn a_validator_without_memory_votes_again_in_the_epoch_that_its_own_recovery_opens() {
+    for damage in ["flip", "lose"] {
+        let (mut network, media) = without_memory(damage);
+        network.start(3, media);
+        assert!(network.node(3).amnesia().is_some(), "{damage}");
+        network.submit(0, 40, validate("T1", 40));
+        network.run_for(10_000_000);
+        assert!(network.accepted().contains(&40));
+        assert_eq!(network.node(3).amnesia(), None, "{damage}");
+        for node in network.nodes() {
+            let (config, shown) = (node.config(), node.show());
+            assert_eq!((config.epoch, shown.voting), (Epoch(1), true), "{damage}");
+            assert_eq!(config.epoch_base, Height(shown.committed.0 / 4 * 4), "{damage}: at a checkpoint");
+        }
+        // Its vote is one of those that are needed.
+        network.kill(1);
+        network.submit(0, 41, consume("T1", 41));
+        network.run_for(10_000_000);
+        assert!(network.accepted().contains(&41), "{damage}");
+        let committed = network.node(0).show().committed;
+        assert_eq!(network.node(3).show().committed, committed, "{damage}");
+        // It is still so after a restart.
+        let media = network.kill(3);
+        network.start(3, media);
+        assert!(network.node(3).show().voting, "{damage}");
+        assert_eq!(network.node(3).config().epoch, Epoch(1));
     }
 }
 

@@ -54,6 +54,10 @@ pub fn validate(ticket: &str, key: u64) -> Operation {
     operation(Action::Validate { ticket: TicketId::new(ticket).unwrap(), data: None }, key)
 }
 
+pub fn consume(ticket: &str, key: u64) -> Operation {
+    operation(Action::Consume { ticket: TicketId::new(ticket).unwrap(), data: None }, key)
+}
+
 impl Network {
     pub fn new(count: usize) -> Self {
         let mut file = Genesis::development(count, SEED, false).unwrap().file().clone();
@@ -177,6 +181,13 @@ impl Network {
                 Effect::SetTimer { timer, after_us } => self.set_timer(node, timer, after_us),
                 Effect::Answer { request, answer, .. } => drop(self.answers.insert(request.0, answer)),
                 Effect::Blame { peer, why } => self.blamed.push(format!("{node} blames {peer}: {why}")),
+                Effect::EpochBegan(_) => {
+                    for other in (0..self.nodes.len()).filter(|other| *other != node) {
+                        if self.nodes[other].is_some() {
+                            self.later(node, 1, Input::PeerUp(ValidatorIndex(other as u16)));
+                        }
+                    }
+                }
                 Effect::Failed(why) => panic!("node {node} failed: {why}"),
                 Effect::Diverged(height) => panic!("node {node} diverged at {height}"),
                 _ => {}

@@ -36,6 +36,7 @@ impl View<'_> {
             tickets: self.all_tickets()?,
             keys: self.all_keys()?,
             log: applied.log.clone(),
+            accepted: applied.counts.accepted,
             last_bundles: self.last_bundles()?,
         })
     }

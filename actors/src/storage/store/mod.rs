@@ -67,6 +67,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use dtvn_messages::merkle::LogEdge;
 use dtvn_messages::{Height, Layout, StableCheckpoint, limits};
 use rocksdb::WriteBatch;
 use rocksdb::checkpoint::Checkpoint;
@@ -161,6 +162,14 @@ impl Store {
             self.unflushed_blocks = 0;
         }
         Ok(())
+    }
+
+    /// The right edge of the transparency log after the last applied block.
+    ///
+    /// # Errors
+    /// If the growing tiles are not those of a log of its size.
+    pub fn edge(&self) -> Result<LogEdge, StoreError> {
+        self.tiles.edge().ok_or_else(|| StoreError::damaged("the growing tiles are not those of the log"))
     }
 
     /// Keeps a stable checkpoint.

@@ -6,7 +6,7 @@
 //! and no more than 255 leaves are hashed anew for a proof.
 
 use dtvn_messages::Digest;
-use dtvn_messages::merkle::{Frontier, leaf_hash, node_hash};
+use dtvn_messages::merkle::{Frontier, LogEdge, leaf_hash, node_hash};
 
 use super::database::{GO_ON, Order, Range, View};
 use super::error::StoreError;
@@ -61,6 +61,12 @@ impl TileBuilder {
             return Err(StoreError::damaged("the stored hashes of the transparency log do not have its frontier"));
         }
         Ok(builder)
+    }
+
+    /// The right edge of the log, as a state that is served carries it.
+    pub(super) fn edge(&self) -> Option<LogEdge> {
+        let levels = self.growing.iter().take_while(|_| self.size > 0).cloned().collect();
+        LogEdge::from_parts(self.size, levels)
     }
 
     /// Appends a leaf. Tiles that it completes are added to `completed`.
