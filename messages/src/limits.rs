@@ -520,3 +520,12 @@ pub const WS_MESSAGE_BYTES_MAX: usize = 4 * 1024;
 pub const WS_PASS_LIFETIME: Duration = Duration::from_secs(30);
 /// Passes that were given out and not used. Beyond it the oldest one no longer holds.
 pub const WS_PASSES_MAX: usize = 1_024;
+
+// ---- cosignatures, receipts and evidence (consensus.md section 3 item 5, and section 8) ------------------------------
+
+/// Signature lines of one signed note: all validators, and as many outside witnesses. More are refused.
+pub const NOTE_SIGNATURES_MAX: usize = 2 * VALIDATORS_MAX;
+/// Bytes of one signed note or policy: a line for each signature has at most some 300. A longer one is refused.
+pub const NOTE_BYTES_MAX: usize = 128 * 1024;
+/// Bytes of one receipt: the largest outcome in base64, 64 hashes, and a note. A longer one is refused.
+pub const RECEIPT_BYTES_MAX: usize = NOTE_BYTES_MAX + 64 * 1024;
