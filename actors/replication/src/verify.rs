@@ -14,6 +14,8 @@ use dtvn_messages::{
 };
 use dtvn_pbft::{CertifiedBlock, Message};
 
+use crate::receipts::Said;
+
 /// How many verified signatures are remembered; the oldest is forgotten first, and would be checked again.
 const REMEMBERED_MAX: usize = 16_384;
 
@@ -156,6 +158,36 @@ impl Verifier {
             other => return self.proofs(other),
         };
         Ok(Some(checked))
+    }
+
+    /// Checks what a peer says about receipts. None is a message about something else. What is of another epoch is left
+    /// out, without blame.
+    ///
+    /// # Errors
+    /// With the fault for which its sender is to blame.
+    pub fn receipts(&self, from: ValidatorIndex, message: PeerMessage) -> Result<Option<Said>, Fault> {
+        let name = message.name();
+        let (chain, set, scheme) = (&self.chain, &*self.set, &*self.scheme);
+        let said = match message {
+            PeerMessage::Cosign(mut list) => {
+                list.retain(|signed| signed.body.epoch == self.epoch);
+                if list.iter().any(|signed| signed.signer != from) {
+                    return Err(Fault::Foreign(name));
+                }
+                if !list.iter().all(|signed| signed.verify(chain, set, scheme)) {
+                    return Err(Fault::Signature(name));
+                }
+                Said::Cosignatures(list)
+            }
+            PeerMessage::Receipts(mut list) => {
+                list.retain(|certificate| certificate.head.epoch == self.epoch);
+                list.iter().try_for_each(|certificate| certificate.verify(chain, set, scheme))?;
+                Said::Certificates(list)
+            }
+            PeerMessage::FetchReceipts { above } => Said::Wanted { above },
+            _ => return Ok(None),
+        };
+        Ok(Some(said))
     }
 
     fn proofs(&self, message: PeerMessage) -> Result<Option<Message>, Fault> {

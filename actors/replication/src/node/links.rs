@@ -60,6 +60,15 @@ impl<D: Disk> Node<D> {
                     self.mail.push_back(Mail::Sync(sync::Input::Faulty(from)));
                 }
             },
+            PeerMessage::Cosign(_) | PeerMessage::FetchReceipts { .. } | PeerMessage::Receipts(_) => {
+                match self.settings.verifier.receipts(from, message) {
+                    Ok(None) => {}
+                    Ok(Some(said)) => {
+                        self.mail.push_back(Mail::Replica(consensus::Input::Receipts { from, said }));
+                    }
+                    Err(fault) => effects.push(Effect::Blame { peer: from, why: fault.to_string() }),
+                }
+            }
             message => match self.settings.verifier.consensus(from, message) {
                 Ok(None) => {}
                 Ok(Some(message)) => {

@@ -1,14 +1,16 @@
 //! The derived state in memory, in the place of RocksDB: what blocks changed, added up block by block, of which a loss of
 //! power may take the last blocks (architecture.md section 5: "recovery replays the log after that height").
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use dtvn_ledger::{BlockEffects, KeyEntry, LedgerImage};
+use dtvn_messages::limits::RECEIPTS_KEPT_HEIGHTS;
 use dtvn_messages::merkle::Frontier;
 use dtvn_messages::wire::CommittedBlock;
 use dtvn_messages::{
-    Digest, EventId, Genesis, Height, LastBundle, NodeName, StableCheckpoint, Ticket, TicketId, Timestamp,
+    Digest, EventId, Genesis, Head, Height, LastBundle, NodeName, ReceiptCertificate, StableCheckpoint, Ticket,
+    TicketId, Timestamp,
 };
 
 use crate::consensus::Committed;
@@ -22,6 +24,9 @@ pub struct MemoryStore {
     /// Blocks that were applied since, with what they changed.
     unsynced: VecDeque<(Height, Arc<BlockEffects>)>,
     blocks: BTreeMap<Height, Kept>,
+    /// Receipt certificates, and how many of them are durable: with the blocks, or the next sync after.
+    receipts: BTreeMap<Height, Arc<ReceiptCertificate>>,
+    unsynced_receipts: BTreeSet<Height>,
     /// The latest stable checkpoint, and whether it is durable.
     stable: Option<Arc<StableCheckpoint>>,
     durable_stable: Option<Arc<StableCheckpoint>>,
@@ -88,7 +93,15 @@ impl MemoryStore {
             last_bundles: BTreeMap::new(),
         };
         let (stable, durable_stable) = (None, None);
-        Self { durable, unsynced: VecDeque::new(), blocks: BTreeMap::new(), stable, durable_stable }
+        Self {
+            durable,
+            unsynced: VecDeque::new(),
+            blocks: BTreeMap::new(),
+            receipts: BTreeMap::new(),
+            unsynced_receipts: BTreeSet::new(),
+            stable,
+            durable_stable,
+        }
     }
 
     /// The height of the last applied block.
@@ -122,6 +135,26 @@ impl MemoryStore {
         self.stable = Some(stable);
     }
 
+    /// Keeps the receipt certificate of a block.
+    pub fn put_receipt(&mut self, certificate: Arc<ReceiptCertificate>) {
+        self.unsynced_receipts.insert(certificate.head.height);
+        self.receipts.insert(certificate.head.height, certificate);
+    }
+
+    /// The receipt certificate of a block, if it is here.
+    #[must_use]
+    pub fn receipt(&self, height: Height) -> Option<&Arc<ReceiptCertificate>> {
+        self.receipts.get(&height)
+    }
+
+    /// The heads of recent blocks without a receipt certificate, ascending.
+    #[must_use]
+    pub fn uncertified(&self) -> Vec<Head> {
+        let lowest = Height(self.applied().0.saturating_sub(RECEIPTS_KEPT_HEIGHTS)).next();
+        let missing = self.blocks.range(lowest..).filter(|(height, _)| !self.receipts.contains_key(height));
+        missing.map(|(_, kept)| Head::of(&kept.block.block.header, kept.digest)).collect()
+    }
+
     /// Makes all that was applied durable.
     pub fn sync(&mut self) {
         self.crash(usize::MAX);
@@ -138,7 +171,11 @@ impl MemoryStore {
         let above = self.durable.height.next();
         self.blocks.split_off(&above);
         if kept_all {
+            self.unsynced_receipts.clear();
             self.durable_stable.clone_from(&self.stable);
+        }
+        for lost in std::mem::take(&mut self.unsynced_receipts) {
+            self.receipts.remove(&lost);
         }
         self.stable.clone_from(&self.durable_stable);
     }
@@ -146,6 +183,7 @@ impl MemoryStore {
     /// Forgets the blocks below a height, never the last applied one.
     pub fn collect(&mut self, below: Height) {
         self.blocks = self.blocks.split_off(&below.min(self.applied()));
+        self.receipts = self.receipts.split_off(&below.min(self.applied()));
     }
 
     /// A committed block as peers are sent it, if it is here.
