@@ -83,6 +83,15 @@ pub struct CheckedBlocks {
     pub bundles: Vec<Arc<Bundle>>,
 }
 
+/// A message that is about receipts, or not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Checked {
+    /// About receipts: every signature holds.
+    Said(Said),
+    /// About something else: not looked at.
+    Other(PeerMessage),
+}
+
 /// Why a message is dropped, and its sender blamed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
@@ -160,12 +169,12 @@ impl Verifier {
         Ok(Some(checked))
     }
 
-    /// Checks what a peer says about receipts. None is a message about something else. What is of another epoch is left
-    /// out, without blame.
+    /// Checks what a peer says about receipts; a message about something else is handed back. What is of another epoch is
+    /// left out, without blame.
     ///
     /// # Errors
     /// With the fault for which its sender is to blame.
-    pub fn receipts(&self, from: ValidatorIndex, message: PeerMessage) -> Result<Option<Said>, Fault> {
+    pub fn receipts(&self, from: ValidatorIndex, message: PeerMessage) -> Result<Checked, Fault> {
         let name = message.name();
         let (chain, set, scheme) = (&self.chain, &*self.set, &*self.scheme);
         let said = match message {
@@ -185,9 +194,9 @@ impl Verifier {
                 Said::Certificates(list)
             }
             PeerMessage::FetchReceipts { above } => Said::Wanted { above },
-            _ => return Ok(None),
+            other => return Ok(Checked::Other(other)),
         };
-        Ok(Some(said))
+        Ok(Checked::Said(said))
     }
 
     fn proofs(&self, message: PeerMessage) -> Result<Option<Message>, Fault> {
