@@ -13,12 +13,16 @@ pub mod clock;
 pub mod codec;
 pub mod crypto;
 pub mod genesis;
+pub mod head;
 pub mod ids;
 pub mod limits;
 pub mod membership;
 pub mod merkle;
+pub mod note;
 pub mod operation;
 pub mod outcome;
+pub mod policy;
+pub mod receipt;
 pub mod state;
 pub mod statement;
 pub mod ticket;
@@ -35,6 +39,7 @@ pub use clock::VectorClock;
 pub use codec::{DecodeError, Layout, Reader, Writer};
 pub use crypto::{Digest, Ed25519, KeyPair, PublicKey, Scheme, Signature, Signer, sha256};
 pub use genesis::Genesis;
+pub use head::Head;
 pub use ids::{
     ChainId, Epoch, EventId, Height, IdempotencyKey, NodeName, Now, RulesVersion, TicketId, Timestamp, ValidatorIndex,
     View,
@@ -42,6 +47,7 @@ pub use ids::{
 pub use membership::{EpochEnd, Membership, Nonce, Succession};
 pub use operation::{Action, Operation};
 pub use outcome::{Outcome, Reason, Verdict};
+pub use receipt::{Receipt, ReceiptCertificate};
 pub use statement::{Signed, Statement};
 pub use ticket::{Ticket, TicketState};
 pub use validators::{Validator, ValidatorSet};

@@ -548,3 +548,34 @@ pub const SNAPSHOT_PART_BYTES: u64 = 256 * 1024;
 pub const SNAPSHOT_PART_BYTES_MAX: u64 = 2 * SNAPSHOT_PART_BYTES;
 /// Parts of a snapshot: the largest state that the ledger allows has about half as many. A longer list is malformed.
 pub const SNAPSHOT_PARTS_MAX: usize = 65_536;
+
+// ---- cosignatures, receipts and evidence (consensus.md section 3 item 5, and section 8) ------------------------------
+
+/// Signature lines of one signed note: all validators, and as many outside witnesses. More are refused.
+pub const NOTE_SIGNATURES_MAX: usize = 2 * VALIDATORS_MAX;
+/// Bytes of one signed note or policy: a line for each signature has at most some 300. A longer one is refused.
+pub const NOTE_BYTES_MAX: usize = 128 * 1024;
+/// Bytes of one receipt: the largest outcome in base64, 64 hashes, and a note. A longer one is refused.
+pub const RECEIPT_BYTES_MAX: usize = NOTE_BYTES_MAX + 64 * 1024;
+/// Cosignatures in one message. The sender sends more messages; more from a peer are malformed.
+pub const COSIGN_HEADS_MAX: usize = 256;
+/// Receipt certificates in one answer: at most 1.1 MB with the largest set. More are malformed.
+pub const RECEIPTS_SENT_MAX: usize = 128;
+/// Heights at and below the committed one for which cosignatures are held: a peer that was away for that long finds
+/// the certificates of later heads, which prove what the earlier ones would. Older ones go.
+pub const RECEIPTS_KEPT_HEIGHTS: u64 = 256;
+/// Heights above the committed one for which cosignatures are held, one for each validator. What is farther in the
+/// future is dropped, and asked for when this node is there.
+pub const RECEIPTS_AHEAD_HEIGHTS: u64 = 256;
+/// The least time between two messages with cosignatures: under load what comes meanwhile goes together. The first one
+/// after a pause leaves at once.
+pub const COSIGN_INTERVAL_MS: u64 = 10;
+/// How long a committed block waits for somebody else's sync before one is asked for: a vote's sync is never behind
+/// that of a cosignature.
+pub const COSIGN_FLUSH_AFTER_MS: u64 = 5;
+/// How long cosignatures may take before others are asked for them. Doubles with each try.
+pub const RECEIPTS_FETCH_AFTER_MS: u64 = 500;
+/// How often others are asked, one after the other. Then the height stays without a certificate of its own.
+pub const RECEIPTS_FETCH_TRIES_MAX: u32 = 8;
+/// The least time between two answers to one peer that lacks receipts; what it asks meanwhile is dropped.
+pub const RECEIPTS_ANSWER_INTERVAL_MS: u64 = 100;

@@ -15,9 +15,11 @@ use crate::certificate::{Certificate, CommittedProof, PreparedCertificate, Stabl
 use crate::checkpoint::Checkpoint;
 use crate::codec::Layout;
 use crate::crypto::{Digest, Signature};
+use crate::head::Head;
 use crate::ids::{Epoch, Height, View};
 use crate::limits;
 use crate::membership::SignedRecovery;
+use crate::receipt::ReceiptCertificate;
 use crate::statement::Signed;
 use crate::view_change::{NewView, ViewChange};
 use crate::vote::{Vote, VoteKind};
@@ -70,6 +72,8 @@ as_layout!(
     StableCheckpoint,
     Signed<Vote>,
     Signed<Checkpoint>,
+    Signed<Head>,
+    ReceiptCertificate,
     Signed<ViewChange>,
     Signed<NewView>,
     crate::operation::Operation,
@@ -175,6 +179,15 @@ pub enum PeerMessage {
     FetchBundles(Vec<Digest>),
     /// "I hold these bundles": for large networks.
     AnnounceBundles(Vec<Digest>),
+    /// The sender's cosignatures over heads of the transparency log, ascending.
+    Cosign(Vec<Signed<Head>>),
+    /// "I lack the receipt certificates above this height."
+    FetchReceipts {
+        /// The height.
+        above: Height,
+    },
+    /// Receipt certificates, for one who lacks them.
+    Receipts(Vec<ReceiptCertificate>),
     /// "Send me the committed blocks from here on."
     SyncRequest {
         /// The first height wanted.
@@ -193,7 +206,7 @@ pub enum PeerMessage {
 pub enum Class {
     /// Proposals, votes, view changes, checkpoints, status.
     Consensus,
-    /// Bundles, and what asks for them.
+    /// Bundles, cosignatures, and what asks for them.
     Bundles,
     /// Committed blocks for those who are behind.
     Sync,
@@ -205,6 +218,8 @@ impl PeerMessage {
     pub const fn class(&self) -> Class {
         match self {
             Self::Bundle(_) | Self::FetchBundles(_) | Self::AnnounceBundles(_) => Class::Bundles,
+            // Nothing waits for them, so they wait for votes.
+            Self::Cosign(_) | Self::FetchReceipts { .. } | Self::Receipts(_) => Class::Bundles,
             Self::SyncRequest { .. } | Self::SyncBlocks(_) => Class::Sync,
             _ => Class::Consensus,
         }
@@ -234,6 +249,9 @@ impl PeerMessage {
             Self::FetchBundles(_) => "fetch_bundles",
             Self::AnnounceBundles(_) => "announce_bundles",
             Self::Recover(_) => "recover",
+            Self::Cosign(_) => "cosign",
+            Self::FetchReceipts { .. } => "fetch_receipts",
+            Self::Receipts(_) => "receipts",
             Self::SyncRequest { .. } => "sync_request",
             Self::SyncBlocks(_) => "sync_blocks",
         }
@@ -353,6 +371,8 @@ fn check_counts(message: &PeerMessage) -> Result<(), WireError> {
         | PeerMessage::FetchBlocks(digests)
         | PeerMessage::FetchViewChanges { digests, .. } => ("digests", digests.len(), limits::FETCH_DIGESTS_MAX),
         PeerMessage::SyncBlocks(blocks) => ("blocks", blocks.len(), limits::SYNC_BLOCKS_MAX),
+        PeerMessage::Cosign(heads) => ("cosignatures", heads.len(), limits::COSIGN_HEADS_MAX),
+        PeerMessage::Receipts(list) => ("receipt certificates", list.len(), limits::RECEIPTS_SENT_MAX),
         _ => return Ok(()),
     };
     if found > limit {

@@ -58,6 +58,9 @@ fn messages() -> impl Strategy<Value = PeerMessage> {
         byte_strings().prop_map(PeerMessage::Bundle),
         list().prop_map(PeerMessage::FetchBundles),
         list().prop_map(PeerMessage::AnnounceBundles),
+        vec(signed(heads()), 0..3).prop_map(PeerMessage::Cosign),
+        any::<u64>().prop_map(|above| PeerMessage::FetchReceipts { above: Height(above) }),
+        vec(receipt_certificates(), 0..3).prop_map(PeerMessage::Receipts),
         (any::<u64>(), any::<u64>())
             .prop_map(|(from, to)| PeerMessage::SyncRequest { from: Height(from), to: Height(to) }),
         vec(committed_blocks(), 0..3).prop_map(PeerMessage::SyncBlocks),

@@ -5,6 +5,17 @@ use std::sync::Arc;
 use dtvn_messages::genesis::ConsensusParameters;
 use dtvn_messages::{ChainId, Digest, Epoch, Genesis, Height, PublicKey, RulesVersion, ValidatorIndex, ValidatorSet};
 
+/// The validators of an epoch, and which of them this node is.
+#[derive(Debug, Clone)]
+pub struct Committee {
+    /// The epoch.
+    pub epoch: Epoch,
+    /// Its validators.
+    pub set: Arc<ValidatorSet>,
+    /// This node's place among them, if it has one.
+    pub me: Option<ValidatorIndex>,
+}
+
 /// Identity, validator set and parameters of one epoch.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -22,6 +33,8 @@ pub struct Config {
     pub set: Arc<ValidatorSet>,
     /// Which of them this replica is; none is an observer, which signs nothing.
     pub me: Option<ValidatorIndex>,
+    /// The validators of the epoch before, whose last cosignatures may still be on their way.
+    pub former: Option<Committee>,
     /// The protocol's parameters.
     pub parameters: ConsensusParameters,
     /// The rules under which blocks are executed.
@@ -29,6 +42,12 @@ pub struct Config {
 }
 
 impl Config {
+    /// The validators of this epoch.
+    #[must_use]
+    pub fn committee(&self) -> Committee {
+        Committee { epoch: self.epoch, set: Arc::clone(&self.set), me: self.me }
+    }
+
     /// The first epoch of a chain, for the validator with this key, or for an observer.
     #[must_use]
     pub fn from_genesis(genesis: &Genesis, key: Option<&PublicKey>) -> Self {
@@ -53,6 +72,7 @@ impl Config {
             epoch_base,
             epoch_base_digest,
             me: key.and_then(|key| set.index_of_key(key)),
+            former: None,
             set,
             parameters: genesis.parameters().clone(),
             rules_version: genesis.file().rules_version,

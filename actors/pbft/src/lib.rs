@@ -47,7 +47,7 @@ mod vote;
 mod wish;
 
 pub use bundles::BundleMeta;
-pub use config::Config;
+pub use config::{Committee, Config};
 pub use effect::{Cause, Effect, Record, Say, Ticket, Unsigned};
 pub use input::{CertifiedBlock, Durable, Input, Message, Own, Timer};
 pub use recover::Base;

@@ -12,9 +12,9 @@ use dtvn_ledger::{BlockEffects, BlockInput, Executed, Ledger, LedgerImage, LoadE
 use dtvn_messages::merkle::LogEdge;
 use dtvn_messages::{
     Block, Bundle, Certificate, CommittedProof, Digest, Epoch, EpochEnd, Genesis, Height, Nonce, PublicKey, Scheme,
-    StableCheckpoint, Succession, Timestamp, limits,
+    StableCheckpoint, Succession, Timestamp, ValidatorSet, limits,
 };
-use dtvn_pbft::{Base, Config};
+use dtvn_pbft::{Base, Committee, Config};
 
 use crate::consensus::Committed;
 
@@ -29,6 +29,8 @@ pub struct Stored {
     pub stable: Option<StableCheckpoint>,
     /// The end of the epoch before the present one; none in the first.
     pub opening: Option<EpochEnd>,
+    /// The validators of that epoch; none are those of the genesis.
+    pub former: Option<ValidatorSet>,
     /// The right edge of the transparency log.
     pub edge: LogEdge,
 }
@@ -143,8 +145,19 @@ pub struct Identity {
 
 impl Identity {
     /// What consensus runs on in an epoch that begins with a membership, on a block of this digest.
-    fn config(&self, epoch: Epoch, base: (Height, Digest), set: Arc<dtvn_messages::ValidatorSet>) -> Config {
-        Config::of_epoch(&self.genesis, epoch, base, set, Some(&self.key))
+    fn config(
+        &self,
+        epoch: Epoch,
+        base: (Height, Digest),
+        set: Arc<ValidatorSet>,
+        former: Option<Arc<ValidatorSet>>,
+    ) -> Config {
+        let mut config = Config::of_epoch(&self.genesis, epoch, base, set, Some(&self.key));
+        config.former = former.map(|set| {
+            let me = set.index_of_key(&self.key);
+            Committee { epoch: epoch.previous(), set, me }
+        });
+        config
     }
 }
 
@@ -171,7 +184,7 @@ impl Execution {
     /// # Errors
     /// If it is no state that a ledger can have.
     pub fn load(identity: Identity, stored: Stored) -> Result<Self, StateError> {
-        let Stored { image, block, stable, opening, edge } = stored;
+        let Stored { image, block, stable, opening, former, edge } = stored;
         let positions = image.last_bundles.clone();
         let map = image.state_map(&identity.genesis);
         let ledger = Ledger::load(&identity.genesis, image)?;
@@ -187,7 +200,8 @@ impl Execution {
             Some(end) => (end.height(), end.stable.checkpoint.block),
             None => (Height(0), identity.genesis.hash()),
         };
-        let config = identity.config(epoch, epoch_base, set);
+        let former = opening.as_ref().map(|_| former.unwrap_or_else(|| identity.genesis.validators().clone()));
+        let config = identity.config(epoch, epoch_base, set, former.map(Arc::new));
         let mut base = base_of(&identity.genesis, block.as_ref(), stable.clone().map(Arc::new));
         base.succession = match is_turned {
             true => Succession::steady(epoch, config.set.hash()),
@@ -255,12 +269,13 @@ impl Execution {
         assert_eq!(next.base, self.ledger.committed(), "an epoch ends at the height that is agreed");
         assert_eq!(next.set.hash(), stable.checkpoint.next_set, "the next set is the one that is certified");
         let epoch_base = (next.base, stable.checkpoint.block);
-        self.config = self.identity.config(next.epoch, epoch_base, Arc::clone(&next.set));
+        let former = Some(Arc::clone(&self.config.set));
+        self.config = self.identity.config(next.epoch, epoch_base, Arc::clone(&next.set), former);
         self.base.positions.clear();
         self.base.succession = Succession::steady(next.epoch, next.set.hash());
         self.base.proof = Some(Arc::new(committed.clone()));
         self.base.stable = Some(Arc::clone(stable));
-        let next = dtvn_messages::ValidatorSet::clone(&next.set);
+        let next = ValidatorSet::clone(&next.set);
         EpochEnd { committed: committed.clone(), stable: StableCheckpoint::clone(stable), next }
     }
 

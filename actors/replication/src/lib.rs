@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | [`consensus`] | the replica with its outbox | replica |
 //! | [`pool`] | bundles: pool, dissemination, fetch | gossip |
+//! | [`receipts`] | cosignatures and receipt certificates | replica |
 //! | [`intake`] | client operations into bundles, answers back | intake |
 //! | [`sync`] | the catch-up planner | sync |
 //! | [`verify`] | checks of what peers say | verifier |
@@ -20,6 +21,7 @@ pub mod logbook;
 pub mod node;
 pub mod now;
 pub mod pool;
+pub mod receipts;
 pub mod record;
 pub mod recovery;
 pub mod segments;

@@ -13,7 +13,9 @@ use dtvn_messages::{
     Bundle, CertificateError, ChainId, Digest, Epoch, PublicKey, Scheme, Signature, Statement, ValidatorIndex,
     ValidatorSet, sha256,
 };
-use dtvn_pbft::{CertifiedBlock, Message};
+use dtvn_pbft::{CertifiedBlock, Config, Message};
+
+use crate::receipts::Said;
 
 /// How many verified signatures are remembered; the oldest is forgotten first, and would be checked again.
 const REMEMBERED_MAX: usize = 16_384;
@@ -68,6 +70,8 @@ pub struct Verifier {
     pub epoch: Epoch,
     /// Its validators.
     pub set: Arc<ValidatorSet>,
+    /// Those of the epoch before: their last cosignatures may still be on their way.
+    pub former: Option<(Epoch, Arc<ValidatorSet>)>,
     /// How signatures are checked.
     pub scheme: Arc<dyn Scheme>,
 }
@@ -80,6 +84,15 @@ pub struct CheckedBlocks {
     pub blocks: Vec<CertifiedBlock>,
     /// Their bundles, in order.
     pub bundles: Vec<Arc<Bundle>>,
+}
+
+/// A message that is about receipts, or not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Checked {
+    /// About receipts: every signature holds.
+    Said(Said),
+    /// About something else: not looked at.
+    Other(PeerMessage),
 }
 
 /// Why a message is dropped, and its sender blamed.
@@ -100,6 +113,13 @@ pub enum Fault {
 }
 
 impl Verifier {
+    /// That of an epoch.
+    #[must_use]
+    pub fn of(config: &Config, scheme: Arc<dyn Scheme>) -> Self {
+        let former = config.former.as_ref().map(|former| (former.epoch, Arc::clone(&former.set)));
+        Self { chain: config.chain.clone(), epoch: config.epoch, set: Arc::clone(&config.set), former, scheme }
+    }
+
     /// Checks a message of the consensus class. None is a message of another epoch: too old or too new to judge, dropped
     /// without blame.
     ///
@@ -157,6 +177,55 @@ impl Verifier {
             other => return self.proofs(other),
         };
         Ok(Some(checked))
+    }
+
+    /// The validators of the present epoch, or of the one before.
+    fn set_of(&self, epoch: Epoch) -> Option<&ValidatorSet> {
+        let former = self.former.as_ref().filter(|(former, _)| *former == epoch).map(|(_, set)| &**set);
+        if epoch == self.epoch { Some(&*self.set) } else { former }
+    }
+
+    /// The index that the validator at an index of the present set has in that of an epoch.
+    fn index_in(&self, epoch: Epoch, now: ValidatorIndex) -> Option<ValidatorIndex> {
+        self.set_of(epoch)?.index_of_key(&self.set.key(now)?)
+    }
+
+    /// Checks what a peer says about receipts; a message about something else is handed back. What is of an epoch that is
+    /// neither this one nor the one before is left out, without blame.
+    ///
+    /// # Errors
+    /// With the fault for which its sender is to blame.
+    pub fn receipts(&self, from: ValidatorIndex, message: PeerMessage) -> Result<Checked, Fault> {
+        let name = message.name();
+        let (chain, scheme) = (&self.chain, &*self.scheme);
+        let said = match message {
+            PeerMessage::Cosign(mut list) => {
+                list.retain(|signed| self.set_of(signed.body.epoch).is_some());
+                if list.iter().any(|signed| self.index_in(signed.body.epoch, from) != Some(signed.signer)) {
+                    return Err(Fault::Foreign(name));
+                }
+                let set = |epoch| self.set_of(epoch);
+                if !list
+                    .iter()
+                    .all(|signed| set(signed.body.epoch).is_some_and(|set| signed.verify(chain, set, scheme)))
+                {
+                    return Err(Fault::Signature(name));
+                }
+                Said::Cosignatures(list)
+            }
+            PeerMessage::Receipts(mut list) => {
+                list.retain(|certificate| self.set_of(certificate.head.epoch).is_some());
+                for certificate in &list {
+                    if let Some(set) = self.set_of(certificate.head.epoch) {
+                        certificate.verify(chain, set, scheme)?;
+                    }
+                }
+                Said::Certificates(list)
+            }
+            PeerMessage::FetchReceipts { above } => Said::Wanted { above },
+            other => return Ok(Checked::Other(other)),
+        };
+        Ok(Checked::Said(said))
     }
 
     fn proofs(&self, message: PeerMessage) -> Result<Option<Message>, Fault> {

@@ -35,6 +35,8 @@ counters! {
     new_views: "new views", true;
     /// Stable checkpoints at honest nodes.
     stable: "stable checkpoints", true;
+    /// Receipt certificates at honest nodes.
+    receipts: "receipt certificates", true;
     /// Processes that ended and started again.
     restarts: "restarts", true;
     /// Losses of power among them.

@@ -65,6 +65,12 @@ impl World {
                     self.chain.committed(&committed, &effects)?;
                 }
             }
+            Effect::Certified(certificate) => {
+                self.coverage.receipts += honest;
+                if honest == 1 {
+                    self.chain.certified(&certificate)?;
+                }
+            }
             Effect::RolledBack(_) => self.coverage.rolled_back += honest,
             Effect::Stable(_) => self.coverage.stable += honest,
             Effect::CaughtUp { .. } => self.coverage.caught_up += honest,
@@ -116,7 +122,8 @@ impl World {
         if let Some(log) = at.node.as_ref().and_then(|node| node.log()) {
             at.promises.durable(log.durable());
         }
-        at.promises.sent(message)?;
+        let stored = at.node.as_ref().map_or(Height(0), |node| node.store().durable());
+        at.promises.sent(message, stored)?;
         match message {
             PeerMessage::ViewChange(signed) if signed.signer == at.index => {
                 self.coverage.carried += u64::from(!signed.body.prepared.is_empty());

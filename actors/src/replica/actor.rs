@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dtvn_messages::{ValidatorIndex, limits};
-use dtvn_pbft::{Ticket, Timer};
-use dtvn_replication::consensus::{Committed, Consensus, Effect, Input};
+use dtvn_messages::{Head, ValidatorIndex, limits};
+use dtvn_pbft::Ticket;
+use dtvn_replication::consensus::{Committed, Consensus, Effect, Input, Timer};
 use dtvn_replication::record::Encoded;
 
 use super::message::{Pending, ReplicaMessage};
@@ -17,7 +17,7 @@ use crate::mailbox::{Address, Mail, SendError};
 use crate::network::Offence;
 use crate::shared::Shared;
 use crate::state_machine::{self, CommitOrder, StateMachineMessage};
-use crate::storage::{self, StorageMessage};
+use crate::storage::{self, StorageMessage, StoreSlot};
 use crate::supervision::{ActorError, Behaviour, Context, TaskHandle};
 use crate::sync::{self, SyncMessage};
 
@@ -28,6 +28,8 @@ pub struct ReplicaArguments {
     pub shared: Shared,
     /// The instruments.
     pub instruments: Instruments,
+    /// Where the store is read.
+    pub store: StoreSlot,
 }
 
 /// The replica.
@@ -57,7 +59,7 @@ impl Replica {
     /// # Errors
     /// If state machine or storage do not answer, or the log cannot be read.
     pub async fn start(context: Context<ReplicaMessage>, arguments: ReplicaArguments) -> Result<Self, ActorError> {
-        let ReplicaArguments { shared, instruments } = arguments;
+        let ReplicaArguments { shared, instruments, store } = arguments;
         let wait = Duration::from_millis(limits::CORE_START_WAIT_MS);
         let state_machine = context.address_of(&state_machine::ROLE);
         let storage = context.address_of(&storage::ROLE);
@@ -81,8 +83,9 @@ impl Replica {
             effects: Vec::new(),
             shared,
         };
+        let uncertified = tokio::task::spawn_blocking(move || uncertified(&store)).await??;
         let mut effects = Vec::new();
-        replica.consensus.start(replica.shared.clock.now(), &mut effects);
+        replica.consensus.start(replica.shared.clock.now(), uncertified, &mut effects);
         replica.carry_out(&context, effects)?;
         replica.post();
         let shown = replica.consensus.show();
@@ -132,6 +135,7 @@ impl Replica {
             }
             Effect::RollBack { to } => deliver(&self.state_machine, StateMachineMessage::RollBack(to))?,
             Effect::Commit(committed) => self.commit(*committed)?,
+            Effect::Certified(certificate) => deliver(&self.storage, StorageMessage::Receipt(certificate))?,
             Effect::Want { digests, holders } => deliver(&self.gossip, GossipMessage::Want { digests, holders })?,
             Effect::Unwant { digests } => deliver(&self.gossip, GossipMessage::Unwant(digests))?,
             Effect::Relay { digests, leader } => deliver(&self.gossip, GossipMessage::Relay { digests, leader })?,
@@ -191,6 +195,12 @@ impl Replica {
     }
 }
 
+/// Heads of recent blocks that have no receipt certificate in the store.
+fn uncertified(store: &StoreSlot) -> Result<Vec<Head>, ActorError> {
+    let reader = store.get().ok_or_else(|| ActorError::new("the store is not open"))?;
+    reader.read(|view| view.uncertified(limits::RECEIPTS_KEPT_HEIGHTS)).map_err(ActorError::from)
+}
+
 /// Gives a message to a neighbour. One that is down starts again and asks for what it needs; one whose mailbox is full
 /// breaks an invariant.
 fn deliver<M: Mail>(to: &Address<M>, message: M) -> Result<(), ActorError> {
@@ -208,6 +218,10 @@ impl Behaviour for Replica {
             ReplicaMessage::Message { from, message, credit } => {
                 drop(credit);
                 Input::Message { from, message }
+            }
+            ReplicaMessage::Receipts { from, said, credit } => {
+                drop(credit);
+                Input::Receipts { from, said }
             }
             ReplicaMessage::Bundle(bundle) => Input::Bundle(bundle),
             ReplicaMessage::Executed { id, log_size, log_root } => Input::Executed { id, log_size, log_root },

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use dtvn_messages::{Bundle, BundlePosition, Digest, Height, ValidatorIndex};
-use dtvn_pbft::{Message, Ticket, Timer};
+use dtvn_pbft::{Message, Ticket};
+use dtvn_replication::consensus::Timer;
+use dtvn_replication::receipts::Said;
 use dtvn_replication::verify::CheckedBlocks;
 
 use crate::directory::Role;
@@ -21,6 +23,15 @@ pub enum ReplicaMessage {
         from: ValidatorIndex,
         /// The message.
         message: Message,
+        /// Its place in this mailbox.
+        credit: Credit,
+    },
+    /// A peer's word about receipts, checked.
+    Receipts {
+        /// The peer.
+        from: ValidatorIndex,
+        /// What it says.
+        said: Said,
         /// Its place in this mailbox.
         credit: Credit,
     },
@@ -74,6 +85,7 @@ impl Mail for ReplicaMessage {
     fn kind(&self) -> &'static str {
         match self {
             Self::Message { .. } => "message",
+            Self::Receipts { .. } => "receipts",
             Self::Bundle(_) => "bundle",
             Self::Executed { .. } => "executed",
             Self::StateRoot { .. } => "state_root",

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use dtvn_ledger::LedgerImage;
-use dtvn_messages::StableCheckpoint;
 use dtvn_messages::merkle::LogEdge;
+use dtvn_messages::{ReceiptCertificate, StableCheckpoint};
 use dtvn_pbft::Ticket;
 use dtvn_replication::record::{Encoded, LogRecord};
 
@@ -33,6 +33,8 @@ pub enum StorageMessage {
     Apply(Box<AppliedBlock>),
     /// A checkpoint is stable: keep it, and drop what it covers.
     Stable(Arc<StableCheckpoint>),
+    /// A block has its receipt certificate: keep it.
+    Receipt(Arc<ReceiptCertificate>),
     /// The ledger's state as it is stored, with the block that it is after.
     Load(Reply<Result<Loaded, String>>),
     /// All records of the log, in order.
@@ -74,6 +76,7 @@ impl Mail for StorageMessage {
             Self::Records { .. } => "records",
             Self::Apply(_) => "apply",
             Self::Stable(_) => "stable",
+            Self::Receipt(_) => "receipt",
             Self::Load(_) => "load",
             Self::Replay(_) => "replay",
             Self::NewStart(_) => "new_start",

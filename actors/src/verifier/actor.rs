@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use dtvn_messages::ValidatorIndex;
 use dtvn_messages::wire::{self, Class, PeerMessage};
-use dtvn_replication::verify::Fault;
+use dtvn_replication::verify::{Checked, Fault};
 use tokio::sync::Mutex;
 
 use super::VerifierMessage;
@@ -108,6 +108,16 @@ impl Receivers {
     }
 
     async fn on_bundles(&self, from: ValidatorIndex, message: PeerMessage) {
+        let message = match self.shared.verifier.receipts(from, message) {
+            Ok(Checked::Other(message)) => message,
+            Ok(Checked::Said(said)) => {
+                let credit = self.shared.replica_credits.take().await;
+                // A replica that is down asks again.
+                let _down = self.replica.try_send(ReplicaMessage::Receipts { from, said, credit });
+                return;
+            }
+            Err(fault) => return self.blame(from, &fault),
+        };
         let what = match message {
             PeerMessage::Bundle(bytes) => FromPeer::Bundle(bytes),
             PeerMessage::FetchBundles(digests) => FromPeer::Fetch(digests),

@@ -270,6 +270,19 @@ pub fn stable_checkpoints() -> impl Strategy<Value = StableCheckpoint> {
     })
 }
 
+pub fn heads() -> impl Strategy<Value = Head> {
+    (any::<[u64; 3]>(), digests(), digests(), 0..=i64::MAX as u64).prop_map(
+        |(numbers, block, log_root, time_seconds)| {
+            let [epoch, height, log_size] = numbers;
+            Head { epoch: Epoch(epoch), height: Height(height), block, log_size, log_root, time_seconds }
+        },
+    )
+}
+
+pub fn receipt_certificates() -> impl Strategy<Value = ReceiptCertificate> {
+    (heads(), signature_lists()).prop_map(|(head, signatures)| ReceiptCertificate { head, signatures })
+}
+
 pub fn view_changes() -> impl Strategy<Value = ViewChange> {
     (any::<u64>(), any::<u64>(), option::of(stable_checkpoints()), option::of(committed()), vec(prepared(), 0..3))
         .prop_map(|(epoch, view, stable, committed, prepared)| ViewChange {

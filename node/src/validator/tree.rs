@@ -245,7 +245,11 @@ fn core(parts: &Parts) -> SupervisorSpec {
         instruments: parts.instruments.clone(),
         observers: vec![events::observer(parts.hub.clone())],
     };
-    let replica = ReplicaArguments { shared: parts.shared.clone(), instruments: parts.instruments.clone() };
+    let replica = ReplicaArguments {
+        shared: parts.shared.clone(),
+        instruments: parts.instruments.clone(),
+        store: parts.store.clone(),
+    };
     let sync = SyncArguments { shared: parts.shared.clone(), store: parts.store.clone() };
     let start = Duration::from_millis(limits::CORE_START_WAIT_MS);
     let resident =

@@ -3,23 +3,33 @@
 
 mod outbox;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use dtvn_messages::view_change::Sealed;
 use dtvn_messages::wire::{PeerMessage, PrePrepare};
 use dtvn_messages::{
-    Block, Bundle, BundlePosition, Certificate, ChainId, CommittedProof, Digest, Epoch, Height, Now, Signed, Signer,
-    StableCheckpoint, Statement, Succession, Timestamp, ValidatorIndex, View,
+    Block, Bundle, BundlePosition, Certificate, ChainId, CommittedProof, Digest, Epoch, Head, Height, Now,
+    ReceiptCertificate, Signed, Signer, StableCheckpoint, Statement, Succession, Timestamp, ValidatorIndex, View,
 };
 use dtvn_pbft::{
     Base, BundleMeta, Cause, Config, Effect as CoreEffect, Input as CoreInput, Message, Own, Record, Replica,
-    ReplicaView, Say, Ticket, Timer, Unsigned,
+    ReplicaView, Say, Ticket, Unsigned,
 };
 
+use crate::receipts::{self, Receipts};
 use crate::record::{Encoded, LogRecord};
 use crate::verify::CheckedBlocks;
 use outbox::{Outbox, Waiting};
+
+/// The timers. Each has one generation at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Timer {
+    /// One of the core's.
+    Core(dtvn_pbft::Timer),
+    /// That of the receipts.
+    Receipts,
+}
 
 /// What goes in.
 #[derive(Debug, Clone)]
@@ -30,6 +40,13 @@ pub enum Input {
         from: ValidatorIndex,
         /// The message.
         message: Message,
+    },
+    /// A peer's word about receipts, checked.
+    Receipts {
+        /// The peer.
+        from: ValidatorIndex,
+        /// What it says.
+        said: receipts::Said,
     },
     /// A bundle is available: verified and logged.
     Bundle(Arc<Bundle>),
@@ -110,6 +127,8 @@ pub enum Effect {
     },
     /// The block at the next height is final.
     Commit(Box<Committed>),
+    /// A committed block has its receipt certificate.
+    Certified(Arc<ReceiptCertificate>),
     /// Fetch these bundles.
     Want {
         /// Their digests.
@@ -224,6 +243,13 @@ pub struct Consensus {
     /// Bundles that are available and not committed.
     bundles: BTreeMap<Digest, Arc<Bundle>>,
     wanted: Vec<Digest>,
+    receipts: Receipts,
+    /// What the receipts are still to be told in this step.
+    for_receipts: Vec<receipts::Input>,
+    /// Records of committed blocks that are on their way to the disk.
+    undurable: VecDeque<(Ticket, Height)>,
+    /// Committed blocks of which the log holds the record, until the start.
+    logged: BTreeSet<Digest>,
 }
 
 impl Consensus {
@@ -234,6 +260,10 @@ impl Consensus {
             chain: config.chain.clone(),
             me: config.me,
             epoch: config.epoch,
+            receipts: Receipts::new(config.committee(), config.former.clone(), base.height),
+            for_receipts: Vec::new(),
+            undurable: VecDeque::new(),
+            logged: BTreeSet::new(),
             replica: Replica::new(config, base, voting),
             outbox: Outbox::default(),
             signer,
@@ -248,15 +278,24 @@ impl Consensus {
             LogRecord::Start(_) => return,
             LogRecord::Bundle(bundle) if bundle.body.epoch != self.epoch => return,
             LogRecord::Bundle(bundle) => CoreInput::Bundle(self.take(bundle)),
-            LogRecord::Replica(record) => CoreInput::Replay(record),
+            LogRecord::Replica(record) => {
+                if let Record::Committed { block, .. } = &record {
+                    self.logged.insert(block.header.digest(&self.chain));
+                }
+                CoreInput::Replay(record)
+            }
         };
         let mut none = Vec::new();
         self.replica.step(now, input, &mut none);
         assert!(none.is_empty(), "a replay has no effects");
     }
 
-    /// All records were replayed: begin.
-    pub fn start(&mut self, now: Now, effects: &mut Vec<Effect>) {
+    /// All records were replayed: begin. `uncertified` are heads of blocks in the derived state that have no receipt
+    /// certificate; they are cosigned again, if the log holds them: the derived state may be ahead of its disk.
+    pub fn start(&mut self, now: Now, uncertified: Vec<Head>, effects: &mut Vec<Effect>) {
+        let logged = std::mem::take(&mut self.logged);
+        let durable = uncertified.into_iter().filter(|head| logged.contains(&head.block));
+        self.for_receipts.extend(durable.map(receipts::Input::Restored));
         self.run(now, CoreInput::Start, effects);
     }
 
@@ -272,7 +311,15 @@ impl Consensus {
             }
             Input::StateRoot { height, root } => CoreInput::StateRoot { height, root },
             Input::Durable(ticket) => return self.on_durable(now, ticket, effects),
-            Input::Timer { timer, generation } => CoreInput::Timer { timer, generation },
+            Input::Timer { timer: Timer::Core(timer), generation } => CoreInput::Timer { timer, generation },
+            Input::Timer { timer: Timer::Receipts, generation } => {
+                self.for_receipts.push(receipts::Input::Timer { generation });
+                return self.settle(now, effects);
+            }
+            Input::Receipts { from, said } => {
+                self.for_receipts.push(receipts::Input::Said { from, said });
+                return self.settle(now, effects);
+            }
             Input::Synced(checked) => return self.on_synced(now, checked, effects),
             Input::PeerUp(peer) => CoreInput::PeerUp(peer),
             Input::QuorumConnected(connected) => CoreInput::QuorumConnected(connected),
@@ -320,6 +367,9 @@ impl Consensus {
 
     fn on_durable(&mut self, now: Now, ticket: Ticket, effects: &mut Vec<Effect>) {
         let released = self.outbox.release(ticket);
+        while let Some((_, height)) = self.undurable.pop_front_if(|(record, _)| *record <= ticket) {
+            self.for_receipts.push(receipts::Input::Durable(height));
+        }
         let mut returned = VecDeque::new();
         for waiting in released {
             match waiting {
@@ -330,6 +380,7 @@ impl Consensus {
         for input in returned {
             self.run(now, input, effects);
         }
+        self.settle(now, effects);
     }
 
     /// Bundles of committed blocks are logged like any that arrive, before the blocks are looked at.
@@ -352,6 +403,36 @@ impl Consensus {
             self.replica.step(now, input, &mut core);
             for effect in core.drain(..) {
                 self.carry_out(effect, &mut inputs, effects);
+            }
+        }
+        self.settle(now, effects);
+    }
+
+    /// The receipts hear what concerns them, after the votes of the same step; and what waits for the disk is flushed.
+    fn settle(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        let mut inputs = VecDeque::from(std::mem::take(&mut self.for_receipts));
+        let mut said = Vec::new();
+        while let Some(input) = inputs.pop_front() {
+            self.receipts.step(now, input, &mut said);
+            for effect in said.drain(..) {
+                match effect {
+                    receipts::Effect::Sign { head, signer } if self.replica.show().voting => {
+                        let signed = Signed { signer, ..self.sign(head) };
+                        inputs.push_back(receipts::Input::Signed(signed));
+                    }
+                    receipts::Effect::Sign { .. } => {}
+                    receipts::Effect::Broadcast(message) => effects.push(Effect::Broadcast(message)),
+                    receipts::Effect::Send { to, message } => effects.push(Effect::Send { to, message }),
+                    receipts::Effect::Flush => self.outbox.want_flush(),
+                    receipts::Effect::Certified(certificate) => effects.push(Effect::Certified(certificate)),
+                    receipts::Effect::Contradiction { first, .. } => {
+                        let why = "it cosigned two heads that contradict each other";
+                        effects.push(Effect::Blame { peer: first.signer, why });
+                    }
+                    receipts::Effect::SetTimer { generation, after_us } => {
+                        effects.push(Effect::SetTimer { timer: Timer::Receipts, generation, after_us });
+                    }
+                }
             }
         }
         if let Some(ticket) = self.outbox.take_flush() {
@@ -392,7 +473,7 @@ impl Consensus {
             CoreEffect::EpochOver { committed, stable } => effects.push(Effect::EpochOver { committed, stable }),
             CoreEffect::ShowEpochEnd { to, epoch } => effects.push(Effect::ShowEpochEnd { to, epoch }),
             CoreEffect::SetTimer { timer, generation, after_us } => {
-                effects.push(Effect::SetTimer { timer, generation, after_us });
+                effects.push(Effect::SetTimer { timer: Timer::Core(timer), generation, after_us });
             }
             CoreEffect::Moved { view, cause } => effects.push(Effect::Moved { view, cause }),
             CoreEffect::Active { view } => effects.push(Effect::Active { view }),
@@ -422,6 +503,7 @@ impl Consensus {
             self.bundles.remove(&bundle.digest);
         }
         self.wanted.retain(|digest| !block.bundles.contains(digest));
+        self.for_receipts.push(receipts::Input::Committed(Head::of(&block.header, digest)));
         effects.push(Effect::Commit(Box::new(Committed { block, digest, certificate, bundles })));
     }
 
@@ -430,6 +512,9 @@ impl Consensus {
         if let Record::Prepared(prepared) = &record {
             let signers = prepared.certificate.signatures.signers().collect();
             effects.push(Effect::Prepared { height: prepared.height(), signers });
+        }
+        if let Record::Committed { block, .. } = &record {
+            self.undurable.push_back((ticket, block.header.height));
         }
         let record = LogRecord::Replica(record).encode();
         effects.push(Effect::Append { ticket: Some(ticket), record });

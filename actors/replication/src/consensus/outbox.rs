@@ -23,6 +23,8 @@ pub(crate) struct Outbox {
     issued: Ticket,
     durable: Ticket,
     flushing: Ticket,
+    /// Whether the next flush is to cover all that was issued.
+    all: bool,
     waiting: BTreeMap<Ticket, Vec<Waiting>>,
 }
 
@@ -57,9 +59,15 @@ impl Outbox {
         released
     }
 
+    /// Somebody wants all that was issued on the disk.
+    pub(crate) fn want_flush(&mut self) {
+        self.all = true;
+    }
+
     /// The ticket up to which the disk must be flushed now, if something waits for it and it was not asked for yet.
     pub(crate) fn take_flush(&mut self) -> Option<Ticket> {
-        let last = *self.waiting.last_key_value()?.0;
+        let all = std::mem::take(&mut self.all).then_some(self.issued);
+        let last = self.waiting.last_key_value().map(|(ticket, _)| *ticket).max(all)?;
         (last > self.flushing).then(|| {
             self.flushing = last;
             last
@@ -98,6 +106,16 @@ mod tests {
         assert_eq!(views(&outbox.release(1)), [10]);
         assert_eq!(views(&outbox.release(2)), [20]);
         assert!(outbox.hold(2, wish(21)).is_some(), "a durable ticket keeps nothing back");
+    }
+
+    #[test]
+    fn all_that_was_issued_is_flushed_when_somebody_wants_it() {
+        let mut outbox = Outbox::default();
+        outbox.issue(1);
+        assert_eq!(outbox.take_flush(), None, "nothing waits for it");
+        outbox.want_flush();
+        assert_eq!(outbox.take_flush(), Some(1));
+        assert_eq!(outbox.take_flush(), None);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use super::messages::LogWork;
 use super::{Checked, Effect, Mail, Node, Timed, Timer, Work};
 use crate::log::Disk;
 use crate::record::LogRecord;
-use crate::{consensus, intake, pool, sync};
+use crate::{consensus, intake, pool, sync, verify};
 
 impl<D: Disk> Node<D> {
     /// Presence: gossip and replica hear of a new link, then everyone of the quorum.
@@ -48,6 +48,13 @@ impl<D: Disk> Node<D> {
     }
 
     pub(super) fn on_message(&mut self, from: ValidatorIndex, message: PeerMessage, effects: &mut Vec<Effect>) {
+        let message = match self.verifier.receipts(from, message) {
+            Ok(verify::Checked::Other(message)) => message,
+            Ok(verify::Checked::Said(said)) => {
+                return self.mail.push_back(Mail::Replica(consensus::Input::Receipts { from, said }));
+            }
+            Err(fault) => return effects.push(Effect::Blame { peer: from, why: fault.to_string() }),
+        };
         match message {
             PeerMessage::Bundle(bytes) => self.tell_gossip(pool::Input::Received { from, bytes }),
             PeerMessage::FetchBundles(digests) => self.tell_gossip(pool::Input::Fetch { from, digests }),

@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use dtvn_ledger::BlockEffects;
 use dtvn_messages::wire::{Class, PeerMessage};
-use dtvn_messages::{Bundle, Digest, EpochEnd, Height, Operation, Succession, ValidatorIndex, View};
+use dtvn_messages::{
+    Bundle, Digest, EpochEnd, Height, Operation, ReceiptCertificate, Succession, ValidatorIndex, View,
+};
 use dtvn_pbft::{Cause, Ticket};
 
-use crate::consensus::Committed;
+use crate::consensus::{self, Committed};
 use crate::intake::{Answer, RequestId};
 use crate::log::{Opened, RecordNumber};
 use crate::record::Encoded;
@@ -97,7 +99,7 @@ pub struct Timer {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Timed {
     /// The replica's.
-    Replica(dtvn_pbft::Timer),
+    Replica(consensus::Timer),
     /// The pool's.
     Pool,
     /// The sync planner's.
@@ -184,6 +186,8 @@ pub enum Effect {
         /// What it changed.
         effects: Arc<BlockEffects>,
     },
+    /// A committed block has its receipt certificate.
+    Certified(Arc<ReceiptCertificate>),
     /// Executions above this height were undone.
     RolledBack(Height),
     /// A checkpoint is stable.

@@ -81,8 +81,7 @@ impl NodeSettings {
     }
 
     fn verifier(&self, config: &Config) -> Verifier {
-        let (chain, epoch, set) = (config.chain.clone(), config.epoch, Arc::clone(&config.set));
-        Verifier { chain, epoch, set, scheme: Arc::clone(&self.scheme) }
+        Verifier::of(config, Arc::clone(&self.scheme))
     }
 
     fn log_identity(&self) -> LogIdentity {

@@ -62,6 +62,10 @@ impl<D: Disk> Node<D> {
                 effects.push(Effect::RolledBack(to));
             }
             Said::Commit(committed) => self.commit(*committed, effects)?,
+            Said::Certified(certificate) => {
+                self.store.put_receipt(Arc::clone(&certificate));
+                effects.push(Effect::Certified(certificate));
+            }
             Said::Want { digests, holders } => self.tell_gossip(pool::Input::Want { digests, holders }),
             Said::Unwant { digests } => self.tell_gossip(pool::Input::Unwant { digests }),
             Said::Relay { digests, leader } => self.tell_gossip(pool::Input::Relay { digests, leader }),

@@ -185,7 +185,7 @@ impl<D: Disk> Node<D> {
             self.consensus.replay(self.now, record);
         }
         let mut said = Vec::new();
-        self.consensus.start(self.now, &mut said);
+        self.consensus.start(self.now, self.store.uncertified(), &mut said);
         self.carry_out_replica(said, effects)?;
         self.start_sync();
         Ok(())

@@ -1,15 +1,16 @@
 //! The derived state in memory, in the place of RocksDB: what blocks changed, added up block by block, of which a loss of
 //! power may take the last blocks (architecture.md section 5: "recovery replays the log after that height").
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use dtvn_ledger::{BlockEffects, KeyEntry, LedgerImage};
+use dtvn_messages::limits::RECEIPTS_KEPT_HEIGHTS;
 use dtvn_messages::merkle::{Frontier, LogEdge};
 use dtvn_messages::wire::CommittedBlock;
 use dtvn_messages::{
-    Digest, Epoch, EpochEnd, EventId, Genesis, Height, LastBundle, Membership, NodeName, StableCheckpoint, Ticket,
-    TicketId, Timestamp,
+    Digest, Epoch, EpochEnd, EventId, Genesis, Head, Height, LastBundle, Membership, NodeName, ReceiptCertificate,
+    StableCheckpoint, Ticket, TicketId, Timestamp,
 };
 
 use crate::consensus::Committed;
@@ -23,6 +24,9 @@ pub struct MemoryStore {
     /// Blocks that were applied since, with what they changed.
     unsynced: VecDeque<(Height, Arc<BlockEffects>)>,
     blocks: BTreeMap<Height, Kept>,
+    /// Receipt certificates, and how many of them are durable: with the blocks, or the next sync after.
+    receipts: BTreeMap<Height, Arc<ReceiptCertificate>>,
+    unsynced_receipts: BTreeSet<Height>,
     /// The latest stable checkpoint, and whether it is durable.
     stable: Option<Arc<StableCheckpoint>>,
     durable_stable: Option<Arc<StableCheckpoint>>,
@@ -104,7 +108,16 @@ impl MemoryStore {
             membership: None,
         };
         let (stable, durable_stable, ends) = (None, None, BTreeMap::new());
-        Self { durable, unsynced: VecDeque::new(), blocks: BTreeMap::new(), stable, durable_stable, ends }
+        Self {
+            durable,
+            unsynced: VecDeque::new(),
+            blocks: BTreeMap::new(),
+            receipts: BTreeMap::new(),
+            unsynced_receipts: BTreeSet::new(),
+            stable,
+            durable_stable,
+            ends,
+        }
     }
 
     /// The height of the last applied block.
@@ -149,6 +162,26 @@ impl MemoryStore {
         self.ends.get(&epoch)
     }
 
+    /// Keeps the receipt certificate of a block.
+    pub fn put_receipt(&mut self, certificate: Arc<ReceiptCertificate>) {
+        self.unsynced_receipts.insert(certificate.head.height);
+        self.receipts.insert(certificate.head.height, certificate);
+    }
+
+    /// The receipt certificate of a block, if it is here.
+    #[must_use]
+    pub fn receipt(&self, height: Height) -> Option<&Arc<ReceiptCertificate>> {
+        self.receipts.get(&height)
+    }
+
+    /// The heads of recent blocks without a receipt certificate, ascending.
+    #[must_use]
+    pub fn uncertified(&self) -> Vec<Head> {
+        let lowest = Height(self.applied().0.saturating_sub(RECEIPTS_KEPT_HEIGHTS)).next();
+        let missing = self.blocks.range(lowest..).filter(|(height, _)| !self.receipts.contains_key(height));
+        missing.map(|(_, kept)| Head::of(&kept.block.block.header, kept.digest)).collect()
+    }
+
     /// Makes all that was applied durable.
     pub fn sync(&mut self) {
         self.crash(usize::MAX);
@@ -165,7 +198,11 @@ impl MemoryStore {
         let above = self.durable.height.next();
         self.blocks.split_off(&above);
         if kept_all {
+            self.unsynced_receipts.clear();
             self.durable_stable.clone_from(&self.stable);
+        }
+        for lost in std::mem::take(&mut self.unsynced_receipts) {
+            self.receipts.remove(&lost);
         }
         self.stable.clone_from(&self.durable_stable);
         // What was written after the last block that is kept is lost with those above it.
@@ -176,6 +213,7 @@ impl MemoryStore {
     /// Forgets the blocks below a height, never the last applied one.
     pub fn collect(&mut self, below: Height) {
         self.blocks = self.blocks.split_off(&below.min(self.applied()));
+        self.receipts = self.receipts.split_off(&below.min(self.applied()));
     }
 
     /// A committed block as peers are sent it, if it is here.
@@ -195,7 +233,9 @@ impl MemoryStore {
             certificate: kept.block.certificate.clone(),
         });
         let opening = self.ends.last_key_value().map(|(_, end)| EpochEnd::clone(end));
+        let former = opening.as_ref().and_then(|end| self.ends.get(&Epoch(end.epoch().0.checked_sub(1)?)));
+        let former = former.map(|end| end.next.clone());
         let stable = self.stable.as_deref().cloned();
-        Stored { image: state.image(), block: last, stable, opening, edge: state.edge }
+        Stored { image: state.image(), block: last, stable, opening, former, edge: state.edge }
     }
 }

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use dtvn_ledger::{BlockEffects, KeyScope, OperationResult};
 use dtvn_messages::merkle::Frontier;
 use dtvn_messages::{
-    Action, CommittedProof, Digest, EventId, Genesis, Height, IdempotencyKey, Operation, Outcome, Reason, Scheme,
-    TicketId, TicketState, ValidatorIndex, Verdict,
+    Action, CommittedProof, Digest, EventId, Genesis, Head, Height, IdempotencyKey, Operation, Outcome, Reason,
+    ReceiptCertificate, Scheme, TicketId, TicketState, ValidatorIndex, Verdict,
 };
 use dtvn_replication::consensus::Committed;
 
@@ -16,6 +16,7 @@ use super::{Invariant, Violation, ensure};
 
 struct Agreed {
     digest: Digest,
+    head: Head,
     results: Vec<OperationResult>,
 }
 
@@ -89,8 +90,19 @@ impl Chain {
         })?;
         self.extend(committed, effects)?;
         let results = effects.results.clone();
-        self.blocks.insert(height, Agreed { digest: committed.digest, results });
+        let head = Head::of(header, committed.digest);
+        self.blocks.insert(height, Agreed { digest: committed.digest, head, results });
         Ok(())
+    }
+
+    /// An honest node has a receipt certificate: by a quorum, about what was agreed.
+    pub(crate) fn certified(&self, certificate: &ReceiptCertificate) -> Result<(), Violation> {
+        let height = certificate.head.height;
+        let verified = certificate.verify(self.genesis.chain_id(), self.genesis.validators(), &*self.scheme);
+        let agreed = self.blocks.get(&height).map(|agreed| agreed.head);
+        ensure(verified.is_ok() && agreed == Some(certificate.head), Invariant::CertifiedOutcome, || {
+            format!("the receipt certificate of {height}: {verified:?}, {:?}, agreed is {agreed:?}", certificate.head)
+        })
     }
 
     fn extend(&mut self, committed: &Committed, effects: &BlockEffects) -> Result<(), Violation> {

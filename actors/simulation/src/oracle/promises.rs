@@ -4,7 +4,9 @@
 use std::collections::BTreeMap;
 
 use dtvn_messages::wire::PeerMessage;
-use dtvn_messages::{Bundle, ChainId, Digest, Epoch, Height, Signed, Statement, ValidatorIndex, View, Vote, VoteKind};
+use dtvn_messages::{
+    Bundle, ChainId, Digest, Epoch, Head, Height, Signed, Statement, ValidatorIndex, View, Vote, VoteKind,
+};
 use dtvn_pbft::Record;
 use dtvn_replication::log::{Opened, RecordNumber};
 use dtvn_replication::record::{Encoded, LogRecord};
@@ -17,6 +19,7 @@ enum Basis {
     Proposal(View, Height, Digest),
     Prepared(Height, View),
     Statement(Digest),
+    Committed(Height, Digest),
 }
 
 /// What was signed, by what may be signed only once.
@@ -26,6 +29,7 @@ enum Slot {
     ViewChange(View),
     NewView(View),
     Checkpoint(Height),
+    Head(Height),
     Bundle(u64, u64),
 }
 
@@ -75,7 +79,8 @@ impl Promises {
             Record::ViewChange(sealed) => Basis::Statement(sealed.digest),
             Record::NewView { new_view, .. } => Basis::Statement(new_view.digest),
             Record::Checkpoint(vote) => Basis::Statement(vote.body.digest(&self.chain)),
-            Record::Committed { .. } | Record::Stable(_) => return,
+            Record::Committed { block, .. } => Basis::Committed(block.header.height, block.header.digest(&self.chain)),
+            Record::Stable(_) => return,
         };
         self.records.entry(basis).or_insert(number);
     }
@@ -90,9 +95,10 @@ impl Promises {
         self.durable = durable;
     }
 
-    /// The node sends something.
-    pub(crate) fn sent(&mut self, message: &PeerMessage) -> Result<(), Violation> {
+    /// The node sends something; `stored` is how far its derived state is durable.
+    pub(crate) fn sent(&mut self, message: &PeerMessage, stored: Height) -> Result<(), Violation> {
         match message {
+            PeerMessage::Cosign(list) => list.iter().try_for_each(|signed| self.cosigned(signed, stored)),
             PeerMessage::PrePrepare(proposal) => {
                 let digest = proposal.block.header.digest(&self.chain);
                 self.voted(&proposal.vote(digest))
@@ -121,6 +127,18 @@ impl Promises {
         let epoch = signed.body.epoch();
         self.sign_once(epoch, slot, digest)?;
         self.must_be_durable(epoch, Basis::Statement(digest), || format!("{slot:?}"))
+    }
+
+    /// A head is cosigned once its block is committed and durable: in the log, or in the derived state.
+    fn cosigned(&mut self, signed: &Signed<Head>, stored: Height) -> Result<(), Violation> {
+        let head = &signed.body;
+        self.sign_once(head.epoch, Slot::Head(head.height), head.digest(&self.chain))?;
+        if head.height <= stored {
+            return Ok(());
+        }
+        self.must_be_durable(head.epoch, Basis::Committed(head.height, head.block), || {
+            format!("a cosignature at {}", head.height)
+        })
     }
 
     fn voted(&mut self, vote: &Vote) -> Result<(), Violation> {

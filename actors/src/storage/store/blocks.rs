@@ -4,10 +4,13 @@ use std::sync::Arc;
 
 use dtvn_messages::view_change::NewView;
 use dtvn_messages::wire::CommittedBlock;
-use dtvn_messages::{Digest, Epoch, Height, Layout, Reader, Signed, StableCheckpoint, View as ViewNumber, Writer};
+use dtvn_messages::{
+    Digest, Epoch, Head, Height, Layout, Reader, ReceiptCertificate, Signed, StableCheckpoint, View as ViewNumber,
+    Writer,
+};
 
 use super::cursor::{List, Page};
-use super::database::{GO_ON, Order, Range, View};
+use super::database::{ENOUGH, GO_ON, Order, Range, View};
 use super::error::StoreError;
 use super::records::{StoredBlock, StoredNewView};
 use super::schema::{self, Column, meta};
@@ -87,6 +90,65 @@ impl View<'_> {
         Ok(Some(CommittedBlock { block: Arc::new(stored.block), certificate: stored.certificate, bundles }))
     }
 
+    /// The receipt certificate of a block that is applied, if it is here.
+    ///
+    /// # Errors
+    /// If what is stored is damaged.
+    pub fn receipt(&self, height: Height) -> Result<Option<ReceiptCertificate>, StoreError> {
+        if height > self.applied().height {
+            return Ok(None);
+        }
+        let value = self.get(Column::Receipts, schema::number(height.0))?;
+        value.map(|value| read_receipt(&value)).transpose()
+    }
+
+    /// The first receipt certificate whose log holds the leaf at an index: the head of its block or, if that has no
+    /// certificate here, of a later one.
+    ///
+    /// # Errors
+    /// If what is stored is damaged.
+    pub fn receipt_of_leaf(&self, height: Height, index: u64) -> Result<Option<ReceiptCertificate>, StoreError> {
+        let range = Range::numbers(height.0, self.applied().height.0 + 1);
+        let mut found = None;
+        self.scan(Column::Receipts, range, Order::Ascending, |_, value| {
+            found = Some(read_receipt(value)?).filter(|certificate| certificate.head.log_size > index);
+            if found.is_some() { ENOUGH } else { GO_ON }
+        })?;
+        Ok(found)
+    }
+
+    /// The highest receipt certificate of a block that is applied.
+    ///
+    /// # Errors
+    /// If what is stored is damaged.
+    pub fn latest_receipt(&self) -> Result<Option<ReceiptCertificate>, StoreError> {
+        let range = Range::numbers(0, self.applied().height.0 + 1);
+        let mut found = None;
+        self.scan(Column::Receipts, range, Order::Descending, |_, value| {
+            found = Some(read_receipt(value)?);
+            ENOUGH
+        })?;
+        Ok(found)
+    }
+
+    /// The heads of the newest blocks, as many as are asked for, that have no receipt certificate here, ascending.
+    ///
+    /// # Errors
+    /// If what is stored is damaged.
+    pub fn uncertified(&self, heights: u64) -> Result<Vec<Head>, StoreError> {
+        let last = self.applied().height;
+        let first = Height(last.0.saturating_sub(heights)).next().max(self.lowest_block()?).max(Height(1));
+        let mut heads = Vec::new();
+        for height in (first.0..=last.0).map(Height) {
+            if self.receipt(height)?.is_none()
+                && let Some(stored) = self.block(height)?
+            {
+                heads.push(Head::of(&stored.block.header, stored.digest));
+            }
+        }
+        Ok(heads)
+    }
+
     /// The stable checkpoint at a height.
     ///
     /// # Errors
@@ -123,6 +185,10 @@ impl View<'_> {
         })?;
         Ok(Some(StoredNewView { height, new_view, view_changes }))
     }
+}
+
+fn read_receipt(value: &[u8]) -> Result<ReceiptCertificate, StoreError> {
+    ReceiptCertificate::from_bytes(value).map_err(|error| StoreError::undecodable("a receipt certificate", &error))
 }
 
 fn read_checkpoint(value: &[u8]) -> Result<StableCheckpoint, StoreError> {

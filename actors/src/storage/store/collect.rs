@@ -38,6 +38,7 @@ impl Store {
         let end = schema::number(below.0);
         batch.delete_range_cf(&self.database.handle(Column::Blocks), START, end);
         batch.delete_range_cf(&self.database.handle(Column::Bodies), START, end);
+        batch.delete_range_cf(&self.database.handle(Column::Receipts), START, end);
         batch.put_cf(&self.database.handle(Column::Meta), meta::LOWEST_BLOCK, end);
         self.database.write(batch)?;
         self.lowest_block = below;

@@ -26,6 +26,8 @@
 //! | `bodies` | height `u64`, ordinal `u32` | the bundle as it travels |
 //! | `tiles` | level `u8`, index `u64` | up to 256 hashes of 32 bytes (`tiles.rs`) |
 //! | `checkpoints` | height `u64` | layout of the stable checkpoint |
+//! | `receipts` | height `u64` | layout of the block's receipt certificate |
+//! | `evidence` | name of the evidence: culprit, kind and slot | number `u64`, layout of the evidence |
 //! | `new_views` | epoch `u64`, view `u64` | adopted at height `u64`, layout of the signed NEW-VIEW |
 //! | | epoch `u64`, view `u64`, signer `u16` | layout of the signed VIEW-CHANGE |
 //!
@@ -68,7 +70,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use dtvn_messages::merkle::LogEdge;
-use dtvn_messages::{Height, Layout, StableCheckpoint, limits};
+use dtvn_messages::{Height, Layout, ReceiptCertificate, StableCheckpoint, limits};
 use rocksdb::WriteBatch;
 use rocksdb::checkpoint::Checkpoint;
 use tokio::sync::watch;
@@ -180,6 +182,22 @@ impl Store {
         let mut batch = WriteBatch::default();
         let key = schema::number(checkpoint.height().0);
         batch.put_cf(&self.database.handle(Column::Checkpoints), key, checkpoint.to_bytes());
+        self.database.write(batch)
+    }
+
+    /// Keeps receipt certificates, each with its block.
+    ///
+    /// # Errors
+    /// If the database refuses.
+    pub fn put_receipts(&mut self, certificates: &[Arc<ReceiptCertificate>]) -> Result<(), StoreError> {
+        if certificates.is_empty() {
+            return Ok(());
+        }
+        let mut batch = WriteBatch::default();
+        let column = self.database.handle(Column::Receipts);
+        for certificate in certificates {
+            batch.put_cf(&column, schema::number(certificate.head.height.0), certificate.to_bytes());
+        }
         self.database.write(batch)
     }
 

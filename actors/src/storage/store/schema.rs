@@ -5,7 +5,7 @@
 use dtvn_messages::{Digest, Epoch, EventId, Height, NodeName, TicketId, TicketState, ValidatorIndex, View};
 
 /// The version of everything in this folder that is on disk. Another one is refused at open.
-pub(super) const SCHEMA_VERSION: u32 = 1;
+pub(super) const SCHEMA_VERSION: u32 = 2;
 
 /// A column family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,6 +23,8 @@ pub(super) enum Column {
     Tiles,
     Checkpoints,
     NewViews,
+    Receipts,
+    Evidence,
 }
 
 /// How a column family is used, which decides its options.
@@ -35,7 +37,7 @@ pub(super) enum Use {
 }
 
 impl Column {
-    pub(super) const ALL: [Self; 12] = [
+    pub(super) const ALL: [Self; 14] = [
         Self::Meta,
         Self::Tickets,
         Self::Flagged,
@@ -48,6 +50,8 @@ impl Column {
         Self::Tiles,
         Self::Checkpoints,
         Self::NewViews,
+        Self::Receipts,
+        Self::Evidence,
     ];
 
     /// The name in the database. RocksDB always has one that is called `default`.
@@ -65,21 +69,30 @@ impl Column {
             Self::Tiles => "tiles",
             Self::Checkpoints => "checkpoints",
             Self::NewViews => "new_views",
+            Self::Receipts => "receipts",
+            Self::Evidence => "evidence",
         }
     }
 
     pub(super) const fn usage(self) -> Use {
         match self {
-            Self::Outcomes | Self::Blocks | Self::Bodies | Self::Checkpoints | Self::NewViews => Use::Sequence,
-            Self::Meta | Self::Tickets | Self::Flagged | Self::History | Self::Keys | Self::Digests | Self::Tiles => {
-                Use::Scattered
+            Self::Outcomes | Self::Blocks | Self::Bodies | Self::Checkpoints | Self::NewViews | Self::Receipts => {
+                Use::Sequence
             }
+            Self::Meta
+            | Self::Tickets
+            | Self::Flagged
+            | Self::History
+            | Self::Keys
+            | Self::Digests
+            | Self::Tiles
+            | Self::Evidence => Use::Scattered,
         }
     }
 
     /// Whether compressing is worth it: hashes are noise.
     pub(super) const fn is_compressible(self) -> bool {
-        !matches!(self, Self::Digests | Self::Tiles | Self::Keys)
+        !matches!(self, Self::Digests | Self::Tiles | Self::Keys | Self::Receipts)
     }
 
     /// Whether it is asked for keys that it does not hold, so that a filter in front saves reading.
@@ -174,7 +187,7 @@ pub(super) fn history_of(event: &EventId, id: &TicketId) -> Vec<u8> {
     concat(&[&ticket(event, id), &[0]])
 }
 
-/// In [`Column::Outcomes`], [`Column::Blocks`] and [`Column::Checkpoints`]: an index or height, so that the order of
+/// In [`Column::Outcomes`], [`Column::Blocks`], [`Column::Receipts`] and [`Column::Checkpoints`]: an index or height, so that the order of
 /// the keys is theirs.
 pub(super) const fn number(number: u64) -> [u8; 8] {
     number.to_be_bytes()
