@@ -3,15 +3,19 @@
 //! Live pages, `/health`, `/stats` and readiness read here, so that looking at a node costs its actors nothing, and works
 //! while they are busy.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
 
-use dtvn_messages::{Genesis, Height, NodeName, PublicKey, Timestamp, ValidatorIndex, View};
-use dtvn_pbft::{Cause, ReplicaView};
+use dtvn_messages::{Genesis, Height, NodeName, PublicKey, Scheme, Timestamp, Validator, ValidatorIndex, View};
+use dtvn_pbft::{Cause, Config, ReplicaView};
+use dtvn_replication::verify::Verifier;
+use libp2p::PeerId;
 use tokio::sync::watch;
 
 use crate::health::{HealthShown, Stall};
+use crate::network::keys::peer_id;
 
 /// Who this node is.
 #[derive(Debug, Clone)]
@@ -20,12 +24,38 @@ pub struct Identity {
     pub name: NodeName,
     /// Its public key.
     pub public_key: PublicKey,
-    /// Its place among the validators; none for an observer.
-    pub index: Option<ValidatorIndex>,
     /// The genesis of its chain.
     pub genesis: Arc<Genesis>,
     /// When this process started, wall time.
     pub started_at: Timestamp,
+}
+
+/// The epoch that a node is in.
+#[derive(Clone)]
+pub struct EpochShown {
+    /// What consensus runs on in it: its validators, and which of them this node is.
+    pub config: Config,
+    /// How peers' messages are checked in it.
+    pub verifier: Verifier,
+    /// Its validators by their identity in the network.
+    pub peers: BTreeMap<PeerId, ValidatorIndex>,
+}
+
+impl std::fmt::Debug for EpochShown {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("EpochShown").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+impl EpochShown {
+    /// The epoch that consensus runs on `config` in.
+    #[must_use]
+    pub fn new(config: Config, scheme: Arc<dyn Scheme>) -> Self {
+        let peer =
+            |(index, validator): (ValidatorIndex, &Validator)| Some((peer_id(&validator.public_key).ok()?, index));
+        let peers = config.set.iter().filter_map(peer).collect();
+        Self { verifier: Verifier::of(&config, scheme), config, peers }
+    }
 }
 
 /// Why a node that could vote does not.
@@ -66,6 +96,7 @@ pub struct Leadership {
 pub struct Board {
     /// Who it is.
     pub identity: Identity,
+    epoch: watch::Sender<Arc<EpochShown>>,
     consensus: watch::Sender<ConsensusShown>,
     leadership: watch::Sender<Option<Leadership>>,
     quorum: watch::Sender<bool>,
@@ -77,11 +108,13 @@ pub struct Board {
 }
 
 impl Board {
-    /// An empty board.
+    /// A board of a node that begins in the first epoch.
     #[must_use]
-    pub fn new(identity: Identity) -> Arc<Self> {
-        Arc::new(Self {
+    pub fn new(identity: Identity, scheme: Arc<dyn Scheme>) -> Arc<Self> {
+        let config = Config::from_genesis(&identity.genesis, Some(&identity.public_key));
+        let board = Self {
             identity,
+            epoch: watch::Sender::new(Arc::new(EpochShown::new(config, scheme))),
             consensus: watch::Sender::new(ConsensusShown { replica: None, last_commit_at: None, not_voting: None }),
             leadership: watch::Sender::new(None),
             quorum: watch::Sender::new(false),
@@ -89,7 +122,48 @@ impl Board {
             view_changes: Default::default(),
             health: RwLock::default(),
             decided: AtomicU64::new(0),
-        })
+        };
+        board.post_whether_validator();
+        Arc::new(board)
+    }
+
+    /// The epoch that the node is in.
+    #[must_use]
+    pub fn epoch(&self) -> Arc<EpochShown> {
+        Arc::clone(&self.epoch.borrow())
+    }
+
+    /// The epoch that the node is in, and news of it.
+    #[must_use]
+    pub fn epochs(&self) -> watch::Receiver<Arc<EpochShown>> {
+        self.epoch.subscribe()
+    }
+
+    /// Posts the epoch that the node is in; watchers are woken only if it is another one.
+    pub fn post_epoch(&self, config: Config) {
+        self.epoch.send_if_modified(|shown| {
+            let is_other = shown.config.epoch != config.epoch;
+            let scheme = Arc::clone(&shown.verifier.scheme);
+            *shown = Arc::new(EpochShown::new(config, scheme));
+            is_other
+        });
+        self.post_whether_validator();
+    }
+
+    /// An observer does not vote; who is a validator may have another reason.
+    fn post_whether_validator(&self) {
+        let is_observer = self.epoch().config.me.is_none();
+        self.consensus.send_if_modified(|shown| match (is_observer, &shown.not_voting) {
+            (true, None) => {
+                shown.not_voting = Some(NotVoting::Observer);
+                true
+            }
+            (false, Some(NotVoting::Observer)) => {
+                shown.not_voting = None;
+                true
+            }
+            _ => false,
+        });
     }
 
     /// What the replica shows, and news of it.
@@ -236,13 +310,13 @@ mod tests {
 
     #[test]
     fn what_somebody_was_told_is_committed_before_the_replica_shows_it() {
-        let board = Board::new(Identity {
+        let identity = Identity {
             name: NodeName::new("node0").unwrap(),
             public_key: KeyPair::development(DEVELOPMENT_SEED, "node0").public(),
-            index: Some(ValidatorIndex(0)),
             genesis: Arc::new(Genesis::development(1, DEVELOPMENT_SEED, false).unwrap()),
             started_at: Timestamp(0),
-        });
+        };
+        let board = Board::new(identity, Arc::new(dtvn_messages::Ed25519));
         assert_eq!(board.committed(), Height(0));
         board.post_decided(Height(7));
         board.post_decided(Height(5));

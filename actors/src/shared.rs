@@ -6,12 +6,11 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use dtvn_messages::wire::{self, Class, PeerMessage};
 use dtvn_messages::{Genesis, Now, Signer, Timestamp, ValidatorIndex, limits};
-use dtvn_pbft::Config;
-use dtvn_replication::execution::Shelf;
-use dtvn_replication::verify::Verifier;
+
+use dtvn_replication::execution::{Identity, Shelf};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::board::Board;
+use crate::board::{Board, EpochShown};
 use crate::network::{self, Kind, NetworkHandle};
 
 /// The clock of one node.
@@ -154,8 +153,6 @@ pub struct Shared {
     pub board: Arc<Board>,
     /// The genesis of its chain.
     pub genesis: Arc<Genesis>,
-    /// The consensus core's configuration.
-    pub config: Config,
     /// Its key.
     pub signer: Arc<dyn Signer>,
     /// Its clock.
@@ -164,8 +161,6 @@ pub struct Shared {
     pub network: NetworkSlot,
     /// The former states that are kept.
     pub shelf: ShelfSlot,
-    /// How peers' messages are checked.
-    pub verifier: Verifier,
     /// Places for peers' messages in the replica's mailbox.
     pub replica_credits: Credits,
     /// Places for peers' messages in the gossip's mailbox.
@@ -177,19 +172,30 @@ pub struct Shared {
 impl Shared {
     /// What the actors of a node share.
     #[must_use]
-    pub fn new(board: Arc<Board>, config: Config, signer: Arc<dyn Signer>, verifier: Verifier) -> Self {
+    pub fn new(board: Arc<Board>, signer: Arc<dyn Signer>) -> Self {
         Self {
             genesis: Arc::clone(&board.identity.genesis),
             board,
-            config,
             signer,
             clock: Clock::start(),
             network: NetworkSlot::default(),
             shelf: ShelfSlot::default(),
-            verifier,
             replica_credits: Credits::new(limits::REPLICA_CREDITS),
             gossip_credits: Credits::new(limits::GOSSIP_CREDITS),
             sync_credits: Credits::new(limits::SYNC_CREDITS),
         }
+    }
+
+    /// The epoch that the node is in.
+    #[must_use]
+    pub fn epoch(&self) -> Arc<EpochShown> {
+        self.board.epoch()
+    }
+
+    /// Who the node is, for its ledger.
+    #[must_use]
+    pub fn identity(&self) -> Identity {
+        let scheme = Arc::clone(&self.epoch().verifier.scheme);
+        Identity { genesis: Arc::clone(&self.genesis), key: self.board.identity.public_key, scheme }
     }
 }

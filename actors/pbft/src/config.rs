@@ -42,6 +42,14 @@ pub struct Config {
 }
 
 impl Config {
+    /// Whether this node is the validator at an index of an epoch: of this one, or of the one before.
+    #[must_use]
+    pub fn is_me(&self, epoch: Epoch, index: ValidatorIndex) -> bool {
+        let former = self.former.as_ref().filter(|former| former.epoch == epoch).and_then(|former| former.me);
+        let me = if epoch == self.epoch { self.me } else { former };
+        me == Some(index)
+    }
+
     /// The validators of this epoch.
     #[must_use]
     pub fn committee(&self) -> Committee {

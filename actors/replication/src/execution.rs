@@ -244,17 +244,17 @@ impl Execution {
         &self.config
     }
 
-    /// Whether the present epoch was opened by this recovery of this node (consensus.md section 4): then nothing that it
-    /// forgot can be held against it any more.
+    /// The recovery of this node that opened the present epoch, if one did (consensus.md section 4): then nothing that it
+    /// forgot before can be held against it any more.
     #[must_use]
-    pub fn is_opened_by(&self, nonce: &Nonce) -> bool {
-        let Some(me) = self.config.me.and_then(|me| self.config.set.get(me)) else { return false };
+    pub fn own_recovery(&self) -> Option<Nonce> {
+        let me = self.config.me.and_then(|me| self.config.set.get(me))?;
         let held = self.ledger.membership();
         let opened_by = match held.epoch == self.config.epoch {
             true => Some(&held.opened_by),
             false => held.pending.as_ref().map(|pending| &pending.recovering),
         };
-        opened_by.is_some_and(|opened_by| opened_by.get(&me.name) == Some(nonce))
+        opened_by?.get(&me.name).copied()
     }
 
     /// The epoch is over, as its last block and checkpoint prove: the next one begins on them. Returns what shows that

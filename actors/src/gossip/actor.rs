@@ -45,11 +45,12 @@ impl Gossip {
         let replica = context.address_of(&replica::ROLE);
         let wait = Duration::from_millis(limits::CORE_START_WAIT_MS);
         let pending = replica.call(wait, ReplicaMessage::PendingBundles).await?;
+        let now = shared.epoch().config.committee();
         let settings = PoolSettings {
-            chain: shared.config.chain.clone(),
-            epoch: shared.config.epoch,
-            validators: Arc::clone(&shared.config.set),
-            own: shared.config.me,
+            chain: shared.genesis.chain_id().clone(),
+            epoch: now.epoch,
+            validators: now.set,
+            own: now.me,
             seed: shared.clock.now().wall.0 ^ u64::from(std::process::id()).rotate_left(32),
             limits: PoolLimits::default(),
         };
@@ -92,7 +93,7 @@ impl Gossip {
                 }
             }
             Effect::Superseded { bundle, last } => {
-                if Some(bundle.body.origin) == self.shared.config.me {
+                if self.shared.epoch().config.is_me(bundle.body.epoch, bundle.body.origin) {
                     deliver(&self.intake, IntakeMessage::BundleGone { bundle, last })?;
                 }
             }
@@ -188,6 +189,7 @@ impl Behaviour for Gossip {
             GossipMessage::Stable(height) => Input::Stable { height },
             GossipMessage::Link { peer, up: true } => Input::PeerUp(peer),
             GossipMessage::Link { peer, up: false } => Input::PeerDown(peer),
+            GossipMessage::Epoch(now) => Input::Epoch { epoch: now.epoch, validators: now.set, own: now.me },
             GossipMessage::ReplicaRestarted => Input::ReplicaRestarted,
             GossipMessage::Timer(generation) => Input::Timer { generation },
         };

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use dtvn_messages::{Bundle, BundlePosition, Digest, Height, ValidatorIndex};
+use dtvn_pbft::Committee;
 
 use crate::directory::Role;
 use crate::mailbox::{FullPolicy, Mail};
@@ -78,6 +79,8 @@ pub enum GossipMessage {
         /// Whether it is up.
         up: bool,
     },
+    /// Another epoch began: nothing that is pending can be ordered any more.
+    Epoch(Committee),
     /// The replica started again.
     ReplicaRestarted,
     /// The timer fired.
@@ -96,6 +99,7 @@ impl Mail for GossipMessage {
             Self::Ordered { .. } => "ordered",
             Self::Stable(_) => "stable",
             Self::Link { .. } => "link",
+            Self::Epoch(_) => "epoch",
             Self::ReplicaRestarted => "replica_restarted",
             Self::Timer(_) => "timer",
         }

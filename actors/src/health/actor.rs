@@ -145,7 +145,7 @@ impl Health {
         } else {
             tracing::info!(free, least, "The disk has space again: this node votes again.");
         }
-        if self.board.identity.index.is_some() {
+        if self.board.epoch().config.me.is_some() {
             // What the replica may not sign it does not log either, so it recovers from the log before it votes again.
             let tree = context.tree().clone();
             context.spawn(async move {

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use dtvn_ledger::{BlockEffects, OperationResult};
 use dtvn_messages::{Bundle, Digest, Operation, Reason, Statement, Ticket, limits};
 use dtvn_replication::intake::{self as core, Answer, Effect, Input, IntakeLimits, IntakeSettings, RequestId};
+use dtvn_replication::recovery;
 
 use super::message::{Answered, IntakeMessage, Submission};
 use crate::gossip::{self, GossipMessage};
@@ -61,9 +62,10 @@ impl Intake {
         let start = storage.call(wait, StorageMessage::NewStart).await?.map_err(ActorError::new)?;
         let replica = context.address_of(&replica::ROLE);
         let pending = replica.call(wait, ReplicaMessage::PendingBundles).await?;
+        let now = shared.epoch().config.committee();
         let settings = IntakeSettings {
-            epoch: shared.config.epoch,
-            origin: shared.config.me,
+            epoch: now.epoch,
+            origin: now.me,
             start,
             key_retention_ms: shared.genesis.parameters().key_retention_ms,
             limits: IntakeLimits::default(),
@@ -81,7 +83,7 @@ impl Intake {
             shared,
         };
         for bundle in pending.bundles {
-            if Some(bundle.body.origin) == intake.shared.config.me {
+            if Some(bundle.body.origin) == now.me {
                 intake.step(&context, Input::Restored(bundle))?;
             }
         }
@@ -136,7 +138,7 @@ impl Intake {
     ) -> Result<(), ActorError> {
         match effect {
             Effect::Cut(body) => {
-                let chain = &self.shared.config.chain;
+                let chain = self.shared.genesis.chain_id();
                 let signature = self.shared.signer.sign(&body.signed_bytes(chain));
                 let bundle = Bundle::assemble(body, signature, chain);
                 self.made.insert(bundle.digest, Instant::now());
@@ -254,6 +256,10 @@ impl Behaviour for Intake {
             IntakeMessage::BundleGone { bundle, last } => {
                 self.made.remove(&bundle.digest);
                 Input::BundleGone { bundle, last }
+            }
+            IntakeMessage::Epoch { epoch, origin } => Input::Epoch { epoch, origin },
+            IntakeMessage::Recover(recovery) => {
+                return recovery::taken_in(*recovery).into_iter().try_for_each(|input| self.step(context, input));
             }
             IntakeMessage::PoolFull(full) => Input::PoolFull(full),
             IntakeMessage::PoolRestarted => Input::PoolRestarted,

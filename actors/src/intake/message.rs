@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dtvn_ledger::BlockEffects;
-use dtvn_messages::{Bundle, BundlePosition, Operation, Reason, Ticket};
+use dtvn_messages::membership::SignedRecovery;
+use dtvn_messages::{Bundle, BundlePosition, Epoch, Operation, Reason, Ticket, ValidatorIndex};
 use dtvn_replication::intake::Answer;
 
 use crate::directory::Role;
@@ -68,6 +69,15 @@ pub enum IntakeMessage {
         /// The last ordered position of this node.
         last: Option<BundlePosition>,
     },
+    /// Another epoch began.
+    Epoch {
+        /// The epoch.
+        epoch: Epoch,
+        /// This node's place among its validators.
+        origin: Option<ValidatorIndex>,
+    },
+    /// A validator lost its memory: take its recovery in.
+    Recover(Box<SignedRecovery>),
     /// Whether the pool has no room for bundles of this node.
     PoolFull(bool),
     /// The gossip started again, and lost what it held.
@@ -88,6 +98,8 @@ impl Mail for IntakeMessage {
             Self::Submit(_) => "submit",
             Self::Decided { .. } => "decided",
             Self::BundleGone { .. } => "bundle_gone",
+            Self::Epoch { .. } => "epoch",
+            Self::Recover(_) => "recover",
             Self::PoolFull(_) => "pool_full",
             Self::PoolRestarted => "pool_restarted",
             Self::Quorum(_) => "quorum",
@@ -99,7 +111,7 @@ impl Mail for IntakeMessage {
 
     fn policy(&self) -> FullPolicy {
         match self {
-            Self::Submit(_) => FullPolicy::Refuse,
+            Self::Submit(_) | Self::Recover(_) => FullPolicy::Refuse,
             _ => FullPolicy::Must,
         }
     }

@@ -3,4 +3,4 @@
 
 mod presence;
 
-pub use presence::{PRESENCE, Presence, PresenceArguments, PresenceMessage};
+pub use presence::{PRESENCE, Presence, PresenceArguments, PresenceMessage, validators_of};

@@ -5,14 +5,15 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dtvn_messages::ValidatorIndex;
+use bytes::Bytes;
+use dtvn_messages::{Genesis, Validator, ValidatorIndex, ValidatorSet};
 use libp2p::Multiaddr;
 use tokio::sync::{Mutex, mpsc, watch};
 
 use crate::directory::Role;
 use crate::gossip::{self, GossipMessage};
 use crate::mailbox::{Address, FullPolicy, Mail};
-use crate::network::{NetworkEvent, PeerState};
+use crate::network::{NetworkEvent, PeerState, ValidatorEntry, Validators};
 use crate::replica::{self, ReplicaMessage};
 use crate::shared::Shared;
 use crate::supervision::{ActorError, Behaviour, Context};
@@ -23,12 +24,17 @@ pub const PRESENCE: Role<PresenceMessage> = Role::new("presence");
 /// How often the list of connected peers is compared with the links' own, in case news was lost in a restart.
 const COMPARE_EVERY: Duration = Duration::from_secs(5);
 
+/// How long the network may take to put validators in force.
+const SET_VALIDATORS_WAIT: Duration = Duration::from_secs(10);
+
 /// What can be said to presence.
 pub enum PresenceMessage {
     /// News of the network.
     Event(NetworkEvent),
     /// Compare with what the links say.
     Compare,
+    /// Another epoch began: validators have other indices.
+    Epoch,
 }
 
 impl Mail for PresenceMessage {
@@ -36,6 +42,7 @@ impl Mail for PresenceMessage {
         match self {
             Self::Event(_) => "event",
             Self::Compare => "compare",
+            Self::Epoch => "epoch",
         }
     }
 
@@ -95,6 +102,7 @@ impl Presence {
         });
         context.send_every(COMPARE_EVERY, || PresenceMessage::Compare);
         watch_neighbours(&context, &presence);
+        watch_epochs(&context, &presence.shared);
         presence.compare();
         presence.tell_quorum();
         Ok(presence)
@@ -117,7 +125,8 @@ impl Presence {
     }
 
     fn tell_quorum(&mut self) {
-        let config = &self.shared.config;
+        let epoch = self.shared.epoch();
+        let config = &epoch.config;
         let own = config.me.into_iter();
         let power = config.set.power_of(self.connected.iter().copied().chain(own));
         let quorum = power >= config.set.quorum();
@@ -141,6 +150,49 @@ impl Presence {
             self.up(peer);
         }
     }
+}
+
+/// Whenever another epoch has begun, and at the start in case that one had: the network puts its validators in force.
+fn watch_epochs(context: &Context<PresenceMessage>, shared: &Shared) {
+    let (myself, shared) = (context.myself(), shared.clone());
+    context.spawn(async move {
+        let mut epochs = shared.board.epochs();
+        loop {
+            let epoch = Arc::clone(&epochs.borrow_and_update());
+            if let Some(handle) = shared.network.get() {
+                let validators = validators_of(&shared.genesis, &epoch.config.set);
+                if let Err(error) = handle.set_validators(validators, SET_VALIDATORS_WAIT).await {
+                    tracing::warn!(%error, "The network does not know the validators of this epoch yet.");
+                    tokio::time::sleep(COMPARE_EVERY).await;
+                    epochs.mark_changed();
+                }
+                if myself.send(PresenceMessage::Epoch).await.is_err() {
+                    return;
+                }
+            }
+            if epochs.changed().await.is_err() {
+                return;
+            }
+        }
+    });
+}
+
+/// A validator set as the network wants it. Addresses are those of the genesis file, by key; who is not in it dials, or is
+/// found.
+#[must_use]
+pub fn validators_of(genesis: &Genesis, set: &ValidatorSet) -> Validators {
+    let listed = &genesis.file().validators;
+    let entry = |(index, validator): (ValidatorIndex, &Validator)| {
+        let known = listed.iter().find(|listed| listed.public_key == validator.public_key);
+        let addresses = known.map(|known| known.addresses.iter().filter_map(|text| text.parse().ok()).collect());
+        ValidatorEntry {
+            index,
+            name: validator.name.clone(),
+            public_key: validator.public_key,
+            addresses: addresses.unwrap_or_default(),
+        }
+    };
+    Validators { entries: set.iter().map(entry).collect(), summary: Bytes::copy_from_slice(&set.hash().0) }
 }
 
 /// A gossip or replica that starts again does not know who is connected.
@@ -186,6 +238,11 @@ impl Behaviour for Presence {
                 self.listening.send_replace(addresses);
             }
             PresenceMessage::Compare => self.compare(),
+            PresenceMessage::Epoch => {
+                self.connected.clear();
+                self.compare();
+                self.tell_quorum();
+            }
         }
         Ok(())
     }

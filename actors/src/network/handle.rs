@@ -131,10 +131,14 @@ impl NetworkHandle {
     /// As [`NetworkHandle::report`] for a validator, without waiting: a report that finds no place is lost.
     pub fn report_validator(&self, validator: ValidatorIndex, offence: Offence) {
         if let Some(link) = self.shared.contacts.validator(validator) {
-            let report = PeerManagerMessage::Forward(link.peer(), PeerMessage::Report(offence));
-            // A liar goes on lying; the next report will do.
-            let _lost = self.manager.try_send(report);
+            self.report_peer(link.peer(), offence);
         }
+    }
+
+    /// As [`NetworkHandle::report`], without waiting: a report that finds no place is lost.
+    pub fn report_peer(&self, peer: PeerId, offence: Offence) {
+        // A liar goes on lying; the next report will do.
+        let _lost = self.manager.try_send(PeerManagerMessage::Forward(peer, PeerMessage::Report(offence)));
     }
 
     /// Closes a peer's connections. A validator is dialed again at once.

@@ -4,15 +4,19 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dtvn_messages::{Head, ValidatorIndex, limits};
+use dtvn_ledger::Executed;
+use dtvn_messages::{ValidatorIndex, limits};
 use dtvn_pbft::Ticket;
 use dtvn_replication::consensus::{Committed, Consensus, Effect, Input, Timer};
 use dtvn_replication::record::Encoded;
+use dtvn_replication::recovery::Amnesia;
 
+use super::epoch;
 use super::message::{Pending, ReplicaMessage};
 use super::trace::Trace;
 use crate::gossip::{self, GossipMessage};
 use crate::instruments::Instruments;
+use crate::intake::{self, IntakeMessage};
 use crate::mailbox::{Address, Mail, SendError};
 use crate::network::Offence;
 use crate::shared::Shared;
@@ -20,6 +24,9 @@ use crate::state_machine::{self, CommitOrder, StateMachineMessage};
 use crate::storage::{self, StorageMessage, StoreSlot};
 use crate::supervision::{ActorError, Behaviour, Context, TaskHandle};
 use crate::sync::{self, SyncMessage};
+
+/// How often a validator that lost its memory asks for its recovery.
+const RECOVERY_AGAIN: Duration = Duration::from_millis(limits::RECOVERY_AGAIN_MS);
 
 /// What the replica is made with.
 #[derive(Clone)]
@@ -34,16 +41,22 @@ pub struct ReplicaArguments {
 
 /// The replica.
 pub struct Replica {
-    consensus: Consensus,
-    shared: Shared,
-    instruments: Instruments,
-    trace: Trace,
-    timers: BTreeMap<Timer, TaskHandle>,
-    storage: Address<StorageMessage>,
-    state_machine: Address<StateMachineMessage>,
-    gossip: Address<GossipMessage>,
-    sync: Address<SyncMessage>,
-    effects: Vec<Effect>,
+    pub(super) consensus: Consensus,
+    /// Counts the values of `consensus`, one for each epoch: what was meant for a former one is dropped.
+    pub(super) run: u64,
+    /// That this node lost its memory.
+    pub(super) amnesia: Option<Amnesia>,
+    pub(super) store: StoreSlot,
+    pub(super) intake: Address<IntakeMessage>,
+    pub(super) shared: Shared,
+    pub(super) instruments: Instruments,
+    pub(super) trace: Trace,
+    pub(super) timers: BTreeMap<Timer, TaskHandle>,
+    pub(super) storage: Address<StorageMessage>,
+    pub(super) state_machine: Address<StateMachineMessage>,
+    pub(super) gossip: Address<GossipMessage>,
+    pub(super) sync: Address<SyncMessage>,
+    pub(super) effects: Vec<Effect>,
 }
 
 /// What one step hands to the storage, in one message.
@@ -60,19 +73,15 @@ impl Replica {
     /// If state machine or storage do not answer, or the log cannot be read.
     pub async fn start(context: Context<ReplicaMessage>, arguments: ReplicaArguments) -> Result<Self, ActorError> {
         let ReplicaArguments { shared, instruments, store } = arguments;
-        let wait = Duration::from_millis(limits::CORE_START_WAIT_MS);
         let state_machine = context.address_of(&state_machine::ROLE);
         let storage = context.address_of(&storage::ROLE);
-        let base = state_machine.call(wait, StateMachineMessage::Reset).await?;
-        let replayed = storage.call(wait, StorageMessage::Replay).await?.map_err(ActorError::new)?;
-        let records = replayed.records.len();
-        let voting = replayed.amnesia.is_none() && !shared.board.disk_is_full();
-        let mut consensus = Consensus::new(shared.config.clone(), base, voting, shared.signer.clone());
-        for record in replayed.records {
-            consensus.replay(shared.clock.now(), record);
-        }
+        let mut effects = Vec::new();
+        let recovered = epoch::recover(&shared, (&state_machine, &storage), &store, &mut effects).await?;
         let mut replica = Self {
-            consensus,
+            consensus: recovered.consensus,
+            run: 1,
+            amnesia: recovered.amnesia,
+            store,
             instruments,
             trace: Trace::default(),
             timers: BTreeMap::new(),
@@ -80,22 +89,13 @@ impl Replica {
             state_machine,
             gossip: context.address_of(&gossip::ROLE),
             sync: context.address_of(&sync::ROLE),
+            intake: context.address_of(&intake::ROLE),
             effects: Vec::new(),
             shared,
         };
-        let uncertified = tokio::task::spawn_blocking(move || uncertified(&store)).await??;
-        let mut effects = Vec::new();
-        replica.consensus.start(replica.shared.clock.now(), uncertified, &mut effects);
-        replica.carry_out(&context, effects)?;
+        context.send_every(RECOVERY_AGAIN, || ReplicaMessage::AskForRecovery);
+        replica.carry_out(&context, effects).await?;
         replica.post();
-        let shown = replica.consensus.show();
-        tracing::info!(
-            height = shown.committed.0,
-            view = shown.view.0,
-            records,
-            voting = shown.voting,
-            "The replica has recovered."
-        );
         Ok(replica)
     }
 
@@ -104,14 +104,26 @@ impl Replica {
         self.shared.board.post_replica(self.consensus.show(), now);
     }
 
-    fn carry_out(&mut self, context: &Context<ReplicaMessage>, effects: Vec<Effect>) -> Result<(), ActorError> {
-        let mut records = Records::default();
-        for effect in effects {
-            self.carry_out_one(context, effect, &mut records)?;
-        }
-        if !records.records.is_empty() || records.flush.is_some() {
-            let Records { records, flush } = records;
-            deliver(&self.storage, StorageMessage::Records { records, flush, replica: context.myself() })?;
+    async fn carry_out(&mut self, context: &Context<ReplicaMessage>, effects: Vec<Effect>) -> Result<(), ActorError> {
+        let mut todo = effects;
+        // An epoch that begins has effects of its own.
+        while !todo.is_empty() {
+            let mut records = Records::default();
+            let mut over = None;
+            for effect in todo.drain(..) {
+                match effect {
+                    Effect::EpochOver { committed, stable } => over = Some((committed, stable)),
+                    other => self.carry_out_one(context, other, &mut records)?,
+                }
+            }
+            if !records.records.is_empty() || records.flush.is_some() {
+                let Records { records, flush } = records;
+                let (replica, run) = (context.myself(), self.run);
+                deliver(&self.storage, StorageMessage::Records { records, flush, replica, run })?;
+            }
+            if let Some((committed, stable)) = over {
+                self.begin_epoch(committed, stable, &mut todo).await?;
+            }
         }
         Ok(())
     }
@@ -125,12 +137,15 @@ impl Replica {
         match effect {
             Effect::Append { ticket, record } => records.records.push((ticket, record)),
             Effect::Flush { ticket } => records.flush = Some(ticket),
+            Effect::EpochOver { .. } => {}
+            Effect::ShowEpochEnd { to, epoch } => self.show_epoch_end(context, to, epoch),
             Effect::Broadcast(message) => self.shared.network.broadcast(&message),
             Effect::Send { to, message } => self.shared.network.send(to, &message),
             Effect::Execute { id, height, timestamp, bundles } => {
                 self.trace.executing(height, self.shared.clock.now().wall);
                 let replica = context.myself();
-                let message = StateMachineMessage::Execute { id, height, timestamp, bundles, replica };
+                let run = self.run;
+                let message = StateMachineMessage::Execute { id, height, timestamp, bundles, replica, run };
                 deliver(&self.state_machine, message)?;
             }
             Effect::RollBack { to } => deliver(&self.state_machine, StateMachineMessage::RollBack(to))?,
@@ -148,7 +163,8 @@ impl Replica {
             }
             Effect::SetTimer { timer, generation, after_us } => {
                 let after = Duration::from_micros(after_us);
-                let handle = context.send_after(after, ReplicaMessage::Timer { timer, generation });
+                let run = self.run;
+                let handle = context.send_after(after, ReplicaMessage::Timer { run, timer, generation });
                 if let Some(former) = self.timers.insert(timer, handle) {
                     former.cancel();
                 }
@@ -195,15 +211,9 @@ impl Replica {
     }
 }
 
-/// Heads of recent blocks that have no receipt certificate in the store.
-fn uncertified(store: &StoreSlot) -> Result<Vec<Head>, ActorError> {
-    let reader = store.get().ok_or_else(|| ActorError::new("the store is not open"))?;
-    reader.read(|view| view.uncertified(limits::RECEIPTS_KEPT_HEIGHTS)).map_err(ActorError::from)
-}
-
 /// Gives a message to a neighbour. One that is down starts again and asks for what it needs; one whose mailbox is full
 /// breaks an invariant.
-fn deliver<M: Mail>(to: &Address<M>, message: M) -> Result<(), ActorError> {
+pub(super) fn deliver<M: Mail>(to: &Address<M>, message: M) -> Result<(), ActorError> {
     match to.try_send(message) {
         Ok(()) | Err(SendError::Down(_)) => Ok(()),
         Err(error) => Err(ActorError::new(error.to_string())),
@@ -224,10 +234,25 @@ impl Behaviour for Replica {
                 Input::Receipts { from, said }
             }
             ReplicaMessage::Bundle(bundle) => Input::Bundle(bundle),
-            ReplicaMessage::Executed { id, log_size, log_root } => Input::Executed { id, log_size, log_root },
+            // What was meant for the consensus of a former epoch.
+            ReplicaMessage::Executed { run, .. }
+            | ReplicaMessage::Durable { run, .. }
+            | ReplicaMessage::Timer { run, .. }
+                if run != self.run =>
+            {
+                return Ok(());
+            }
+            ReplicaMessage::Executed { id, executed, .. } => {
+                let Executed { log_size, log_root, succession } = executed;
+                Input::Executed { id, log_size, log_root, succession }
+            }
+            ReplicaMessage::AskForRecovery => {
+                self.ask_for_recovery();
+                return Ok(());
+            }
             ReplicaMessage::StateRoot { height, root } => Input::StateRoot { height, root },
-            ReplicaMessage::Durable(ticket) => Input::Durable(ticket),
-            ReplicaMessage::Timer { timer, generation } => Input::Timer { timer, generation },
+            ReplicaMessage::Durable { ticket, .. } => Input::Durable(ticket),
+            ReplicaMessage::Timer { timer, generation, .. } => Input::Timer { timer, generation },
             ReplicaMessage::Synced(checked) => Input::Synced(*checked),
             ReplicaMessage::PeerUp(peer) => Input::PeerUp(peer),
             ReplicaMessage::QuorumConnected(connected) => Input::QuorumConnected(connected),
@@ -239,7 +264,7 @@ impl Behaviour for Replica {
         };
         let mut effects = std::mem::take(&mut self.effects);
         self.consensus.step(self.shared.clock.now(), input, &mut effects);
-        self.carry_out(context, effects)?;
+        self.carry_out(context, effects).await?;
         self.post();
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use dtvn_ledger::Executed;
 use dtvn_messages::{Bundle, BundlePosition, Digest, Height, ValidatorIndex};
 use dtvn_pbft::{Message, Ticket};
 use dtvn_replication::consensus::Timer;
@@ -39,12 +40,12 @@ pub enum ReplicaMessage {
     Bundle(Arc<Bundle>),
     /// The result of an execution.
     Executed {
+        /// The run of consensus that asked.
+        run: u64,
         /// The execution's number.
         id: u64,
-        /// The size of the transparency log after it.
-        log_size: u64,
-        /// The root of the transparency log after it.
-        log_root: Digest,
+        /// The transparency log after it, and what follows it.
+        executed: Executed,
     },
     /// The root of the state after a committed checkpoint block.
     StateRoot {
@@ -54,9 +55,16 @@ pub enum ReplicaMessage {
         root: Digest,
     },
     /// Records up to this ticket are on disk.
-    Durable(Ticket),
+    Durable {
+        /// The run of consensus that they are of.
+        run: u64,
+        /// The ticket.
+        ticket: Ticket,
+    },
     /// A timer fired.
     Timer {
+        /// The run of consensus that set it.
+        run: u64,
         /// Which.
         timer: Timer,
         /// Its generation.
@@ -68,6 +76,8 @@ pub enum ReplicaMessage {
     PeerUp(ValidatorIndex),
     /// Whether a quorum is connected.
     QuorumConnected(bool),
+    /// A validator that lost its memory says again that it wants to recover.
+    AskForRecovery,
     /// The gossip starts and asks for the bundles that are pending.
     PendingBundles(Reply<Pending>),
 }
@@ -89,11 +99,12 @@ impl Mail for ReplicaMessage {
             Self::Bundle(_) => "bundle",
             Self::Executed { .. } => "executed",
             Self::StateRoot { .. } => "state_root",
-            Self::Durable(_) => "durable",
+            Self::Durable { .. } => "durable",
             Self::Timer { .. } => "timer",
             Self::Synced(_) => "synced",
             Self::PeerUp(_) => "peer_up",
             Self::QuorumConnected(_) => "quorum_connected",
+            Self::AskForRecovery => "ask_for_recovery",
             Self::PendingBundles(_) => "pending_bundles",
         }
     }

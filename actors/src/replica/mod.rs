@@ -1,6 +1,7 @@
 //! The replica: PBFT behind a mailbox. A thin shell around [`dtvn_replication::consensus::Consensus`].
 
 mod actor;
+mod epoch;
 mod message;
 mod trace;
 

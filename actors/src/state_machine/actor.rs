@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use dtvn_ledger::{BlockEffects, Executed, OperationResult};
+use dtvn_ledger::{BlockEffects, OperationResult};
 use dtvn_messages::{Bundle, Verdict, limits};
 use dtvn_replication::execution::{Execution, LastBlock, Rooted, Stored};
 
-use super::message::{CommitOrder, StateMachineMessage};
+use super::message::{CommitOrder, Standing, StateMachineMessage};
 use crate::instruments::{Decided, Instruments};
 use crate::intake::{self, IntakeMessage};
 use crate::mailbox::Address;
@@ -53,8 +53,8 @@ impl StateMachine {
         let wait = Duration::from_millis(limits::CORE_START_WAIT_MS);
         let loaded = storage.call(wait, StorageMessage::Load).await?.map_err(ActorError::new)?;
         let shared = &arguments.shared;
-        let (genesis, config) = (Arc::clone(&shared.genesis), shared.config.clone());
-        let load = move || Execution::load(&genesis, &config, stored(loaded));
+        let identity = shared.identity();
+        let load = move || Execution::load(identity, stored(loaded));
         let execution = tokio::task::spawn_blocking(load).await??;
         arguments.shared.shelf.publish(execution.shelf());
         let (intake, replica) = (context.address_of(&intake::ROLE), context.address_of(&replica::ROLE));
@@ -131,7 +131,8 @@ fn stored(loaded: Loaded) -> Stored {
         digest: stored.digest,
         certificate: stored.certificate,
     });
-    Stored { image: loaded.image, block, stable: loaded.stable, edge: loaded.edge }
+    let Loaded { image, stable, opening, former, edge, .. } = loaded;
+    Stored { image, block, stable, opening, former, edge }
 }
 
 impl Behaviour for StateMachine {
@@ -143,10 +144,10 @@ impl Behaviour for StateMachine {
         message: StateMachineMessage,
     ) -> Result<(), ActorError> {
         match message {
-            StateMachineMessage::Execute { id, height, timestamp, bundles, replica } => {
-                let Executed { log_size, log_root } = self.execution.execute(height, timestamp, &bundles);
+            StateMachineMessage::Execute { id, height, timestamp, bundles, replica, run } => {
+                let executed = self.execution.execute(height, timestamp, &bundles);
                 // A replica that is gone waits for nothing; its successor resets the ledger.
-                let _gone = replica.try_send(ReplicaMessage::Executed { id, log_size, log_root });
+                let _gone = replica.try_send(ReplicaMessage::Executed { run, id, executed });
                 Ok(())
             }
             StateMachineMessage::RollBack(to) => {
@@ -167,8 +168,16 @@ impl Behaviour for StateMachine {
                 self.arguments.shared.shelf.publish(self.execution.shelf());
                 Ok(())
             }
+            StateMachineMessage::EndEpoch { committed, stable, reply } => {
+                let end = Arc::new(self.execution.end_epoch(&committed, &stable));
+                // Before any block of the next epoch.
+                self.storage.try_send(StorageMessage::EpochEnd(Arc::clone(&end)))?;
+                reply.send(end);
+                Ok(())
+            }
             StateMachineMessage::Reset(reply) => {
-                reply.send(self.execution.reset());
+                let (config, base) = self.execution.reset();
+                reply.send(Standing { config, base, own_recovery: self.execution.own_recovery() });
                 Ok(())
             }
         }

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use dtvn_messages::{Bundle, Height, StableCheckpoint, Timestamp};
-use dtvn_pbft::Base;
+use dtvn_messages::{Bundle, CommittedProof, EpochEnd, Height, Nonce, StableCheckpoint, Timestamp};
+use dtvn_pbft::{Base, Config};
 use dtvn_replication::consensus::Committed;
 use dtvn_replication::execution::Rooted;
 
@@ -24,6 +24,17 @@ pub struct CommitOrder {
     pub local: LocalView,
 }
 
+/// Where the ledger stands, for a replica that starts.
+#[derive(Debug, Clone)]
+pub struct Standing {
+    /// The present epoch.
+    pub config: Config,
+    /// What the replica builds on.
+    pub base: Base,
+    /// The recovery of this node that opened the epoch, if one did.
+    pub own_recovery: Option<Nonce>,
+}
+
 /// What can be said to the state machine.
 pub enum StateMachineMessage {
     /// Execute a block directly above the last one, speculatively.
@@ -38,6 +49,8 @@ pub enum StateMachineMessage {
         bundles: Vec<Arc<Bundle>>,
         /// Who asks: this very incarnation.
         replica: Address<ReplicaMessage>,
+        /// The run of consensus in it that asks.
+        run: u64,
     },
     /// Undo executions above this height.
     RollBack(Height),
@@ -47,8 +60,17 @@ pub enum StateMachineMessage {
     Rooted(Box<Rooted>),
     /// A checkpoint is stable: its state can be served.
     Stable(Arc<StableCheckpoint>),
+    /// The epoch is over, as its last block and checkpoint prove: the next one begins on them.
+    EndEpoch {
+        /// The last block.
+        committed: Arc<CommittedProof>,
+        /// The checkpoint there.
+        stable: Arc<StableCheckpoint>,
+        /// What shows it to others.
+        reply: Reply<Arc<EpochEnd>>,
+    },
     /// A replica starts: undo all that is not final, and tell where the ledger stands.
-    Reset(Reply<Base>),
+    Reset(Reply<Standing>),
 }
 
 impl Mail for StateMachineMessage {
@@ -59,13 +81,14 @@ impl Mail for StateMachineMessage {
             Self::Commit(_) => "commit",
             Self::Rooted(_) => "rooted",
             Self::Stable(_) => "stable",
+            Self::EndEpoch { .. } => "end_epoch",
             Self::Reset(_) => "reset",
         }
     }
 
     fn policy(&self) -> FullPolicy {
         match self {
-            Self::Reset(_) => FullPolicy::Wait,
+            Self::EndEpoch { .. } | Self::Reset(_) => FullPolicy::Wait,
             _ => FullPolicy::Must,
         }
     }

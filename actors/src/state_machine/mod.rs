@@ -5,4 +5,4 @@ mod actor;
 mod message;
 
 pub use actor::{Observer, StateMachine, StateMachineArguments};
-pub use message::{CommitOrder, ROLE, StateMachineMessage};
+pub use message::{CommitOrder, ROLE, Standing, StateMachineMessage};

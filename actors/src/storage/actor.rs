@@ -3,9 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use dtvn_messages::{Height, limits};
+use dtvn_messages::{Height, Nonce, limits};
 use dtvn_replication::log::{LogError, LogIdentity, LogLimits};
 use dtvn_replication::logbook::{LogBook, Verdict};
+use dtvn_replication::recovery::Amnesia;
 use tokio::sync::mpsc::{Sender, channel};
 
 use super::disk::FileDisk;
@@ -70,7 +71,7 @@ impl Storage {
         let opening = arguments.clone();
         let OpenedAll { store, opened, log_thread } = tokio::task::spawn_blocking(move || open(&opening)).await??;
         tracing::info!(applied = opened.applied.height.0, created = opened.created, "The store is open.");
-        if let Some(why) = &log_thread.amnesia {
+        if let Some(Amnesia { why, .. }) = &log_thread.amnesia {
             tracing::error!(why, "This node may have signed what it does not remember: it follows and does not vote.");
             arguments.shared.board.post_not_voting(Some(NotVoting::Amnesia(why.clone())));
         }
@@ -123,7 +124,8 @@ fn open(arguments: &StorageArguments) -> Result<OpenedAll, ActorError> {
             Verdict::Create => (create_log(&log_directory, log_identity)?, Vec::new()),
             Verdict::Amnesia => {
                 // The mark comes first: whatever happens from here on, this node does not vote as if it remembered.
-                amnesia::mark(&arguments.directory, &error.to_string())?;
+                let nonce = Nonce(rand::random());
+                amnesia::mark(&arguments.directory, &Amnesia { why: error.to_string(), nonce })?;
                 amnesia::set_aside(&arguments.directory, &log_directory)?;
                 (create_log(&log_directory, log_identity)?, Vec::new())
             }
@@ -133,6 +135,7 @@ fn open(arguments: &StorageArguments) -> Result<OpenedAll, ActorError> {
     let log_thread = LogThread {
         log: Some(log),
         directory: log_directory,
+        data_directory: arguments.directory.clone(),
         identity: log_identity,
         chain,
         records: Some(records),
@@ -156,14 +159,16 @@ impl Behaviour for Storage {
     async fn handle(&mut self, _context: &Context<StorageMessage>, message: StorageMessage) -> Result<(), ActorError> {
         match message {
             StorageMessage::Append(record) => give(&self.log, LogWork::Append(record)).await,
-            StorageMessage::Records { records, flush, replica } => {
-                give(&self.log, LogWork::Records { records, flush, replica }).await
+            StorageMessage::Records { records, flush, replica, run } => {
+                give(&self.log, LogWork::Records { records, flush, replica: (replica, run) }).await
             }
             StorageMessage::Replay(reply) => give(&self.log, LogWork::Replay(reply)).await,
             StorageMessage::NewStart(reply) => give(&self.log, LogWork::NewStart(reply)).await,
             StorageMessage::Apply(block) => give(&self.store, StoreWork::Apply(block)).await,
             StorageMessage::Stable(stable) => give(&self.store, StoreWork::Stable(stable)).await,
             StorageMessage::Receipt(certificate) => give(&self.store, StoreWork::Receipt(certificate)).await,
+            StorageMessage::EpochEnd(end) => give(&self.store, StoreWork::EpochEnd(end)).await,
+            StorageMessage::Recovered(reply) => give(&self.log, LogWork::Recovered(reply)).await,
             StorageMessage::Load(reply) => give(&self.store, StoreWork::Load(reply)).await,
             StorageMessage::Failed(why) => Err(ActorError::new(why)),
         }

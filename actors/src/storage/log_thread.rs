@@ -8,8 +8,10 @@ use dtvn_pbft::Ticket;
 use dtvn_replication::log::{LogError, LogIdentity, LogLimits};
 use dtvn_replication::logbook::LogBook;
 use dtvn_replication::record::{Encoded, LogRecord};
+use dtvn_replication::recovery::Amnesia;
 use tokio::sync::mpsc::Receiver;
 
+use super::amnesia;
 use super::disk::FileDisk;
 use super::message::{Replayed, StorageMessage};
 use crate::instruments::{GroupCommit, Instruments};
@@ -22,9 +24,11 @@ pub(super) enum LogWork {
     /// A record that nobody waits for.
     Append(Encoded),
     /// The replica's records.
-    Records { records: Vec<(Option<Ticket>, Encoded)>, flush: Option<Ticket>, replica: Address<ReplicaMessage> },
+    Records { records: Vec<(Option<Ticket>, Encoded)>, flush: Option<Ticket>, replica: (Address<ReplicaMessage>, u64) },
     /// All records, from the start.
     Replay(Reply<Result<Replayed, String>>),
+    /// This node has a memory again: the mark goes.
+    Recovered(Reply<Result<(), String>>),
     /// Another start number.
     NewStart(Reply<Result<u64, String>>),
     /// Everything up to this height is durable in the store and covered by a stable checkpoint.
@@ -35,14 +39,15 @@ pub(super) enum LogWork {
 pub(super) struct LogThread {
     pub(super) log: Option<LogBook<FileDisk>>,
     pub(super) directory: PathBuf,
+    pub(super) data_directory: PathBuf,
     pub(super) identity: LogIdentity,
     pub(super) chain: ChainId,
     /// What was read when the log was opened, for the first who asks.
     pub(super) records: Option<Vec<LogRecord>>,
-    pub(super) amnesia: Option<String>,
+    pub(super) amnesia: Option<Amnesia>,
     pub(super) instruments: Instruments,
     /// The last ticket that was appended and is not durable, and who hears of it.
-    pub(super) waiting: Option<(Ticket, Address<ReplicaMessage>)>,
+    pub(super) waiting: Option<(Ticket, (Address<ReplicaMessage>, u64))>,
     pub(super) flush: bool,
     /// Records and their bytes that the next group commit makes durable.
     pub(super) unsynced: GroupCommit,
@@ -131,6 +136,14 @@ impl LogThread {
                 reply.send(replayed.map_err(|error| error.to_string()));
                 failed.map_or(Ok(()), Err)
             }
+            LogWork::Recovered(reply) => {
+                let lifted = amnesia::lift(&self.data_directory);
+                if lifted.is_ok() {
+                    self.amnesia = None;
+                }
+                reply.send(lifted.map_err(|error| error.to_string()));
+                Ok(())
+            }
             LogWork::NewStart(reply) => {
                 let start = self.log()?.new_start()?;
                 reply.send(Ok(start));
@@ -147,9 +160,9 @@ impl LogThread {
         }
         self.flush = false;
         self.commit()?;
-        if let Some((ticket, replica)) = self.waiting.take() {
+        if let Some((ticket, (replica, run))) = self.waiting.take() {
             // A replica that is gone waits for nothing; its successor has tickets of its own.
-            let _gone = replica.try_send(ReplicaMessage::Durable(ticket));
+            let _gone = replica.try_send(ReplicaMessage::Durable { run, ticket });
         }
         Ok(())
     }

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use dtvn_ledger::LedgerImage;
 use dtvn_messages::merkle::LogEdge;
-use dtvn_messages::{ReceiptCertificate, StableCheckpoint};
+use dtvn_messages::{EpochEnd, ReceiptCertificate, StableCheckpoint, ValidatorSet};
 use dtvn_pbft::Ticket;
 use dtvn_replication::record::{Encoded, LogRecord};
+use dtvn_replication::recovery::Amnesia;
 
 use super::store::{Applied, AppliedBlock, StoredBlock};
 use crate::directory::Role;
@@ -28,6 +29,8 @@ pub enum StorageMessage {
         flush: Option<Ticket>,
         /// Who hears of it: this very incarnation.
         replica: Address<ReplicaMessage>,
+        /// The run of consensus in it that hears of it.
+        run: u64,
     },
     /// Bring the store up to date with a committed block.
     Apply(Box<AppliedBlock>),
@@ -35,6 +38,10 @@ pub enum StorageMessage {
     Stable(Arc<StableCheckpoint>),
     /// A block has its receipt certificate: keep it.
     Receipt(Arc<ReceiptCertificate>),
+    /// How an epoch ended: before any block of the next one.
+    EpochEnd(Arc<EpochEnd>),
+    /// This node's own recovery opened the epoch: it has a memory again, and the mark goes, durably.
+    Recovered(Reply<Result<(), String>>),
     /// The ledger's state as it is stored, with the block that it is after.
     Load(Reply<Result<Loaded, String>>),
     /// All records of the log, in order.
@@ -58,6 +65,10 @@ pub struct Loaded {
     pub edge: LogEdge,
     /// The latest stable checkpoint.
     pub stable: Option<StableCheckpoint>,
+    /// How the epoch before the present one ended.
+    pub opening: Option<EpochEnd>,
+    /// Its validators; none are those of the genesis.
+    pub former: Option<ValidatorSet>,
 }
 
 /// What the log holds.
@@ -65,8 +76,8 @@ pub struct Loaded {
 pub struct Replayed {
     /// Its records, in order.
     pub records: Vec<LogRecord>,
-    /// Why this node must not vote, if it must not: its log is missing or damaged.
-    pub amnesia: Option<String>,
+    /// That this node must not vote, if it must not: its log is missing or damaged.
+    pub amnesia: Option<Amnesia>,
 }
 
 impl Mail for StorageMessage {
@@ -77,6 +88,8 @@ impl Mail for StorageMessage {
             Self::Apply(_) => "apply",
             Self::Stable(_) => "stable",
             Self::Receipt(_) => "receipt",
+            Self::EpochEnd(_) => "epoch_end",
+            Self::Recovered(_) => "recovered",
             Self::Load(_) => "load",
             Self::Replay(_) => "replay",
             Self::NewStart(_) => "new_start",
@@ -86,7 +99,7 @@ impl Mail for StorageMessage {
 
     fn policy(&self) -> FullPolicy {
         match self {
-            Self::Load(_) | Self::Replay(_) | Self::NewStart(_) => FullPolicy::Wait,
+            Self::Recovered(_) | Self::Load(_) | Self::Replay(_) | Self::NewStart(_) => FullPolicy::Wait,
             _ => FullPolicy::Must,
         }
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use dtvn_messages::{Height, ReceiptCertificate, StableCheckpoint, limits};
+use dtvn_messages::{Epoch, EpochEnd, Height, ReceiptCertificate, StableCheckpoint, limits};
 use tokio::sync::mpsc::{Receiver, Sender};
 
 use super::log_thread::LogWork;
@@ -23,6 +23,8 @@ pub(super) enum StoreWork {
     Stable(Arc<StableCheckpoint>),
     /// A block has its receipt certificate.
     Receipt(Arc<ReceiptCertificate>),
+    /// How an epoch ended.
+    EpochEnd(Arc<EpochEnd>),
     /// The whole state.
     Load(Reply<Result<Loaded, String>>),
 }
@@ -62,6 +64,10 @@ impl StoreThread {
                     self.on_stable(&stable)?;
                 }
                 StoreWork::Receipt(certificate) => receipts.push(certificate),
+                StoreWork::EpochEnd(end) => {
+                    self.apply(&mut blocks)?;
+                    self.store.put_epoch_end(&end)?;
+                }
                 StoreWork::Load(reply) => {
                     self.apply(&mut blocks)?;
                     reply.send(self.load().map_err(|error| error.to_string()));
@@ -100,11 +106,14 @@ impl StoreThread {
         let image = self.store.load_image()?;
         let applied = self.store.applied();
         let height = applied.height;
-        let (block, stable) = self.store.reader().read(|view| {
+        let (block, stable, opening, former) = self.store.reader().read(|view| {
             let block = if height == Height(0) { None } else { view.block(height)? };
-            Ok((block, view.latest_stable_checkpoint()?))
+            let opening = view.last_epoch_end()?;
+            let before = opening.as_ref().and_then(|end| end.epoch().0.checked_sub(1)).map(Epoch);
+            let former = before.map(|before| view.epoch_end(before)).transpose()?.flatten().map(|end| end.next);
+            Ok((block, view.latest_stable_checkpoint()?, opening, former))
         })?;
         let edge = self.store.edge()?;
-        Ok(Loaded { image, applied, block, edge, stable })
+        Ok(Loaded { image, applied, block, edge, stable, opening, former })
     }
 }

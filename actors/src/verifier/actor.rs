@@ -5,11 +5,14 @@ use std::sync::Arc;
 use dtvn_messages::ValidatorIndex;
 use dtvn_messages::wire::{self, Class, PeerMessage};
 use dtvn_replication::verify::{Checked, Fault};
+use libp2p::PeerId;
 use tokio::sync::Mutex;
 
 use super::VerifierMessage;
 use super::inbound::Inbound;
+use crate::board::EpochShown;
 use crate::gossip::{self, FromPeer, GossipMessage};
+use crate::intake::{self, IntakeMessage};
 use crate::mailbox::Address;
 use crate::network::{FairReceiver, InboundFrame, Offence};
 use crate::replica::{self, ReplicaMessage};
@@ -41,6 +44,7 @@ struct Receivers {
     replica: Address<ReplicaMessage>,
     gossip: Address<GossipMessage>,
     sync: Address<SyncMessage>,
+    intake: Address<IntakeMessage>,
 }
 
 impl Worker {
@@ -58,6 +62,7 @@ impl Worker {
             replica: context.address_of(&replica::ROLE),
             gossip: gossip.clone(),
             sync: context.address_of(&sync::ROLE),
+            intake: context.address_of(&intake::ROLE),
         };
         context.spawn(read(lanes.consensus, Class::Consensus, receivers.clone()));
         context.spawn(read(lanes.bundles, Class::Bundles, receivers.clone()));
@@ -77,7 +82,9 @@ async fn read(lane: Arc<Mutex<FairReceiver>>, class: Class, receivers: Receivers
 
 impl Receivers {
     async fn take(&self, frame: InboundFrame, class: Class) {
-        let Some(from) = frame.validator else {
+        // By the validators of this very epoch: the network may have heard of it a moment later.
+        let epoch = self.shared.epoch();
+        let Some(from) = epoch.peers.get(&frame.peer).copied() else {
             // Observers have the sync class only, and get no answers in this version.
             return;
         };
@@ -85,30 +92,39 @@ impl Receivers {
             Ok(message) => message,
             Err(error) => {
                 tracing::warn!(peer = from.0, %error, "A peer sent a frame that holds no message.");
-                return self.report(from, Offence::Junk);
+                return self.report(frame.peer, Offence::Junk);
             }
         };
         match class {
-            Class::Consensus => self.on_consensus(from, message).await,
-            Class::Bundles => self.on_bundles(from, message).await,
-            Class::Sync => self.on_sync(from, message).await,
+            Class::Consensus => self.on_consensus(&epoch, from, message).await,
+            Class::Bundles => self.on_bundles(&epoch, from, message).await,
+            Class::Sync => self.on_sync(&epoch, from, message).await,
         }
     }
 
-    async fn on_consensus(&self, from: ValidatorIndex, message: PeerMessage) {
-        match self.shared.verifier.consensus(from, message) {
+    async fn on_consensus(&self, epoch: &EpochShown, from: ValidatorIndex, message: PeerMessage) {
+        if let PeerMessage::Recover(asked) = message {
+            match epoch.verifier.recovery(from, &asked) {
+                // An intake that is down, or has no room, is asked again.
+                Ok(true) => drop(self.intake.try_send(IntakeMessage::Recover(asked))),
+                Ok(false) => {}
+                Err(fault) => self.blame(epoch, from, &fault),
+            }
+            return;
+        }
+        match self.shared.epoch().verifier.consensus(from, message) {
             Ok(None) => {}
             Ok(Some(message)) => {
                 let credit = self.shared.replica_credits.take().await;
                 // A replica that is down hears again with the next status.
                 let _down = self.replica.try_send(ReplicaMessage::Message { from, message, credit });
             }
-            Err(fault) => self.blame(from, &fault),
+            Err(fault) => self.blame(epoch, from, &fault),
         }
     }
 
-    async fn on_bundles(&self, from: ValidatorIndex, message: PeerMessage) {
-        let message = match self.shared.verifier.receipts(from, message) {
+    async fn on_bundles(&self, epoch: &EpochShown, from: ValidatorIndex, message: PeerMessage) {
+        let message = match self.shared.epoch().verifier.receipts(from, message) {
             Ok(Checked::Other(message)) => message,
             Ok(Checked::Said(said)) => {
                 let credit = self.shared.replica_credits.take().await;
@@ -116,7 +132,7 @@ impl Receivers {
                 let _down = self.replica.try_send(ReplicaMessage::Receipts { from, said, credit });
                 return;
             }
-            Err(fault) => return self.blame(from, &fault),
+            Err(fault) => return self.blame(epoch, from, &fault),
         };
         let what = match message {
             PeerMessage::Bundle(bytes) => FromPeer::Bundle(bytes),
@@ -129,20 +145,20 @@ impl Receivers {
         let _down = self.gossip.try_send(GossipMessage::Peer { from, what, credit });
     }
 
-    async fn on_sync(&self, peer: ValidatorIndex, message: PeerMessage) {
+    async fn on_sync(&self, epoch: &EpochShown, peer: ValidatorIndex, message: PeerMessage) {
         match message {
             PeerMessage::SyncRequest { from, to } => {
                 let credit = self.shared.sync_credits.take().await;
                 let _down = self.sync.try_send(SyncMessage::Request { peer, from, to, credit });
             }
-            PeerMessage::SyncBlocks(blocks) => match self.shared.verifier.blocks(blocks) {
+            PeerMessage::SyncBlocks(blocks) => match self.shared.epoch().verifier.blocks(blocks) {
                 Ok(checked) => {
                     let credit = self.shared.sync_credits.take().await;
                     let checked = Box::new(checked);
                     let _down = self.sync.try_send(SyncMessage::Blocks { peer, checked, credit });
                 }
                 Err(fault) => {
-                    self.blame(peer, &fault);
+                    self.blame(epoch, peer, &fault);
                     let _down = self.sync.try_send(SyncMessage::Faulty(peer));
                 }
             },
@@ -150,14 +166,16 @@ impl Receivers {
         }
     }
 
-    fn blame(&self, peer: ValidatorIndex, fault: &Fault) {
-        tracing::warn!(peer = peer.0, %fault, "A peer sent what does not hold.");
-        self.report(peer, Offence::Lie);
+    fn blame(&self, epoch: &EpochShown, from: ValidatorIndex, fault: &Fault) {
+        tracing::warn!(peer = from.0, %fault, "A peer sent what does not hold.");
+        if let Some((peer, _)) = epoch.peers.iter().find(|(_, index)| **index == from) {
+            self.report(*peer, Offence::Lie);
+        }
     }
 
-    fn report(&self, peer: ValidatorIndex, offence: Offence) {
+    fn report(&self, peer: PeerId, offence: Offence) {
         if let Some(handle) = self.shared.network.get() {
-            handle.report_validator(peer, offence);
+            handle.report_peer(peer, offence);
         }
     }
 }
@@ -171,7 +189,7 @@ impl Behaviour for Worker {
         message: VerifierMessage,
     ) -> Result<(), ActorError> {
         let VerifierMessage::Bundle { from, bundle } = message;
-        let ok = self.shared.verifier.bundle(&bundle);
+        let ok = self.shared.epoch().verifier.bundle(&bundle);
         // A gossip that is down fetches what it missed.
         let _down = self.gossip.try_send(GossipMessage::Verified { from, bundle, ok });
         Ok(())

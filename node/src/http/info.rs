@@ -18,8 +18,8 @@ use crate::telemetry::why_not_voting;
 
 impl Services {
     fn name_of(&self, index: ValidatorIndex) -> NodeName {
-        let validators = self.board.identity.genesis.validators();
-        validators.get(index).map_or_else(|| self.board.identity.name.clone(), |validator| validator.name.clone())
+        let epoch = self.board.epoch();
+        epoch.config.set.get(index).map_or_else(|| self.board.identity.name.clone(), |validator| validator.name.clone())
     }
 
     fn uptime_seconds(&self) -> u64 {
@@ -85,7 +85,7 @@ pub(super) async fn stats(services: web::Data<Services>) -> Result<HttpResponse,
     Ok(HttpResponse::Ok().json(Stats {
         node_id: identity.name.clone(),
         peer_count,
-        is_primary: Some(leader) == identity.index,
+        is_primary: Some(leader) == services.board.epoch().config.me,
         primary: services.name_of(leader),
         current_view: shown.map_or(View(0), |replica| replica.view),
         sequence: shown.map_or(Height(0), |replica| replica.committed),
@@ -128,7 +128,8 @@ pub(super) async fn peers(services: web::Data<Services>) -> HttpResponse {
 /// The settings of this node, without secrets.
 pub(super) async fn config(services: web::Data<Services>) -> HttpResponse {
     let identity = &services.board.identity;
-    let set = identity.genesis.validators();
+    let epoch = services.board.epoch();
+    let set = &epoch.config.set;
     let shown = services.board.consensus().borrow().replica;
     let settings = serde_json::to_value(identity.genesis.parameters()).ok();
     let settings: BTreeMap<String, serde_json::Value> =
@@ -138,7 +139,7 @@ pub(super) async fn config(services: web::Data<Services>) -> HttpResponse {
         total_nodes: set.len() as u64,
         fault_tolerance: set.weak_quorum() - 1,
         quorum: set.quorum(),
-        is_primary: shown.is_some_and(|replica| Some(replica.leader) == identity.index),
+        is_primary: shown.is_some_and(|replica| Some(replica.leader) == epoch.config.me),
         bootstrap_node: services.config.node.bootstrap_node,
         settings,
     })
@@ -148,7 +149,8 @@ pub(super) async fn config(services: web::Data<Services>) -> HttpResponse {
     responses((status = 200, body = Validators)))]
 /// The members of the network.
 pub(super) async fn validators(services: web::Data<Services>) -> HttpResponse {
-    let set = services.board.identity.genesis.validators();
+    let epoch = services.board.epoch();
+    let set = &epoch.config.set;
     let shown = services.board.consensus().borrow().replica;
     let leader = shown.map(|replica| replica.leader);
     let validators = set.iter().map(|(index, validator)| ValidatorInfo {
@@ -160,7 +162,7 @@ pub(super) async fn validators(services: web::Data<Services>) -> HttpResponse {
         is_primary: leader == Some(index),
     });
     HttpResponse::Ok().json(Validators {
-        epoch: 0,
+        epoch: epoch.config.epoch.0,
         view: shown.map_or(View(0), |replica| replica.view),
         total_power: set.total_power(),
         quorum: set.quorum(),

@@ -79,7 +79,7 @@ impl Sources {
                 rules_version: i64::from(identity.genesis.file().rules_version.0),
                 started_at_us: identity.started_at.0,
             }),
-            leads: consensus.replica.is_some_and(|replica| Some(replica.leader) == identity.index),
+            leads: consensus.replica.is_some_and(|replica| Some(replica.leader) == self.board.epoch().config.me),
             consensus: Some(consensus),
             quorum: *self.board.quorum().borrow(),
             ready: self.not_ready().is_empty(),

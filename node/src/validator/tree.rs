@@ -4,15 +4,15 @@ use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
-use dtvn_actors::board::{Board, Identity as BoardIdentity, NotVoting};
+use dtvn_actors::board::{Board, Identity as BoardIdentity};
 use dtvn_actors::directory::Directory;
 use dtvn_actors::gossip::{self, Gossip, GossipArguments};
 use dtvn_actors::health::{self, Health, HealthArguments};
 use dtvn_actors::instruments::Instruments;
 use dtvn_actors::intake::{self, Intake, IntakeArguments};
-use dtvn_actors::links::{PRESENCE, Presence, PresenceArguments};
+use dtvn_actors::links::{PRESENCE, Presence, PresenceArguments, validators_of};
 use dtvn_actors::mailbox::Address;
-use dtvn_actors::network::{self, Network, NetworkConfig, NetworkEvent, ValidatorEntry, Validators};
+use dtvn_actors::network::{self, Network, NetworkConfig, NetworkEvent};
 use dtvn_actors::network_address::Multiaddr;
 use dtvn_actors::replica::{self, Replica, ReplicaArguments};
 use dtvn_actors::shared::{Shared, wall};
@@ -23,8 +23,7 @@ use dtvn_actors::sync::{self, Sync, SyncArguments};
 use dtvn_actors::verifier::{self, Inbound, Worker, WorkerArguments};
 use dtvn_client::api::Ready;
 use dtvn_messages::{Ed25519, Genesis, limits};
-use dtvn_pbft::Config;
-use dtvn_replication::verify::{Remembering, Verifier};
+use dtvn_replication::verify::Remembering;
 use tokio::sync::{Mutex, mpsc, watch};
 
 use crate::config::{Identity, ValidatorConfig};
@@ -172,24 +171,14 @@ fn look_at_disk(board: &Board, config: &ValidatorConfig) {
 
 /// What the node's actors share.
 fn shared(identity: &Identity, genesis: &Arc<Genesis>) -> Shared {
-    let board = Board::new(BoardIdentity {
+    let who = BoardIdentity {
         name: identity.name.clone(),
         public_key: identity.key.public(),
-        index: identity.index,
         genesis: Arc::clone(genesis),
         started_at: wall(),
-    });
-    if identity.index.is_none() {
-        board.post_not_voting(Some(NotVoting::Observer));
-    }
-    let core = Config::from_genesis(genesis, Some(&identity.key.public()));
-    let verifier = Verifier {
-        chain: core.chain.clone(),
-        epoch: core.epoch,
-        set: Arc::clone(&core.set),
-        scheme: Arc::new(Remembering::new(Ed25519)),
     };
-    Shared::new(board, core, Arc::new(identity.key.clone()), verifier)
+    let board = Board::new(who, Arc::new(Remembering::new(Ed25519)));
+    Shared::new(board, Arc::new(identity.key.clone()))
 }
 
 fn network_config(config: &ValidatorConfig, identity: &Identity, genesis: &Genesis) -> anyhow::Result<NetworkConfig> {
@@ -199,14 +188,8 @@ fn network_config(config: &ValidatorConfig, identity: &Identity, genesis: &Genes
     let parse = |text: &String| {
         text.parse::<Multiaddr>().map_err(|error| anyhow::anyhow!("{text} is no multiaddress: {error}"))
     };
-    let mut entries = Vec::new();
-    for ((index, validator), listed) in genesis.validators().iter().zip(&genesis.file().validators) {
-        entries.push(ValidatorEntry {
-            index,
-            name: validator.name.clone(),
-            public_key: validator.public_key,
-            addresses: listed.addresses.iter().map(parse).collect::<anyhow::Result<_>>()?,
-        });
+    for text in genesis.file().validators.iter().flat_map(|listed| &listed.addresses) {
+        parse(text)?;
     }
     Ok(NetworkConfig {
         key: identity.key.clone(),
@@ -217,7 +200,7 @@ fn network_config(config: &ValidatorConfig, identity: &Identity, genesis: &Genes
         listen: listen.iter().map(parse).collect::<anyhow::Result<_>>()?,
         announce: Vec::new(),
         bootstrap: config.p2p.bootstrap.iter().map(parse).collect::<anyhow::Result<_>>()?,
-        validators: Validators { entries, summary: bytes::Bytes::copy_from_slice(&genesis.validators().hash().0) },
+        validators: validators_of(genesis, genesis.validators()),
     })
 }
 

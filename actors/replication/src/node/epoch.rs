@@ -57,7 +57,8 @@ impl<D: Disk> Node<D> {
 
     /// A replica starts: if the epoch was opened by this node's own recovery, it has a memory again.
     pub(super) fn recover_if_opened(&mut self, effects: &mut Vec<Effect>) {
-        if self.amnesia.as_ref().is_some_and(|amnesia| self.execution.is_opened_by(&amnesia.nonce)) {
+        let opened_by = self.execution.own_recovery();
+        if opened_by.is_some() && self.amnesia.as_ref().map(|amnesia| amnesia.nonce) == opened_by {
             self.amnesia = None;
             effects.push(Effect::Recovered);
         }

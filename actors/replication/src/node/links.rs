@@ -128,7 +128,7 @@ impl<D: Disk> Node<D> {
                 }
             }
             pool::Effect::Superseded { bundle, last } => {
-                if Some(bundle.body.origin) == self.config.me {
+                if self.config.is_me(bundle.body.epoch, bundle.body.origin) {
                     self.mail.push_back(Mail::Intake(intake::Input::BundleGone { bundle, last }));
                 }
             }

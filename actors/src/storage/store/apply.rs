@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use dtvn_ledger::{BlockEffects, KeyEntry, KeyScope, OperationResult};
 use dtvn_messages::{
-    Action, Block, Bundle, Certificate, Digest, EventId, LastBundle, Layout, NodeName, Outcome, Ticket, TicketId,
-    TicketState, Verdict, Writer,
+    Action, Block, Bundle, Certificate, Digest, EventId, LastBundle, Layout, Membership, NodeName, Outcome, Ticket,
+    TicketId, TicketState, Verdict, Writer,
 };
 use rocksdb::{ColumnFamily, WriteBatch};
 
@@ -59,6 +59,7 @@ pub(super) struct BatchBuilder<'a> {
     /// By digest of the key, its value, or none if it expired; of several for one key, the last counts.
     keys: Vec<(Digest, Option<Vec<u8>>)>,
     last_bundles: BTreeMap<NodeName, LastBundle>,
+    membership: Option<Arc<Membership>>,
     scratch: Writer,
 }
 
@@ -83,6 +84,7 @@ impl<'a> BatchBuilder<'a> {
             tickets: Vec::new(),
             keys: Vec::new(),
             last_bundles: BTreeMap::new(),
+            membership: None,
             scratch: Writer::with_capacity(1_024),
         }
     }
@@ -109,6 +111,9 @@ impl<'a> BatchBuilder<'a> {
         self.add_block(block, &stored);
         for (origin, last) in &block.effects.last_bundles {
             self.last_bundles.insert(origin.clone(), *last);
+        }
+        if let Some(membership) = &block.effects.membership {
+            self.membership = Some(Arc::clone(membership));
         }
         self.applied.height = block.block.header.height;
         self.applied.block = digest;
@@ -249,6 +254,9 @@ impl<'a> BatchBuilder<'a> {
         }
         for (origin, last) in std::mem::take(&mut self.last_bundles) {
             self.put(Column::Meta, meta::last_bundle(&origin), encode(&last));
+        }
+        if let Some(membership) = self.membership.take() {
+            self.put(Column::Meta, meta::MEMBERSHIP, membership.to_bytes());
         }
         let applied = self.applied.to_value();
         self.put(Column::Meta, meta::APPLIED, applied);

@@ -38,6 +38,7 @@ impl View<'_> {
             log: applied.log.clone(),
             accepted: applied.counts.accepted,
             last_bundles: self.last_bundles()?,
+            membership: self.membership()?.map(Arc::new),
         })
     }
 

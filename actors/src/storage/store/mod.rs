@@ -15,6 +15,8 @@
 //! | | `identity` | layout of [`StoreIdentity`] |
 //! | | `applied` | record of [`Applied`]: height, block digest, time, size and peaks of the log, counts |
 //! | | `lowest_block` | lowest kept height `u64` |
+//! | | `membership` | layout of the validators and what was agreed about them |
+//! | | `epoch_end/` epoch `u64` | layout of what proves how that epoch ended |
 //! | | `last_bundle/` validator's name | record of its last ordered bundle: epoch, start, number |
 //! | `tickets` | event 0 ticket | layout of the ticket |
 //! | `flagged` | state `u8`, event 0 ticket, for disputed and revoked tickets only | nothing |
@@ -47,6 +49,7 @@ mod blocks;
 mod collect;
 mod cursor;
 mod database;
+mod epochs;
 mod error;
 mod image;
 mod open;

@@ -107,7 +107,7 @@ impl Column {
 
 /// The keys of [`Column::Meta`].
 pub(super) mod meta {
-    use super::{NodeName, concat};
+    use super::{Epoch, NodeName, concat};
 
     /// The schema version: `u32` big-endian.
     pub(in super::super) const SCHEMA: &[u8] = b"schema";
@@ -119,6 +119,15 @@ pub(super) mod meta {
     pub(in super::super) const LOWEST_BLOCK: &[u8] = b"lowest_block";
     /// In front of a validator's name: the last ordered bundle of that validator.
     pub(in super::super) const LAST_BUNDLE: &[u8] = b"last_bundle/";
+
+    /// The validators: the layout of `Membership`; absent while they are those of the genesis and nothing was agreed.
+    pub(in super::super) const MEMBERSHIP: &[u8] = b"membership";
+    /// In front of an epoch, `u64` big-endian: the layout of its `EpochEnd`.
+    pub(in super::super) const EPOCH_END: &[u8] = b"epoch_end/";
+
+    pub(in super::super) fn epoch_end(epoch: Epoch) -> Vec<u8> {
+        concat(&[EPOCH_END, &epoch.0.to_be_bytes()])
+    }
 
     pub(in super::super) fn last_bundle(origin: &NodeName) -> Vec<u8> {
         concat(&[LAST_BUNDLE, origin.as_str().as_bytes()])

@@ -88,8 +88,8 @@ impl EventsActor {
     }
 
     fn on_leads(&mut self, leadership: Leadership) {
-        let validators = self.board.identity.genesis.validators();
-        let leader = validators.get(leadership.leader).map(|validator| validator.name.clone());
+        let epoch = self.board.epoch();
+        let leader = epoch.config.set.get(leadership.leader).map(|validator| validator.name.clone());
         let leader = leader.unwrap_or_else(|| self.board.identity.name.clone());
         let event = Event::local(EventKind::ViewChanged, leader, self.board.committed(), Time(wall()));
         self.hub.tell(&Event { view: Some(leadership.view), ..event });
