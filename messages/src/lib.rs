@@ -18,6 +18,7 @@ pub mod limits;
 pub mod merkle;
 pub mod operation;
 pub mod outcome;
+pub mod snapshot;
 pub mod state;
 pub mod statement;
 pub mod ticket;

@@ -17,6 +17,8 @@ use crate::codec::Layout;
 use crate::crypto::{Digest, Signature};
 use crate::ids::{Epoch, Height, View};
 use crate::limits;
+use crate::snapshot::Manifest;
+use crate::state::Part;
 use crate::statement::Signed;
 use crate::view_change::{NewView, ViewChange};
 use crate::vote::{Vote, VoteKind};
@@ -180,8 +182,39 @@ pub enum PeerMessage {
         /// The last height wanted.
         to: Height,
     },
-    /// Committed blocks in ascending order; the last has a certificate, if there is any.
+    /// Committed blocks in ascending order; the last has a certificate, if there is any. Empty: the sender does not have
+    /// the first of them, or not any more.
     SyncBlocks(Vec<CommittedBlock>),
+    /// "Send me the manifest of your snapshot at this height, or else of your latest one."
+    SnapshotRequest {
+        /// The height.
+        height: Height,
+        /// One below this height is of no use.
+        at_least: Height,
+    },
+    /// A snapshot's manifest.
+    Snapshot(Arc<Manifest>),
+    /// "Send me this part of the snapshot at this height."
+    PartRequest {
+        /// The height of the checkpoint.
+        height: Height,
+        /// The part.
+        part: Part,
+    },
+    /// A part of a snapshot.
+    Part {
+        /// The height of the checkpoint.
+        height: Height,
+        /// The part.
+        part: Part,
+        /// Its entries: [`crate::snapshot::encode_entries`].
+        entries: Arc<Vec<u8>>,
+    },
+    /// "I have no snapshot at this height or above, or not any more."
+    SnapshotRefused {
+        /// The height that was asked for.
+        height: Height,
+    },
 }
 
 /// The class of a message: each has a stream of its own, and consensus goes first (architecture.md section 4).
@@ -201,7 +234,13 @@ impl PeerMessage {
     pub const fn class(&self) -> Class {
         match self {
             Self::Bundle(_) | Self::FetchBundles(_) | Self::AnnounceBundles(_) => Class::Bundles,
-            Self::SyncRequest { .. } | Self::SyncBlocks(_) => Class::Sync,
+            Self::SyncRequest { .. }
+            | Self::SyncBlocks(_)
+            | Self::SnapshotRequest { .. }
+            | Self::Snapshot(_)
+            | Self::PartRequest { .. }
+            | Self::Part { .. }
+            | Self::SnapshotRefused { .. } => Class::Sync,
             _ => Class::Consensus,
         }
     }
@@ -231,6 +270,11 @@ impl PeerMessage {
             Self::AnnounceBundles(_) => "announce_bundles",
             Self::SyncRequest { .. } => "sync_request",
             Self::SyncBlocks(_) => "sync_blocks",
+            Self::SnapshotRequest { .. } => "snapshot_request",
+            Self::Snapshot(_) => "snapshot",
+            Self::PartRequest { .. } => "part_request",
+            Self::Part { .. } => "part",
+            Self::SnapshotRefused { .. } => "snapshot_refused",
         }
     }
 }
@@ -348,6 +392,8 @@ fn check_counts(message: &PeerMessage) -> Result<(), WireError> {
         | PeerMessage::FetchBlocks(digests)
         | PeerMessage::FetchViewChanges { digests, .. } => ("digests", digests.len(), limits::FETCH_DIGESTS_MAX),
         PeerMessage::SyncBlocks(blocks) => ("blocks", blocks.len(), limits::SYNC_BLOCKS_MAX),
+        PeerMessage::Snapshot(manifest) => ("parts", manifest.cut.0.len(), limits::SNAPSHOT_PARTS_MAX),
+        PeerMessage::Part { entries, .. } => ("bytes", entries.len(), limits::SNAPSHOT_PART_BYTES_MAX as usize + 4),
         _ => return Ok(()),
     };
     if found > limit {

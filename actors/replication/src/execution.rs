@@ -31,6 +31,15 @@ pub struct Stored {
     pub edge: LogEdge,
 }
 
+impl Stored {
+    /// What a store of a new node holds.
+    #[must_use]
+    pub fn genesis(genesis: &Genesis) -> Self {
+        let image = Ledger::new(genesis).image();
+        Self { image, block: None, stable: None, edge: LogEdge::new() }
+    }
+}
+
 /// The last block of a stored state.
 #[derive(Debug, Clone)]
 pub struct LastBlock {

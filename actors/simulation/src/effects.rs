@@ -69,7 +69,7 @@ impl World {
             Effect::Stable(_) => self.coverage.stable += honest,
             Effect::CaughtUp { .. } => self.coverage.caught_up += honest,
             Effect::Moved { .. } => self.coverage.view_changes += honest,
-            Effect::Active(_) | Effect::Conflict { .. } => {}
+            Effect::Active(_) | Effect::Conflict { .. } | Effect::Installed { .. } => {}
             Effect::Blame { peer, why } => self.on_blame(host, peer, &why)?,
             Effect::Diverged(height) => self.on_diverged(host, height)?,
             Effect::Failed(why) => {

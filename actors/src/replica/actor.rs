@@ -160,11 +160,15 @@ impl Replica {
             Effect::Active { view } => tracing::info!(view = view.0, "The view is active."),
             Effect::Blame { peer, why } => self.blame(peer, why),
             Effect::Diverged { height, certified, own } => {
+                self.instruments.diverged();
+                let at_least = self.consensus.show().stable;
+                // One that is not up yet looks at the board when it starts.
+                deliver(&self.sync, SyncMessage::Heal { at_least, differs_at: height })?;
                 tracing::error!(
                     height = height.0,
                     %certified,
                     %own,
-                    "This node's state differs from what a quorum certified: it stops voting."
+                    "This node's state differs from what a quorum certified: it stops voting, and fetches the certified one."
                 );
             }
         }

@@ -55,7 +55,14 @@ impl StateMachine {
         let shared = &arguments.shared;
         let (genesis, config) = (Arc::clone(&shared.genesis), shared.config.clone());
         let load = move || Execution::load(&genesis, &config, stored(loaded));
-        let execution = tokio::task::spawn_blocking(load).await??;
+        let execution = match tokio::task::spawn_blocking(load).await? {
+            Ok(execution) => execution,
+            Err(error) => {
+                // The storage sets it aside, and the core starts again on what it rebuilds.
+                let _down = storage.try_send(StorageMessage::Condemn(error.to_string()));
+                return Err(error.into());
+            }
+        };
         arguments.shared.shelf.publish(execution.shelf());
         let (intake, replica) = (context.address_of(&intake::ROLE), context.address_of(&replica::ROLE));
         Ok(Self { execution, storage, intake, replica, arguments })

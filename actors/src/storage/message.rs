@@ -39,6 +39,8 @@ pub enum StorageMessage {
     Replay(Reply<Result<Replayed, String>>),
     /// Another start of this node's intake: its number, durable.
     NewStart(Reply<Result<u64, String>>),
+    /// What the store holds is no state that a ledger can have: it is damaged.
+    Condemn(String),
     /// The thread of the log or of the store failed.
     Failed(String),
 }
@@ -77,6 +79,7 @@ impl Mail for StorageMessage {
             Self::Load(_) => "load",
             Self::Replay(_) => "replay",
             Self::NewStart(_) => "new_start",
+            Self::Condemn(_) => "condemn",
             Self::Failed(_) => "failed",
         }
     }

@@ -1,11 +1,13 @@
 //! The thread of the store: brings RocksDB up to date, beside the way of a vote.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use dtvn_messages::{Height, StableCheckpoint, limits};
 use tokio::sync::mpsc::{Receiver, Sender};
 
+use super::install;
 use super::log_thread::LogWork;
 use super::message::{Loaded, StorageMessage};
 use super::store::{AppliedBlock, Store, StoreError};
@@ -23,12 +25,15 @@ pub(super) enum StoreWork {
     Stable(Arc<StableCheckpoint>),
     /// The whole state.
     Load(Reply<Result<Loaded, String>>),
+    /// What is stored is no state that a ledger can have.
+    Condemn(String),
 }
 
 /// What the thread works on.
 pub(super) struct StoreThread {
     pub(super) store: Store,
     pub(super) log: Sender<LogWork>,
+    pub(super) directory: PathBuf,
     pub(super) retain_blocks: u64,
     pub(super) covered: Height,
 }
@@ -39,6 +44,11 @@ impl StoreThread {
         while let Some(first) = work.blocking_recv() {
             if let Err(error) = self.take(first, &mut work) {
                 tracing::error!(%error, "The store failed.");
+                if matches!(error, StoreError::Damaged { .. })
+                    && let Err(error) = install::condemn(&self.directory, &error.to_string())
+                {
+                    tracing::error!(%error, "The damaged database could not be marked.");
+                }
                 let _down = storage.try_send(StorageMessage::Failed(format!("the store failed: {error}")));
                 break;
             }
@@ -61,7 +71,15 @@ impl StoreThread {
                 }
                 StoreWork::Load(reply) => {
                     self.apply(&mut blocks)?;
-                    reply.send(self.load().map_err(|error| error.to_string()));
+                    let loaded = self.load();
+                    let damage = loaded.as_ref().err().map(ToString::to_string);
+                    reply.send(loaded.map_err(|error| error.to_string()));
+                    if let Some(what) = damage {
+                        return Err(StoreError::Damaged { what });
+                    }
+                }
+                StoreWork::Condemn(what) => {
+                    return Err(StoreError::Damaged { what });
                 }
             }
             if blocks.len() < limits::STORE_BATCH_BLOCKS_MAX {

@@ -1,18 +1,30 @@
 //! The sync's actor: mailbox to planner and back, and blocks from the store for peers.
 
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
+use dtvn_messages::snapshot::CheckedManifest;
 use dtvn_messages::wire::{CommittedBlock, PeerMessage};
-use dtvn_messages::{Height, ValidatorIndex};
-use dtvn_replication::sync::{Effect, Input, Sync as Planner, serve};
+use dtvn_messages::{Digest, Height, ValidatorIndex};
+use dtvn_replication::sync::{Effect, Input, Sync as Planner, serve, serve_manifest, serve_part};
+use dtvn_replication::verify::CheckedPart;
 
-use super::message::SyncMessage;
+use super::install::{Prepared, make};
+use super::message::{SnapshotAsk, SyncMessage};
+use super::parts::Parts;
+use crate::instruments::Instruments;
 use crate::mailbox::Address;
+use crate::network::Offence;
 use crate::replica::{self, ReplicaMessage};
-use crate::shared::Shared;
+use crate::shared::{Credit, Shared};
 use crate::storage::StoreSlot;
 use crate::storage::store::{StoreError, StoreReader};
 use crate::supervision::{ActorError, Behaviour, Context, TaskHandle};
+
+/// Where the storage stands in the tree: with it all of the core starts anew.
+const STORAGE: &str = "core/storage";
 
 /// What the sync is made with.
 #[derive(Clone)]
@@ -21,6 +33,10 @@ pub struct SyncArguments {
     pub shared: Shared,
     /// Where the store is.
     pub store: StoreSlot,
+    /// The data directory: `snapshots/` is in it.
+    pub directory: PathBuf,
+    /// The instruments.
+    pub instruments: Instruments,
 }
 
 /// The sync.
@@ -28,19 +44,45 @@ pub struct Sync {
     planner: Planner,
     shared: Shared,
     store: StoreSlot,
+    directory: PathBuf,
+    instruments: Instruments,
+    parts: Parts,
+    /// Parts that are being written.
+    writing: usize,
+    /// What is to be installed once they are; none: the genesis.
+    install: Option<Option<Arc<CheckedManifest>>>,
     replica: Address<ReplicaMessage>,
     timer: Option<TaskHandle>,
 }
 
 impl Sync {
-    /// Starts with nothing to do.
+    /// Starts with the parts of snapshots that are kept. If the replica found its state wrong before, it is healed.
     ///
     /// # Errors
-    /// Never; the signature is every actor's.
-    #[expect(clippy::unused_async, reason = "the signature is every actor's")]
+    /// If the folder of the parts cannot be read.
     pub async fn start(context: Context<SyncMessage>, arguments: SyncArguments) -> Result<Self, ActorError> {
-        let SyncArguments { shared, store } = arguments;
-        Ok(Self { planner: Planner::new(), shared, store, replica: context.address_of(&replica::ROLE), timer: None })
+        let SyncArguments { shared, store, directory, instruments } = arguments;
+        let opening = directory.clone();
+        let (parts, kept) = tokio::task::spawn_blocking(move || Parts::open(&opening)).await??;
+        let others = shared.config.set.iter().map(|(index, _)| index);
+        let others = others.filter(|index| Some(*index) != shared.config.me).collect();
+        let mut sync = Self {
+            planner: Planner::new(others, kept),
+            store,
+            directory,
+            instruments,
+            parts,
+            writing: 0,
+            install: None,
+            replica: context.address_of(&replica::ROLE),
+            timer: None,
+            shared,
+        };
+        let shown = sync.shared.board.consensus().borrow().replica;
+        if let Some(shown) = shown.filter(|shown| shown.diverged) {
+            sync.step(&context, Input::Heal { at_least: shown.stable, differs_at: shown.executed });
+        }
+        Ok(sync)
     }
 
     fn step(&mut self, context: &Context<SyncMessage>, input: Input) {
@@ -60,18 +102,118 @@ impl Sync {
                         former.cancel();
                     }
                 }
+                Effect::Keep(part) => self.keep(context, part),
+                Effect::Install(checked) => self.install = Some(Some(checked)),
+                Effect::InstallGenesis => self.install = Some(None),
+                Effect::Blame { peer, why } => {
+                    tracing::warn!(peer = peer.0, why, "A peer broke the protocol.");
+                    self.instruments.blamed();
+                    if let Some(handle) = self.shared.network.get() {
+                        handle.report_validator(peer, Offence::Lie);
+                    }
+                }
             }
         }
+        self.install_if_kept(context);
+    }
+
+    fn keep(&mut self, context: &Context<SyncMessage>, part: CheckedPart) {
+        self.writing += 1;
+        let parts = self.parts.clone();
+        let hash = part.hash;
+        let work = tokio::task::spawn_blocking(move || parts.write(&part.hash, &part.entries));
+        context.spawn_then(work, move |written| {
+            let failed = match written {
+                Ok(Ok(())) => None,
+                Ok(Err(error)) => Some(error.to_string()),
+                Err(error) => Some(error.to_string()),
+            };
+            SyncMessage::Kept { hash, failed }
+        });
+    }
+
+    fn on_kept(&mut self, context: &Context<SyncMessage>, hash: Digest, failed: Option<String>) {
+        self.writing = self.writing.saturating_sub(1);
+        match failed {
+            None => self.install_if_kept(context),
+            Some(why) => {
+                tracing::warn!(why, "A part of a snapshot could not be written.");
+                self.install = None;
+                self.step(context, Input::Lost(BTreeSet::from([hash])));
+            }
+        }
+    }
+
+    /// All parts are there and written: the database is made, beside the mailbox.
+    fn install_if_kept(&mut self, context: &Context<SyncMessage>) {
+        if self.writing > 0 {
+            return;
+        }
+        let Some(checked) = self.install.take() else { return };
+        let height = checked.as_ref().map_or(Height(0), |checked| checked.height());
+        tracing::info!(height = height.0, "A certified state is complete; its database is being made.");
+        let (shared, directory, parts) = (self.shared.clone(), self.directory.clone(), self.parts.clone());
+        let work = tokio::task::spawn_blocking(move || make(&shared, &directory, &parts, checked.as_deref()));
+        context.spawn_then(work, |made| {
+            SyncMessage::Prepared(made.unwrap_or_else(|error| Prepared::Failed(error.to_string())))
+        });
+    }
+
+    fn on_prepared(&mut self, context: &Context<SyncMessage>, prepared: Prepared) -> Result<(), ActorError> {
+        match prepared {
+            Prepared::Lost(lost) => {
+                tracing::warn!(parts = lost.len(), "Parts of a snapshot were damaged on disk: they are fetched again.");
+                self.step(context, Input::Lost(lost));
+                Ok(())
+            }
+            Prepared::Failed(why) => Err(ActorError::new(format!("a certified state cannot be stored: {why}"))),
+            Prepared::Ready { height, difference } => {
+                if let Some(difference) = difference {
+                    tracing::error!(
+                        height = height.0,
+                        difference,
+                        "This is the first entry in which the state differed."
+                    );
+                }
+                tracing::info!(height = height.0, "The core starts again from a certified state.");
+                let tree = context.tree().clone();
+                // Not a task of this actor: it ends with what it restarts.
+                tokio::spawn(async move {
+                    if let Err(error) = tree.restart(STORAGE).await {
+                        tracing::warn!(%error, "The core was not restarted; its next start takes the new state.");
+                    }
+                });
+                Ok(())
+            }
+        }
+    }
+
+    /// Reads what a peer asked for beside the mailbox, and sends it.
+    fn serve_snapshot(&self, context: &Context<SyncMessage>, peer: ValidatorIndex, ask: SnapshotAsk, credit: Credit) {
+        let (shelf, network) = (self.shared.shelf.get(), self.shared.network.clone());
+        let read = move || match ask {
+            SnapshotAsk::Manifest(height, at_least) => serve_manifest(&shelf, height, at_least),
+            SnapshotAsk::Part(height, part) => serve_part(&shelf, height, part),
+        };
+        context.spawn(async move {
+            match tokio::task::spawn_blocking(read).await {
+                Ok(message) => network.send(peer, &message),
+                Err(error) => tracing::warn!(peer = peer.0, %error, "Reading a state for a peer was cut off."),
+            }
+            drop(credit);
+        });
     }
 
     /// Reads blocks beside the mailbox, and sends them.
     fn serve(&self, context: &Context<SyncMessage>, peer: ValidatorIndex, from: Height, to: Height) {
         let Some(store) = self.store.get() else { return };
         let network = self.shared.network.clone();
+        // Who asks for blocks that are collected is told so by an empty answer.
+        let last = store.applied_watch().borrow().height;
         context.spawn(async move {
             let read = tokio::task::spawn_blocking(move || read_blocks(&store, from, to)).await;
             match read {
-                Ok(Ok(blocks)) if blocks.is_empty() => {}
+                Ok(Ok(blocks)) if blocks.is_empty() && from > last => {}
                 Ok(Ok(blocks)) => network.send(peer, &PeerMessage::SyncBlocks(blocks)),
                 Ok(Err(error)) => tracing::warn!(peer = peer.0, %error, "Blocks for a peer could not be read."),
                 Err(error) => tracing::warn!(peer = peer.0, %error, "Reading blocks for a peer was cut off."),
@@ -100,6 +242,14 @@ impl Behaviour for Sync {
                 self.step(context, Input::Blocks { from: peer, checked: *checked });
             }
             SyncMessage::Faulty(peer) => self.step(context, Input::Faulty(peer)),
+            SyncMessage::SnapshotRequest { peer, ask, credit } => self.serve_snapshot(context, peer, ask, credit),
+            SyncMessage::Snapshot { input, credit } => {
+                drop(credit);
+                self.step(context, *input);
+            }
+            SyncMessage::Heal { at_least, differs_at } => self.step(context, Input::Heal { at_least, differs_at }),
+            SyncMessage::Kept { hash, failed } => self.on_kept(context, hash, failed),
+            SyncMessage::Prepared(prepared) => return self.on_prepared(context, prepared),
             SyncMessage::Timer(generation) => self.step(context, Input::Timer { generation }),
         }
         Ok(())

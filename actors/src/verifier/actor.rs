@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use dtvn_messages::ValidatorIndex;
 use dtvn_messages::wire::{self, Class, PeerMessage};
+use dtvn_replication::sync::Input;
 use dtvn_replication::verify::Fault;
 use tokio::sync::Mutex;
 
@@ -15,7 +16,7 @@ use crate::network::{FairReceiver, InboundFrame, Offence};
 use crate::replica::{self, ReplicaMessage};
 use crate::shared::Shared;
 use crate::supervision::{ActorError, Behaviour, Context};
-use crate::sync::{self, SyncMessage};
+use crate::sync::{self, SnapshotAsk, SyncMessage};
 
 /// What a worker is made with.
 #[derive(Clone)]
@@ -136,7 +137,44 @@ impl Receivers {
                     let _down = self.sync.try_send(SyncMessage::Faulty(peer));
                 }
             },
+            PeerMessage::SnapshotRequest { height, at_least } => {
+                self.serve_snapshot(peer, SnapshotAsk::Manifest(height, at_least)).await;
+            }
+            PeerMessage::PartRequest { height, part } => {
+                self.serve_snapshot(peer, SnapshotAsk::Part(height, part)).await;
+            }
+            PeerMessage::Snapshot(manifest) => {
+                let checked = self.shared.verifier.manifest(manifest);
+                let input = |checked| Input::Manifest { from: peer, checked };
+                self.on_snapshot(peer, checked.map(|checked| checked.map(input))).await;
+            }
+            PeerMessage::Part { height, part, entries } => {
+                let part = self.shared.verifier.part(height, part, entries);
+                self.on_snapshot(peer, part.map(|part| Some(Input::Part { from: peer, part }))).await;
+            }
+            PeerMessage::SnapshotRefused { height } => {
+                self.on_snapshot(peer, Ok(Some(Input::Refused { from: peer, height }))).await;
+            }
             _ => {}
+        }
+    }
+
+    async fn serve_snapshot(&self, peer: ValidatorIndex, ask: SnapshotAsk) {
+        let credit = self.shared.sync_credits.take().await;
+        let _down = self.sync.try_send(SyncMessage::SnapshotRequest { peer, ask, credit });
+    }
+
+    async fn on_snapshot(&self, peer: ValidatorIndex, checked: Result<Option<Input>, Fault>) {
+        match checked {
+            Ok(None) => {}
+            Ok(Some(input)) => {
+                let credit = self.shared.sync_credits.take().await;
+                let _down = self.sync.try_send(SyncMessage::Snapshot { input: Box::new(input), credit });
+            }
+            Err(fault) => {
+                self.blame(peer, &fault);
+                let _down = self.sync.try_send(SyncMessage::Faulty(peer));
+            }
         }
     }
 

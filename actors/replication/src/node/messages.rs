@@ -211,8 +211,17 @@ pub enum Effect {
         /// The origin.
         origin: ValidatorIndex,
     },
-    /// The node's state differs from what a quorum certified.
+    /// The node's state differs from what a quorum certified. It is healed: [`Effect::Installed`].
     Diverged(Height),
+    /// Another state was put in the place of this node's, certified by a stable checkpoint, or that of the genesis.
+    Installed {
+        /// The height of the state.
+        height: Height,
+        /// The digest of its block.
+        digest: Digest,
+        /// The first entry in which this node's own state at that height differed, in words.
+        difference: Option<String>,
+    },
     /// The node cannot go on: its process ends, non-zero.
     Failed(String),
 }

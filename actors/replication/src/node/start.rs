@@ -75,18 +75,18 @@ impl<D: Disk> Node<D> {
         now: Now,
         effects: &mut Vec<Effect>,
     ) -> Result<Self, Box<Unstarted<D>>> {
-        let Media { disk, store, mut amnesia, used_before } = media;
+        let Media { disk, store, mut amnesia, used_before, parts } = media;
         let applied = store.applied();
         let (book, records, opened) = match open_log(&settings, disk, used_before, applied, &mut amnesia) {
             Ok(open) => open,
             Err((why, disk)) => {
-                return Err(Box::new(Unstarted { why, media: Media { disk, store, amnesia, used_before } }));
+                return Err(Box::new(Unstarted { why, media: Media { disk, store, amnesia, used_before, parts } }));
             }
         };
         let execution = match Execution::load(&settings.genesis, &settings.config, store.load()) {
             Ok(execution) => execution,
             Err(error) => {
-                let media = Media { disk: book.into_disk(), store, amnesia, used_before: true };
+                let media = Media { disk: book.into_disk(), store, amnesia, used_before: true, parts };
                 return Err(Box::new(Unstarted { why: error.to_string(), media }));
             }
         };
@@ -101,7 +101,8 @@ impl<D: Disk> Node<D> {
             consensus: Consensus::new(settings.config.clone(), base, false, settings.signer.clone()),
             execution,
             amnesia,
-            sync: Sync::new(),
+            parts,
+            sync: Sync::default(),
             pool: Pool::new(pool_settings(&settings)),
             intake: Intake::new(intake_settings(&settings, 0)),
             connected: BTreeSet::new(),
@@ -150,7 +151,7 @@ impl<D: Disk> Node<D> {
         Ok(())
     }
 
-    fn restart_from_state_machine(&mut self, effects: &mut Vec<Effect>) -> Result<(), Failure> {
+    pub(super) fn restart_from_state_machine(&mut self, effects: &mut Vec<Effect>) -> Result<(), Failure> {
         let loaded = Execution::load(&self.settings.genesis, &self.settings.config, self.store.load());
         self.execution = loaded.map_err(Failure::new)?;
         self.restart_replica(effects)
@@ -187,7 +188,9 @@ impl<D: Disk> Node<D> {
 
     fn start_sync(&mut self) {
         self.incarnations.sync += 1;
-        self.sync = Sync::new();
+        let others = self.settings.config.set.iter().map(|(index, _)| index);
+        let others = others.filter(|index| Some(*index) != self.settings.config.me).collect();
+        self.sync = Sync::new(others, self.parts.keys().copied().collect());
     }
 
     /// The pool starts with what the replica holds.

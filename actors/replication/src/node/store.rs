@@ -129,6 +129,37 @@ impl MemoryStore {
         self.stable = Some(stable);
     }
 
+    /// Puts another state in the place of what is stored, for good.
+    pub fn install(&mut self, stored: Stored) {
+        let Stored { image, block, stable, edge } = stored;
+        let LedgerImage { height, timestamp, tickets, keys, log, accepted, last_bundles } = image;
+        self.durable = State {
+            height,
+            timestamp,
+            tickets: tickets.into_iter().map(|it| ((it.event.clone(), it.id.clone()), it)).collect(),
+            keys: keys.into_iter().map(|key| (key.digest(), key)).collect(),
+            log,
+            accepted,
+            edge,
+            last_bundles: last_bundles.into_iter().collect(),
+        };
+        self.unsynced.clear();
+        // Its bundles are not part of a snapshot: this block is not served.
+        let kept = block.map(|LastBlock { block, digest, certificate }| {
+            let block = CommittedBlock { block: Arc::new(block), certificate, bundles: Vec::new() };
+            (height, Kept { block, digest })
+        });
+        self.blocks = kept.into_iter().collect();
+        self.stable = stable.map(Arc::new);
+        self.durable_stable.clone_from(&self.stable);
+    }
+
+    /// A value on the disk is another than the one that was written, and no checksum tells: a fault that a simulator
+    /// plants.
+    pub fn alter(&mut self, ticket: Ticket) {
+        self.durable.tickets.insert((ticket.event.clone(), ticket.id.clone()), Arc::new(ticket));
+    }
+
     /// Makes all that was applied durable.
     pub fn sync(&mut self) {
         self.crash(usize::MAX);
@@ -158,7 +189,8 @@ impl MemoryStore {
     /// A committed block as peers are sent it, if it is here.
     #[must_use]
     pub fn block(&self, height: Height) -> Option<CommittedBlock> {
-        self.blocks.get(&height).map(|kept| kept.block.clone())
+        let block = &self.blocks.get(&height)?.block;
+        (block.bundles.len() == block.block.bundles.len()).then(|| block.clone())
     }
 
     /// What a node that starts loads.

@@ -15,6 +15,7 @@
 //! | | `identity` | layout of [`StoreIdentity`] |
 //! | | `applied` | record of [`Applied`]: height, block digest, time, size and peaks of the log, counts |
 //! | | `lowest_block` | lowest kept height `u64` |
+//! | | `installed` | if it was made from a snapshot: height `u64`, size of the log `u64`; see `build.rs` |
 //! | | `last_bundle/` validator's name | record of its last ordered bundle: epoch, start, number |
 //! | `tickets` | event 0 ticket | layout of the ticket |
 //! | `flagged` | state `u8`, event 0 ticket, for disputed and revoked tickets only | nothing |
@@ -42,6 +43,7 @@
 
 mod apply;
 mod blocks;
+mod build;
 mod collect;
 mod cursor;
 mod database;
@@ -74,6 +76,7 @@ use rocksdb::checkpoint::Checkpoint;
 use tokio::sync::watch;
 
 pub use apply::AppliedBlock;
+pub use build::Installed;
 pub use cursor::Page;
 pub use database::View;
 pub use error::StoreError;
