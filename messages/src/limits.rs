@@ -560,3 +560,7 @@ pub const SNAPSHOT_BEHIND_BLOCKS: u64 = 1_024;
 pub const SNAPSHOT_PARTS_KEPT_MAX: usize = 2 * SNAPSHOT_PARTS_MAX;
 /// How often a node that nobody had a snapshot for asks for blocks, however far it is behind, before it asks for one again.
 pub const SNAPSHOT_REFUSED_ASKS: u32 = 16;
+/// Requests of nodes without a vote that are answered at a time. A further one is dropped, and asked again.
+pub const OBSERVER_CREDITS: usize = 2;
+/// How often a node without a vote asks for new blocks when it has all that it knows of.
+pub const OBSERVER_FOLLOW_INTERVAL: Duration = Duration::from_millis(250);

@@ -7,18 +7,18 @@ use std::time::Duration;
 
 use dtvn_messages::snapshot::CheckedManifest;
 use dtvn_messages::wire::{CommittedBlock, PeerMessage};
-use dtvn_messages::{Digest, Height, ValidatorIndex};
+use dtvn_messages::{Digest, Height, limits};
 use dtvn_replication::sync::{Effect, Input, Sync as Planner, serve, serve_manifest, serve_part};
 use dtvn_replication::verify::CheckedPart;
 
 use super::install::{Prepared, make};
-use super::message::{SnapshotAsk, SyncMessage};
+use super::message::{Asker, SnapshotAsk, SyncMessage};
 use super::parts::Parts;
 use crate::instruments::Instruments;
 use crate::mailbox::Address;
 use crate::network::Offence;
 use crate::replica::{self, ReplicaMessage};
-use crate::shared::{Credit, Shared};
+use crate::shared::{Credit, NetworkSlot, Shared};
 use crate::storage::StoreSlot;
 use crate::storage::store::{StoreError, StoreReader};
 use crate::supervision::{ActorError, Behaviour, Context, TaskHandle};
@@ -78,6 +78,9 @@ impl Sync {
             timer: None,
             shared,
         };
+        if sync.shared.config.me.is_none() {
+            context.send_every(limits::OBSERVER_FOLLOW_INTERVAL, || SyncMessage::Follow);
+        }
         let shown = sync.shared.board.consensus().borrow().replica;
         if let Some(shown) = shown.filter(|shown| shown.diverged) {
             sync.step(&context, Input::Heal { at_least: shown.stable, differs_at: shown.executed });
@@ -115,6 +118,17 @@ impl Sync {
             }
         }
         self.install_if_kept(context);
+    }
+
+    /// Nobody tells an observer what is committed: it asks, and is answered with what proves itself.
+    fn follow(&mut self, context: &Context<SyncMessage>) {
+        if self.planner.is_fetching() {
+            return;
+        }
+        let from = self.shared.board.committed().next();
+        let to = from.plus(limits::SYNC_BLOCKS_MAX as u64 - 1);
+        let holders = self.shared.config.set.iter().map(|(index, _)| index).collect();
+        self.step(context, Input::Ask { from, to, holders });
     }
 
     fn keep(&mut self, context: &Context<SyncMessage>, part: CheckedPart) {
@@ -189,7 +203,7 @@ impl Sync {
     }
 
     /// Reads what a peer asked for beside the mailbox, and sends it.
-    fn serve_snapshot(&self, context: &Context<SyncMessage>, peer: ValidatorIndex, ask: SnapshotAsk, credit: Credit) {
+    fn serve_snapshot(&self, context: &Context<SyncMessage>, peer: Asker, ask: SnapshotAsk, credit: Credit) {
         let (shelf, network) = (self.shared.shelf.get(), self.shared.network.clone());
         let read = move || match ask {
             SnapshotAsk::Manifest(height, at_least) => serve_manifest(&shelf, height, at_least),
@@ -197,15 +211,15 @@ impl Sync {
         };
         context.spawn(async move {
             match tokio::task::spawn_blocking(read).await {
-                Ok(message) => network.send(peer, &message),
-                Err(error) => tracing::warn!(peer = peer.0, %error, "Reading a state for a peer was cut off."),
+                Ok(message) => answer(&network, peer, &message),
+                Err(error) => tracing::warn!(?peer, %error, "Reading a state for a peer was cut off."),
             }
             drop(credit);
         });
     }
 
     /// Reads blocks beside the mailbox, and sends them.
-    fn serve(&self, context: &Context<SyncMessage>, peer: ValidatorIndex, from: Height, to: Height) {
+    fn serve(&self, context: &Context<SyncMessage>, peer: Asker, (from, to): (Height, Height), credit: Credit) {
         let Some(store) = self.store.get() else { return };
         let network = self.shared.network.clone();
         // Who asks for blocks that are collected is told so by an empty answer.
@@ -214,11 +228,20 @@ impl Sync {
             let read = tokio::task::spawn_blocking(move || read_blocks(&store, from, to)).await;
             match read {
                 Ok(Ok(blocks)) if blocks.is_empty() && from > last => {}
-                Ok(Ok(blocks)) => network.send(peer, &PeerMessage::SyncBlocks(blocks)),
-                Ok(Err(error)) => tracing::warn!(peer = peer.0, %error, "Blocks for a peer could not be read."),
-                Err(error) => tracing::warn!(peer = peer.0, %error, "Reading blocks for a peer was cut off."),
+                Ok(Ok(blocks)) => answer(&network, peer, &PeerMessage::SyncBlocks(blocks)),
+                Ok(Err(error)) => tracing::warn!(?peer, %error, "Blocks for a peer could not be read."),
+                Err(error) => tracing::warn!(?peer, %error, "Reading blocks for a peer was cut off."),
             }
+            drop(credit);
         });
+    }
+}
+
+/// Sends what a peer asked for. An observer that is gone asks again.
+fn answer(network: &NetworkSlot, to: Asker, message: &PeerMessage) {
+    match to {
+        Asker::Validator(validator) => network.send(validator, message),
+        Asker::Observer(peer) => network.send_to_observer(&peer, message),
     }
 }
 
@@ -233,10 +256,8 @@ impl Behaviour for Sync {
     async fn handle(&mut self, context: &Context<SyncMessage>, message: SyncMessage) -> Result<(), ActorError> {
         match message {
             SyncMessage::Ask { from, to, holders } => self.step(context, Input::Ask { from, to, holders }),
-            SyncMessage::Request { peer, from, to, credit } => {
-                self.serve(context, peer, from, to);
-                drop(credit);
-            }
+            SyncMessage::Request { peer, from, to, credit } => self.serve(context, peer, (from, to), credit),
+            SyncMessage::Follow => self.follow(context),
             SyncMessage::Blocks { peer, checked, credit } => {
                 drop(credit);
                 self.step(context, Input::Blocks { from: peer, checked: *checked });

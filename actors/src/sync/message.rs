@@ -4,6 +4,7 @@ use dtvn_messages::state::Part;
 use dtvn_messages::{Digest, Height, ValidatorIndex};
 use dtvn_replication::sync::Input;
 use dtvn_replication::verify::CheckedBlocks;
+use libp2p::PeerId;
 
 use super::install::Prepared;
 use crate::directory::Role;
@@ -12,6 +13,15 @@ use crate::shared::Credit;
 
 /// The sync's role.
 pub const ROLE: Role<SyncMessage> = Role::new("sync");
+
+/// Who asks for blocks or a state: a validator, or a node without a vote, which has no other way to follow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asker {
+    /// A validator.
+    Validator(ValidatorIndex),
+    /// An observer.
+    Observer(PeerId),
+}
 
 /// What a peer asks for that lacks a state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,7 +46,7 @@ pub enum SyncMessage {
     /// A peer lacks committed blocks.
     Request {
         /// The peer.
-        peer: ValidatorIndex,
+        peer: Asker,
         /// The first height.
         from: Height,
         /// The last height.
@@ -58,7 +68,7 @@ pub enum SyncMessage {
     /// A peer lacks a state.
     SnapshotRequest {
         /// The peer.
-        peer: ValidatorIndex,
+        peer: Asker,
         /// What it asks for.
         ask: SnapshotAsk,
         /// Its place in this mailbox.
@@ -89,6 +99,8 @@ pub enum SyncMessage {
     Prepared(Prepared),
     /// The timer fired.
     Timer(u64),
+    /// An observer looks for new blocks.
+    Follow,
 }
 
 impl Mail for SyncMessage {
@@ -104,10 +116,14 @@ impl Mail for SyncMessage {
             Self::Kept { .. } => "kept",
             Self::Prepared(_) => "prepared",
             Self::Timer(_) => "timer",
+            Self::Follow => "follow",
         }
     }
 
     fn policy(&self) -> FullPolicy {
-        FullPolicy::Must
+        match self {
+            Self::Follow => FullPolicy::DropNewest,
+            _ => FullPolicy::Must,
+        }
     }
 }

@@ -6,6 +6,7 @@ use dtvn_messages::ValidatorIndex;
 use dtvn_messages::wire::{self, Class, PeerMessage};
 use dtvn_replication::sync::Input;
 use dtvn_replication::verify::Fault;
+use libp2p::PeerId;
 use tokio::sync::Mutex;
 
 use super::VerifierMessage;
@@ -16,7 +17,7 @@ use crate::network::{FairReceiver, InboundFrame, Offence};
 use crate::replica::{self, ReplicaMessage};
 use crate::shared::Shared;
 use crate::supervision::{ActorError, Behaviour, Context};
-use crate::sync::{self, SnapshotAsk, SyncMessage};
+use crate::sync::{self, Asker, SnapshotAsk, SyncMessage};
 
 /// What a worker is made with.
 #[derive(Clone)]
@@ -78,10 +79,7 @@ async fn read(lane: Arc<Mutex<FairReceiver>>, class: Class, receivers: Receivers
 
 impl Receivers {
     async fn take(&self, frame: InboundFrame, class: Class) {
-        let Some(from) = frame.validator else {
-            // Observers have the sync class only, and get no answers in this version.
-            return;
-        };
+        let Some(from) = frame.validator else { return self.on_observer(frame.peer, &frame.bytes, class) };
         let message = match wire::decode(&frame.bytes, class) {
             Ok(message) => message,
             Err(error) => {
@@ -94,6 +92,26 @@ impl Receivers {
             Class::Bundles => self.on_bundles(from, message).await,
             Class::Sync => self.on_sync(from, message).await,
         }
+    }
+
+    /// A node without a vote may ask, and nothing else that it says is looked at. It is answered when there is time: one
+    /// that finds no place asks again, and no validator waits behind it.
+    fn on_observer(&self, peer: PeerId, bytes: &[u8], class: Class) {
+        let Ok(message) = wire::decode(bytes, class) else { return };
+        let Some(credit) = self.shared.observer_credits.try_take() else { return };
+        let peer = Asker::Observer(peer);
+        let message = match message {
+            PeerMessage::SyncRequest { from, to } => SyncMessage::Request { peer, from, to, credit },
+            PeerMessage::SnapshotRequest { height, at_least } => {
+                let ask = SnapshotAsk::Manifest(height, at_least);
+                SyncMessage::SnapshotRequest { peer, ask, credit }
+            }
+            PeerMessage::PartRequest { height, part } => {
+                SyncMessage::SnapshotRequest { peer, ask: SnapshotAsk::Part(height, part), credit }
+            }
+            _ => return,
+        };
+        let _down = self.sync.try_send(message);
     }
 
     async fn on_consensus(&self, from: ValidatorIndex, message: PeerMessage) {
@@ -124,6 +142,7 @@ impl Receivers {
         match message {
             PeerMessage::SyncRequest { from, to } => {
                 let credit = self.shared.sync_credits.take().await;
+                let peer = Asker::Validator(peer);
                 let _down = self.sync.try_send(SyncMessage::Request { peer, from, to, credit });
             }
             PeerMessage::SyncBlocks(blocks) => match self.shared.verifier.blocks(blocks) {
@@ -161,6 +180,7 @@ impl Receivers {
 
     async fn serve_snapshot(&self, peer: ValidatorIndex, ask: SnapshotAsk) {
         let credit = self.shared.sync_credits.take().await;
+        let peer = Asker::Validator(peer);
         let _down = self.sync.try_send(SyncMessage::SnapshotRequest { peer, ask, credit });
     }
 

@@ -14,7 +14,7 @@ use crate::log::{Disk, DiskError, Opened};
 use crate::logbook::{LogBook, Verdict};
 use crate::pool::{self, Pool, PoolSettings};
 use crate::record::LogRecord;
-use crate::sync::Sync;
+use crate::sync::{self, Sync};
 
 /// A node that did not start, and what outlives the attempt.
 #[derive(Debug)]
@@ -191,6 +191,11 @@ impl<D: Disk> Node<D> {
         let others = self.settings.config.set.iter().map(|(index, _)| index);
         let others = others.filter(|index| Some(*index) != self.settings.config.me).collect();
         self.sync = Sync::new(others, self.parts.keys().copied().collect());
+        let shown = self.consensus.show();
+        if shown.diverged {
+            let (at_least, differs_at) = (shown.stable, shown.executed);
+            self.mail.push_back(Mail::Sync(sync::Input::Heal { at_least, differs_at }));
+        }
     }
 
     /// The pool starts with what the replica holds.
