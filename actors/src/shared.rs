@@ -6,8 +6,8 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use dtvn_messages::wire::{self, Class, PeerMessage};
 use dtvn_messages::{Genesis, Now, Signer, Timestamp, ValidatorIndex, limits};
-
 use dtvn_replication::execution::{Identity, Shelf};
+use libp2p::PeerId;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::board::{Board, EpochShown};
@@ -57,6 +57,12 @@ impl Credits {
         Self(Arc::new(Semaphore::new(count)))
     }
 
+    /// A place, if there is one now.
+    #[must_use]
+    pub fn try_take(&self) -> Option<Credit> {
+        Arc::clone(&self.0).try_acquire_owned().ok().map(Credit)
+    }
+
     /// Waits for a place: the peer's stream is not read meanwhile.
     pub async fn take(&self) -> Credit {
         match Arc::clone(&self.0).acquire_owned().await {
@@ -96,6 +102,16 @@ impl NetworkSlot {
             && let Err(error) = handle.send(to, class, &frame, kind_of(message))
         {
             tracing::debug!(to = to.0, message = message.name(), %error, "A message to a peer was not queued.");
+        }
+    }
+}
+
+impl NetworkSlot {
+    /// Sends to a peer that is no validator. What finds no room is lost: who asked asks again.
+    pub fn send_to_observer(&self, to: &PeerId, message: &PeerMessage) {
+        let Some(link) = self.get().and_then(|handle| handle.link(to).ok()) else { return };
+        if let Some((class, frame)) = frame(message) {
+            let _lost = link.push(class, &frame, kind_of(message));
         }
     }
 }
@@ -167,6 +183,8 @@ pub struct Shared {
     pub gossip_credits: Credits,
     /// Places for peers' messages in the sync's mailbox.
     pub sync_credits: Credits,
+    /// Places there for those of nodes without a vote.
+    pub observer_credits: Credits,
 }
 
 impl Shared {
@@ -183,6 +201,7 @@ impl Shared {
             replica_credits: Credits::new(limits::REPLICA_CREDITS),
             gossip_credits: Credits::new(limits::GOSSIP_CREDITS),
             sync_credits: Credits::new(limits::SYNC_CREDITS),
+            observer_credits: Credits::new(limits::OBSERVER_CREDITS),
         }
     }
 

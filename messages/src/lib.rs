@@ -23,6 +23,7 @@ pub mod operation;
 pub mod outcome;
 pub mod policy;
 pub mod receipt;
+pub mod snapshot;
 pub mod state;
 pub mod statement;
 pub mod ticket;

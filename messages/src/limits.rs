@@ -523,6 +523,10 @@ pub const WS_PASSES_MAX: usize = 1_024;
 
 // ---- Membership (consensus.md sections 4 and 10) ----
 
+/// Ends of epochs in the manifest of a snapshot: with four validators some 2 kB each. A longer list is malformed; a chain
+/// of more epochs is followed by log sync, or from a later genesis.
+pub const EPOCH_ENDS_MAX: usize = 1_024;
+
 /// How often a validator that lost its memory asks for its recovery, in milliseconds. What is asked again joins the wait
 /// for the first, or gets its outcome.
 pub const RECOVERY_AGAIN_MS: u64 = 2_000;
@@ -534,8 +538,8 @@ pub const REPLICA_STATE_ROOTS_MAX: usize = 16;
 /// States after checkpoint heights that are kept while none of them is stable: as many as roots. The oldest goes, and is
 /// not served.
 pub const STATE_VERSIONS_MAX: usize = REPLICA_STATE_ROOTS_MAX;
-/// Stable states that are served: the latest, and the one before for those who are fetching it. An older one is refused.
-pub const SNAPSHOTS_SERVED_MAX: usize = 2;
+/// Stable states that are served: the latest, and those before for those who are fetching them. An older one is refused.
+pub const SNAPSHOTS_SERVED_MAX: usize = 4;
 /// The name of an entry of the state: an event's and a ticket's name, or a key's scope and the key. A longer one is
 /// malformed.
 pub const STATE_NAME_BYTES_MAX: usize = 512;
@@ -579,3 +583,25 @@ pub const RECEIPTS_FETCH_AFTER_MS: u64 = 500;
 pub const RECEIPTS_FETCH_TRIES_MAX: u32 = 8;
 /// The least time between two answers to one peer that lacks receipts; what it asks meanwhile is dropped.
 pub const RECEIPTS_ANSWER_INTERVAL_MS: u64 = 100;
+
+/// Parts that one peer is asked for at a time: while one is on its way, the next is read.
+pub const SNAPSHOT_PARTS_PER_PEER: usize = 2;
+/// Parts that are asked for at a time: with their answers they are all that a node holds of a snapshot in memory.
+pub const SNAPSHOT_PARTS_ASKED_MAX: usize = 16;
+/// How long a peer may take for a manifest or a part. Then another is asked.
+pub const SNAPSHOT_ANSWER_TIMEOUT_MS: u64 = 2_000;
+/// Parts that a peer may fail to send in time, one after the other. Then it is asked for none until nobody else is left.
+pub const SNAPSHOT_STRIKES_MAX: u32 = 3;
+/// How often a node that fetches a snapshot looks whether answers are late.
+pub const SNAPSHOT_TICK_MS: u64 = 250;
+/// A node that is so many blocks behind fetches a snapshot instead of executing them: about what it executes in the time
+/// that a small snapshot takes.
+pub const SNAPSHOT_BEHIND_BLOCKS: u64 = 1_024;
+/// Parts of former attempts that are kept on disk. Beyond it the node begins without them.
+pub const SNAPSHOT_PARTS_KEPT_MAX: usize = 2 * SNAPSHOT_PARTS_MAX;
+/// How often a node that nobody had a snapshot for asks for blocks, however far it is behind, before it asks for one again.
+pub const SNAPSHOT_REFUSED_ASKS: u32 = 16;
+/// Requests of nodes without a vote that are answered at a time. A further one is dropped, and asked again.
+pub const OBSERVER_CREDITS: usize = 2;
+/// How often a node without a vote asks for new blocks when it has all that it knows of.
+pub const OBSERVER_FOLLOW_INTERVAL: Duration = Duration::from_millis(250);

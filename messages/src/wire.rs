@@ -18,8 +18,10 @@ use crate::crypto::{Digest, Signature};
 use crate::head::Head;
 use crate::ids::{Epoch, Height, View};
 use crate::limits;
-use crate::membership::SignedRecovery;
+use crate::membership::{EpochEnd, SignedRecovery};
 use crate::receipt::ReceiptCertificate;
+use crate::snapshot::Manifest;
+use crate::state::Part;
 use crate::statement::Signed;
 use crate::view_change::{NewView, ViewChange};
 use crate::vote::{Vote, VoteKind};
@@ -80,6 +82,7 @@ as_layout!(
     crate::outcome::Outcome,
     crate::validators::ValidatorSet,
     SignedRecovery,
+    EpochEnd,
 );
 
 /// PRE-PREPARE: a proposal with the leader's ordinary PREPARE signature (consensus.md section 3). The signer is the
@@ -197,8 +200,41 @@ pub enum PeerMessage {
     },
     /// "I lost my memory: end the epoch, so that I may vote again."
     Recover(Box<SignedRecovery>),
-    /// Committed blocks in ascending order; the last has a certificate, if there is any.
+    /// How an epoch ended: to who asks for the first block above that end, and may be in that epoch.
+    EpochEnd(Arc<EpochEnd>),
+    /// Committed blocks in ascending order; the last has a certificate, if there is any. Empty: the sender does not have
+    /// the first of them, or not any more.
     SyncBlocks(Vec<CommittedBlock>),
+    /// "Send me the manifest of your snapshot at this height, or else of your latest one."
+    SnapshotRequest {
+        /// The height.
+        height: Height,
+        /// One below this height is of no use.
+        at_least: Height,
+    },
+    /// A snapshot's manifest.
+    Snapshot(Arc<Manifest>),
+    /// "Send me this part of the snapshot at this height."
+    PartRequest {
+        /// The height of the checkpoint.
+        height: Height,
+        /// The part.
+        part: Part,
+    },
+    /// A part of a snapshot.
+    Part {
+        /// The height of the checkpoint.
+        height: Height,
+        /// The part.
+        part: Part,
+        /// Its entries: [`crate::snapshot::encode_entries`].
+        entries: Arc<Vec<u8>>,
+    },
+    /// "I have no snapshot at this height or above, or not any more."
+    SnapshotRefused {
+        /// The height that was asked for.
+        height: Height,
+    },
 }
 
 /// The class of a message: each has a stream of its own, and consensus goes first (architecture.md section 4).
@@ -220,7 +256,14 @@ impl PeerMessage {
             Self::Bundle(_) | Self::FetchBundles(_) | Self::AnnounceBundles(_) => Class::Bundles,
             // Nothing waits for them, so they wait for votes.
             Self::Cosign(_) | Self::FetchReceipts { .. } | Self::Receipts(_) => Class::Bundles,
-            Self::SyncRequest { .. } | Self::SyncBlocks(_) => Class::Sync,
+            Self::SyncRequest { .. }
+            | Self::SyncBlocks(_)
+            | Self::EpochEnd(_)
+            | Self::SnapshotRequest { .. }
+            | Self::Snapshot(_)
+            | Self::PartRequest { .. }
+            | Self::Part { .. }
+            | Self::SnapshotRefused { .. } => Class::Sync,
             _ => Class::Consensus,
         }
     }
@@ -249,11 +292,17 @@ impl PeerMessage {
             Self::FetchBundles(_) => "fetch_bundles",
             Self::AnnounceBundles(_) => "announce_bundles",
             Self::Recover(_) => "recover",
+            Self::EpochEnd(_) => "epoch_end",
             Self::Cosign(_) => "cosign",
             Self::FetchReceipts { .. } => "fetch_receipts",
             Self::Receipts(_) => "receipts",
             Self::SyncRequest { .. } => "sync_request",
             Self::SyncBlocks(_) => "sync_blocks",
+            Self::SnapshotRequest { .. } => "snapshot_request",
+            Self::Snapshot(_) => "snapshot",
+            Self::PartRequest { .. } => "part_request",
+            Self::Part { .. } => "part",
+            Self::SnapshotRefused { .. } => "snapshot_refused",
         }
     }
 }
@@ -373,6 +422,11 @@ fn check_counts(message: &PeerMessage) -> Result<(), WireError> {
         PeerMessage::SyncBlocks(blocks) => ("blocks", blocks.len(), limits::SYNC_BLOCKS_MAX),
         PeerMessage::Cosign(heads) => ("cosignatures", heads.len(), limits::COSIGN_HEADS_MAX),
         PeerMessage::Receipts(list) => ("receipt certificates", list.len(), limits::RECEIPTS_SENT_MAX),
+        PeerMessage::Snapshot(manifest) if manifest.ends.len() > limits::EPOCH_ENDS_MAX => {
+            ("ends of epochs", manifest.ends.len(), limits::EPOCH_ENDS_MAX)
+        }
+        PeerMessage::Snapshot(manifest) => ("parts", manifest.cut.0.len(), limits::SNAPSHOT_PARTS_MAX),
+        PeerMessage::Part { entries, .. } => ("bytes", entries.len(), limits::SNAPSHOT_PART_BYTES_MAX as usize + 4),
         _ => return Ok(()),
     };
     if found > limit {

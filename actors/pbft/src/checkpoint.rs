@@ -52,7 +52,7 @@ impl Replica {
             return;
         }
         let Some(state_root) = self.roots.get(&height).copied() else { return };
-        let Some((_, block)) = self.committed_header(height) else { return };
+        let Some(block) = self.committed_digest(height) else { return };
         let Some(Succession { next_epoch, next_set, .. }) = self.own_succession(height) else { return };
         let checkpoint = Checkpoint { epoch: self.config.epoch, height, block, state_root, next_epoch, next_set };
         let after = self.next_ticket();

@@ -151,6 +151,7 @@ impl Replica {
     /// tells everyone.
     pub(crate) fn on_start(&mut self, effects: &mut Vec<Effect>) {
         self.started = true;
+        self.regain = self.stable_ahead.as_ref().map_or(Height(0), |stable| stable.height());
         // A committed block without a certificate at or above it in the log is not final for this replica: it asks.
         self.trim_certified();
         let above = self.stable_height().next();

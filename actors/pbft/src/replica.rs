@@ -194,6 +194,8 @@ pub struct Replica {
     /// Proposals of the log, until the start.
     pub(crate) promised: BTreeMap<Height, Promised>,
     pub(crate) started: bool,
+    /// The stable checkpoint of the own log: below it this replica has voted, and forgotten for what.
+    pub(crate) regain: Height,
     pub(crate) voting: bool,
     pub(crate) diverged: bool,
     /// The epoch is over: there is nothing more to do.
@@ -244,6 +246,7 @@ impl Replica {
             answered_us: BTreeMap::new(),
             promised: BTreeMap::new(),
             started: false,
+            regain: Height(0),
             voting: voting && config.me.is_some(),
             diverged: false,
             over: false,
@@ -349,9 +352,10 @@ impl Replica {
         Some(self.leader()) == self.config.me
     }
 
-    /// Whether this replica may sign a vote now.
+    /// Whether this replica may sign a vote now. One whose derived state was lost, and stands below the stable checkpoint
+    /// of its own log, must be there again first: what it signed below was collected.
     pub(crate) fn may_vote(&self) -> bool {
-        self.voting && !self.diverged
+        self.voting && !self.diverged && self.chain.committed() >= self.regain
     }
 
     pub(crate) fn next_ticket(&mut self) -> Ticket {

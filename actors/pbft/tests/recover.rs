@@ -376,3 +376,24 @@ fn at_each_prefix_of_the_log_a_restart_votes_for_nothing_else_than_before() {
         }
     }
 }
+
+#[test]
+fn a_state_below_the_stable_checkpoint_of_the_own_log_signs_nothing_until_it_is_there() {
+    let genesis = Arc::new(genesis(4, small));
+    let mut under = Under::stopped(&genesis, Some(3), Base::genesis(&genesis), true);
+    let blocks = under.chain(0, 5, 1);
+    // The state was lost; of the log the stable checkpoint is left, and nothing below it.
+    let stable = Arc::new(under.stable(&blocks[3], &[0, 1, 2]));
+    under.step(Input::Replay(Record::Stable(stable)));
+    under.run(Input::Start);
+    under.hold(&(0..5).map(|number| numbered(1, number)).collect::<Vec<_>>());
+    let says = |effects: &[Effect]| effects.iter().any(|effect| matches!(effect, Effect::Say { .. }));
+    assert!(!says(&under.propose(0, &blocks[0])), "it may have voted for another block there");
+    assert!(!under.replica.show().voting);
+    let certified = |number: usize, signers: &[u16]| under.certified(0, &blocks[number], signers);
+    let synced = vec![certified(0, &[]), certified(1, &[]), certified(2, &[]), certified(3, &[0, 1, 2])];
+    under.run(Input::Certified(synced));
+    assert_eq!(under.replica.committed(), Height(4));
+    assert!(under.replica.show().voting);
+    assert!(says(&under.propose(0, &blocks[4])));
+}

@@ -27,12 +27,19 @@ pub struct Stored {
     pub block: Option<LastBlock>,
     /// The latest stable checkpoint.
     pub stable: Option<StableCheckpoint>,
-    /// The end of the epoch before the present one; none in the first.
-    pub opening: Option<EpochEnd>,
-    /// The validators of that epoch; none are those of the genesis.
-    pub former: Option<ValidatorSet>,
+    /// How each epoch before the present one ended, from the first on.
+    pub ends: Vec<Arc<EpochEnd>>,
     /// The right edge of the transparency log.
     pub edge: LogEdge,
+}
+
+impl Stored {
+    /// What a store of a new node holds.
+    #[must_use]
+    pub fn genesis(genesis: &Genesis) -> Self {
+        let image = Ledger::new(genesis).image();
+        Self { image, block: None, stable: None, ends: Vec::new(), edge: LogEdge::new() }
+    }
 }
 
 /// The last block of a stored state.
@@ -80,6 +87,8 @@ pub struct Shelf {
     pub versions: BTreeMap<Height, Arc<Version>>,
     /// The latest stable states.
     pub snapshots: BTreeMap<Height, Arc<Snapshot>>,
+    /// How each epoch before the present one ended, from the first on.
+    pub ends: Vec<Arc<EpochEnd>>,
 }
 
 /// A checkpoint that is committed, and what leads to the state after it.
@@ -184,23 +193,26 @@ impl Execution {
     /// # Errors
     /// If it is no state that a ledger can have.
     pub fn load(identity: Identity, stored: Stored) -> Result<Self, StateError> {
-        let Stored { image, block, stable, opening, former, edge } = stored;
+        let Stored { image, block, stable, ends, edge } = stored;
+        let opening = ends.last();
+        let is_whole = ends.iter().zip(0..).all(|(end, epoch)| end.epoch() == Epoch(epoch));
         let positions = image.last_bundles.clone();
         let map = image.state_map(&identity.genesis);
         let ledger = Ledger::load(&identity.genesis, image)?;
         let (held, height) = (ledger.membership(), ledger.committed());
-        let epoch = opening.as_ref().map_or(Epoch(0), |end| end.epoch().next());
-        let (set, is_turned) = match &opening {
+        let epoch = opening.map_or(Epoch(0), |end| end.epoch().next());
+        let (set, is_turned) = match opening {
             // The end of the ledger's epoch is reached and proved; its next block is in the next one.
             Some(end) if end.epoch() == held.epoch && end.height() == height => (Arc::new(end.next.clone()), true),
-            _ if epoch == held.epoch => (Arc::clone(&held.set), false),
+            _ if epoch == held.epoch && is_whole => (Arc::clone(&held.set), false),
             _ => return Err(StateError::Epoch { ledger: held.epoch, height, epoch }),
         };
-        let epoch_base = match &opening {
+        let epoch_base = match opening {
             Some(end) => (end.height(), end.stable.checkpoint.block),
             None => (Height(0), identity.genesis.hash()),
         };
-        let former = opening.as_ref().map(|_| former.unwrap_or_else(|| identity.genesis.validators().clone()));
+        let before = ends.len().checked_sub(2).and_then(|before| ends.get(before)).map(|end| &end.next);
+        let former = opening.map(|_| before.unwrap_or_else(|| identity.genesis.validators()).clone());
         let config = identity.config(epoch, epoch_base, set, former.map(Arc::new));
         let mut base = base_of(&identity.genesis, block.as_ref(), stable.clone().map(Arc::new));
         base.succession = match is_turned {
@@ -214,7 +226,7 @@ impl Execution {
             }
         }
         let interval = identity.genesis.parameters().checkpoint_interval;
-        let mut shelf = Shelf::default();
+        let mut shelf = Shelf { ends, ..Shelf::default() };
         if let Some(last) = block.filter(|last| last.block.header.height.0.is_multiple_of(interval)) {
             base.state_root = Some(map.root());
             let (block, certificate) = (Arc::new(last.block), last.certificate);
@@ -263,7 +275,7 @@ impl Execution {
     /// # Panics
     /// If the ledger knows of no end, or of another one: consensus compared it before.
     #[expect(clippy::expect_used, reason = "consensus says so only of an end that execution told it")]
-    pub fn end_epoch(&mut self, committed: &CommittedProof, stable: &Arc<StableCheckpoint>) -> EpochEnd {
+    pub fn end_epoch(&mut self, committed: &CommittedProof, stable: &Arc<StableCheckpoint>) -> Arc<EpochEnd> {
         self.ledger.roll_back(self.ledger.committed());
         let next = self.ledger.membership().next().expect("an epoch ends when its end is agreed");
         assert_eq!(next.base, self.ledger.committed(), "an epoch ends at the height that is agreed");
@@ -276,7 +288,10 @@ impl Execution {
         self.base.proof = Some(Arc::new(committed.clone()));
         self.base.stable = Some(Arc::clone(stable));
         let next = ValidatorSet::clone(&next.set);
-        EpochEnd { committed: committed.clone(), stable: StableCheckpoint::clone(stable), next }
+        let end = EpochEnd { committed: committed.clone(), stable: StableCheckpoint::clone(stable), next };
+        let end = Arc::new(end);
+        Arc::make_mut(&mut self.shelf).ends.push(Arc::clone(&end));
+        end
     }
 
     /// Executes a block speculatively, directly above the last one.

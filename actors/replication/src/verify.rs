@@ -7,11 +7,13 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use dtvn_messages::membership::SignedRecovery;
+use dtvn_messages::snapshot::{CheckedManifest, Manifest, ManifestError, decode_entries};
+use dtvn_messages::state::Part;
 use dtvn_messages::view_change::Sealed;
 use dtvn_messages::wire::{CommittedBlock, PeerMessage};
 use dtvn_messages::{
-    Bundle, CertificateError, ChainId, Digest, Epoch, PublicKey, Scheme, Signature, Statement, ValidatorIndex,
-    ValidatorSet, sha256,
+    Bundle, CertificateError, ChainId, Digest, Epoch, EpochEnd, Height, PublicKey, Scheme, Signature, Statement,
+    ValidatorIndex, ValidatorSet, sha256,
 };
 use dtvn_pbft::{CertifiedBlock, Config, Message};
 
@@ -95,6 +97,19 @@ pub enum Checked {
     Other(PeerMessage),
 }
 
+/// A part of a snapshot, well formed, with the hash that it really has.
+#[derive(Debug, Clone)]
+pub struct CheckedPart {
+    /// The height of the checkpoint that it is said to be of.
+    pub height: Height,
+    /// The part.
+    pub part: Part,
+    /// Its hash.
+    pub hash: Digest,
+    /// Its entries, as they travelled.
+    pub entries: Arc<Vec<u8>>,
+}
+
 /// Why a message is dropped, and its sender blamed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
@@ -110,6 +125,12 @@ pub enum Fault {
     /// Blocks of a sync answer do not fit together.
     #[error("synced blocks do not fit: {0}")]
     Blocks(&'static str),
+    /// A snapshot's manifest does not hold.
+    #[error(transparent)]
+    Manifest(#[from] ManifestError),
+    /// A part of a snapshot is malformed.
+    #[error("a part of a snapshot is malformed: {0}")]
+    Part(&'static str),
 }
 
 impl Verifier {
@@ -263,6 +284,19 @@ impl Verifier {
         Ok(Some(checked))
     }
 
+    /// Checks how this epoch ended: the two certificates, for the replica. Nothing for another epoch.
+    ///
+    /// # Errors
+    /// With the fault for which its sender is to blame.
+    pub fn epoch_end(&self, end: &EpochEnd) -> Result<Vec<Message>, Fault> {
+        if end.epoch() != self.epoch {
+            return Ok(Vec::new());
+        }
+        end.verify(&self.chain, &self.set, &*self.scheme)?;
+        let committed = Message::Committed(Arc::new(end.committed.clone()));
+        Ok(vec![committed, Message::Stable(Arc::new(end.stable.clone()))])
+    }
+
     /// Checks the recovery that a validator asks for. False is one of another epoch, dropped without blame.
     ///
     /// # Errors
@@ -286,6 +320,28 @@ impl Verifier {
     #[must_use]
     pub fn bundle(&self, bundle: &Bundle) -> bool {
         bundle.verify(&self.chain, &self.set, &*self.scheme)
+    }
+
+    /// Checks a snapshot's manifest. None is one of an earlier epoch.
+    ///
+    /// # Errors
+    /// With the fault for which its sender is to blame.
+    pub fn manifest(&self, manifest: Arc<Manifest>) -> Result<Option<Arc<CheckedManifest>>, Fault> {
+        if manifest.stable.epoch() < self.epoch {
+            return Ok(None);
+        }
+        let checked = manifest.check(&self.chain, (self.epoch, &self.set), &*self.scheme)?;
+        Ok(Some(Arc::new(checked)))
+    }
+
+    /// Checks a part of a snapshot by itself, and hashes it: the certified hash is known to who asked for it.
+    ///
+    /// # Errors
+    /// With the fault for which its sender is to blame.
+    pub fn part(&self, height: Height, part: Part, entries: Arc<Vec<u8>>) -> Result<CheckedPart, Fault> {
+        let raw = decode_entries(&entries).map_err(|_| Fault::Part("it cannot be read, or is too long"))?;
+        let hash = part.hash_of(&raw).ok_or(Fault::Part("its entries are foreign to it, or not in order"))?;
+        Ok(CheckedPart { height, part, hash, entries })
     }
 
     /// Checks the blocks of an answer to a sync request that asked from `first` on.

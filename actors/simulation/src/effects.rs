@@ -75,7 +75,7 @@ impl World {
             Effect::Stable(_) => self.coverage.stable += honest,
             Effect::CaughtUp { .. } => self.coverage.caught_up += honest,
             Effect::Moved { .. } => self.coverage.view_changes += honest,
-            Effect::Active(_) | Effect::Conflict { .. } => {}
+            Effect::Active(_) | Effect::Conflict { .. } | Effect::Installed { .. } => {}
             Effect::EpochBegan(_) => {
                 self.coverage.epochs += honest;
                 self.greet_again(host);

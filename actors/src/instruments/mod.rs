@@ -29,6 +29,9 @@ struct Inner {
     phase_labels: [[KeyValue; 1]; 3],
     bundle: Histogram<f64>,
     blames: Counter<u64>,
+    divergences: Counter<u64>,
+    installs: Counter<u64>,
+    damages: Counter<u64>,
 }
 
 /// A phase of a block's way, measured at one replica.
@@ -82,9 +85,14 @@ impl Instruments {
             phase_labels: ["prepare", "commit", "whole"].map(|phase| [KeyValue::new("phase", phase)]),
             bundle: table::BUNDLE.histogram(meter),
             blames: table::BLAMES.counter(meter),
+            divergences: table::DIVERGENCES.counter(meter),
+            installs: table::INSTALLS.counter(meter),
+            damages: table::DAMAGES.counter(meter),
         };
         inner.causes.iter().for_each(|(_, label)| inner.view_changes.add(0, label));
-        inner.blames.add(0, &[]);
+        for counter in [&inner.blames, &inner.divergences, &inner.installs, &inner.damages] {
+            counter.add(0, &[]);
+        }
         Self(Some(Arc::new(inner)))
     }
 
@@ -140,6 +148,27 @@ impl Instruments {
     pub fn bundle_committed(&self, time: Duration) {
         if let Some(inner) = &self.0 {
             inner.bundle.record(time.as_secs_f64(), &[]);
+        }
+    }
+
+    /// This node's state was found to differ from what a quorum certified.
+    pub fn diverged(&self) {
+        if let Some(inner) = &self.0 {
+            inner.divergences.add(1, &[]);
+        }
+    }
+
+    /// A state that peers sent was put in the place of this node's.
+    pub fn installed(&self) {
+        if let Some(inner) = &self.0 {
+            inner.installs.add(1, &[]);
+        }
+    }
+
+    /// The database was found damaged or gone, and set aside.
+    pub fn damaged(&self) {
+        if let Some(inner) = &self.0 {
+            inner.damages.add(1, &[]);
         }
     }
 

@@ -134,6 +134,17 @@ metrics! {
     VOTING = gauge("dtvn.consensus.voting", &[], "1 while this node signs votes.");
     QUORUM = gauge("dtvn.consensus.quorum_connected", &[], "1 while validators enough for a decision are connected.");
     BLAMES = counter("dtvn.consensus.blames", &[], "Times that a peer broke the protocol.");
+    DIVERGENCES = counter(
+        "dtvn.consensus.divergences",
+        &[],
+        "Times that this node's state was found to differ from what a quorum certified."
+    );
+    INSTALLS = counter(
+        "dtvn.store.installs",
+        &[],
+        "Times that a certified state of peers was put in the place of this node's."
+    );
+    DAMAGES = counter("dtvn.store.damages", &[], "Times that the database was found damaged or gone, and set aside.");
 
     OPERATIONS = counter(
         "dtvn.ledger.operations",

@@ -76,6 +76,7 @@ impl Replica {
         let state_machine = context.address_of(&state_machine::ROLE);
         let storage = context.address_of(&storage::ROLE);
         let mut effects = Vec::new();
+        let before = shared.epoch().config.epoch;
         let recovered = epoch::recover(&shared, (&state_machine, &storage), &store, &mut effects).await?;
         let mut replica = Self {
             consensus: recovered.consensus,
@@ -93,6 +94,10 @@ impl Replica {
             effects: Vec::new(),
             shared,
         };
+        // A state that was installed may be of a later one.
+        if replica.shared.epoch().config.epoch != before {
+            replica.tell_epoch()?;
+        }
         context.send_every(RECOVERY_AGAIN, || ReplicaMessage::AskForRecovery);
         replica.carry_out(&context, effects).await?;
         replica.post();
@@ -180,11 +185,15 @@ impl Replica {
             Effect::Active { view } => tracing::info!(view = view.0, "The view is active."),
             Effect::Blame { peer, why } => self.blame(peer, why),
             Effect::Diverged { height, certified, own } => {
+                self.instruments.diverged();
+                let at_least = self.consensus.show().stable;
+                // One that is not up yet looks at the board when it starts.
+                deliver(&self.sync, SyncMessage::Heal { at_least, differs_at: height })?;
                 tracing::error!(
                     height = height.0,
                     %certified,
                     %own,
-                    "This node's state differs from what a quorum certified: it stops voting."
+                    "This node's state differs from what a quorum certified: it stops voting, and fetches the certified one."
                 );
             }
         }

@@ -19,6 +19,7 @@ use crate::shared::Shared;
 use crate::state_machine::{Standing, StateMachineMessage};
 use crate::storage::{StorageMessage, StoreSlot};
 use crate::supervision::{ActorError, Context};
+use crate::sync::SyncMessage;
 
 const WAIT: Duration = Duration::from_millis(limits::CORE_START_WAIT_MS);
 
@@ -91,10 +92,16 @@ impl Replica {
         let recovered = recover(&self.shared, of, &self.store, effects).await?;
         self.consensus = recovered.consensus;
         self.amnesia = recovered.amnesia;
+        self.tell_epoch()?;
+        deliver(&self.gossip, GossipMessage::ReplicaRestarted)
+    }
+
+    /// The neighbours hear of another epoch.
+    pub(super) fn tell_epoch(&self) -> Result<(), ActorError> {
         let now = self.shared.epoch().config.committee();
         deliver(&self.intake, IntakeMessage::Epoch { epoch: now.epoch, origin: now.me })?;
         deliver(&self.gossip, GossipMessage::Epoch(now))?;
-        deliver(&self.gossip, GossipMessage::ReplicaRestarted)
+        deliver(&self.sync, SyncMessage::Epoch)
     }
 
     /// A validator that is behind is shown the two certificates that end its epoch.

@@ -55,7 +55,14 @@ impl StateMachine {
         let shared = &arguments.shared;
         let identity = shared.identity();
         let load = move || Execution::load(identity, stored(loaded));
-        let execution = tokio::task::spawn_blocking(load).await??;
+        let execution = match tokio::task::spawn_blocking(load).await? {
+            Ok(execution) => execution,
+            Err(error) => {
+                // The storage sets it aside, and the core starts again on what it rebuilds.
+                let _down = storage.try_send(StorageMessage::Condemn(error.to_string()));
+                return Err(error.into());
+            }
+        };
         arguments.shared.shelf.publish(execution.shelf());
         let (intake, replica) = (context.address_of(&intake::ROLE), context.address_of(&replica::ROLE));
         Ok(Self { execution, storage, intake, replica, arguments })
@@ -131,8 +138,8 @@ fn stored(loaded: Loaded) -> Stored {
         digest: stored.digest,
         certificate: stored.certificate,
     });
-    let Loaded { image, stable, opening, former, edge, .. } = loaded;
-    Stored { image, block, stable, opening, former, edge }
+    let Loaded { image, stable, ends, edge, .. } = loaded;
+    Stored { image, block, stable, ends, edge }
 }
 
 impl Behaviour for StateMachine {
@@ -169,7 +176,8 @@ impl Behaviour for StateMachine {
                 Ok(())
             }
             StateMachineMessage::EndEpoch { committed, stable, reply } => {
-                let end = Arc::new(self.execution.end_epoch(&committed, &stable));
+                let end = self.execution.end_epoch(&committed, &stable);
+                self.arguments.shared.shelf.publish(self.execution.shelf());
                 // Before any block of the next epoch.
                 self.storage.try_send(StorageMessage::EpochEnd(Arc::clone(&end)))?;
                 reply.send(end);

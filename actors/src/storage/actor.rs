@@ -12,9 +12,9 @@ use tokio::sync::mpsc::{Sender, channel};
 use super::disk::FileDisk;
 use super::log_thread::{LogThread, LogWork, open_log};
 use super::message::StorageMessage;
-use super::store::{IfMissing, Opened, Store, StoreIdentity, StoreOptions, StoreReader};
+use super::store::{IfMissing, Opened, Store, StoreError, StoreIdentity, StoreOptions, StoreReader};
 use super::store_thread::{StoreThread, StoreWork};
-use super::{amnesia, files};
+use super::{amnesia, files, install};
 use crate::board::NotVoting;
 use crate::instruments::{GroupCommit, Instruments};
 use crate::mailbox::Address;
@@ -66,7 +66,7 @@ impl Storage {
     ///
     /// # Errors
     /// If the store cannot be opened or belongs to another node. A log that is missing or damaged is no error: the node
-    /// then follows and does not vote.
+    /// then follows and does not vote; nor is a store that is: it is rebuilt.
     pub async fn start(context: Context<StorageMessage>, arguments: StorageArguments) -> Result<Self, ActorError> {
         let opening = arguments.clone();
         let OpenedAll { store, opened, log_thread } = tokio::task::spawn_blocking(move || open(&opening)).await??;
@@ -79,7 +79,8 @@ impl Storage {
         let (log, log_work) = channel(limits::STORAGE_QUEUE_MAX);
         let (store_sender, store_work) = channel(limits::STORAGE_QUEUE_MAX);
         let retain_blocks = arguments.shared.genesis.parameters().retain_blocks;
-        let store_thread = StoreThread { store, log: log.clone(), retain_blocks, covered: Height(0) };
+        let directory = arguments.directory.clone();
+        let store_thread = StoreThread { store, log: log.clone(), directory, retain_blocks, covered: Height(0) };
         spawn("consensus-log", &context, move |myself, life| log_thread.run(log_work, myself, life))?;
         spawn("store", &context, move |myself, life| store_thread.run(store_work, myself, life))?;
         Ok(Self { log, store: store_sender, slot: arguments.store })
@@ -107,17 +108,18 @@ fn open(arguments: &StorageArguments) -> Result<OpenedAll, ActorError> {
     let identity = &arguments.shared.board.identity;
     let genesis = &arguments.shared.genesis;
     let log_directory = arguments.directory.join("log");
-    let store_directory = arguments.directory.join("db");
     let had_log = log_directory.is_dir();
     std::fs::create_dir_all(&log_directory)?;
-    std::fs::create_dir_all(&store_directory)?;
+    if install::take_over(&arguments.directory)? {
+        arguments.instruments.installed();
+        tracing::warn!("The database was replaced by one that was made from a certified state.");
+    }
     files::sync_directory(&arguments.directory)?;
     let chain = genesis.chain_id().clone();
     let log_identity = LogIdentity::new(&chain, &identity.name, &genesis.hash());
-    let is_first = !arguments.used_before;
-    let missing = if is_first || !had_log { IfMissing::Create } else { IfMissing::Refuse };
+    let missing = if arguments.used_before && had_log { IfMissing::Refuse } else { IfMissing::Create };
     let store_identity = StoreIdentity::new(genesis, identity.name.clone(), identity.public_key);
-    let (store, opened) = Store::open(&store_directory, store_identity, StoreOptions::default(), missing)?;
+    let (store, opened) = open_store(arguments, store_identity, missing)?;
     let (log, records) = match open_log(&log_directory, log_identity, &chain) {
         Ok(opened) => opened,
         Err(error) => match Verdict::of(&error, arguments.used_before, opened.applied.height) {
@@ -148,6 +150,31 @@ fn open(arguments: &StorageArguments) -> Result<OpenedAll, ActorError> {
     Ok(OpenedAll { store, opened, log_thread })
 }
 
+/// Opens the store. One that is damaged, or gone although the node was used, is made anew and empty: the node rebuilds its
+/// content from the consensus log or from its peers. One of another chain, node or program is refused.
+fn open_store(
+    arguments: &StorageArguments,
+    identity: StoreIdentity,
+    missing: IfMissing,
+) -> Result<(Store, Opened), ActorError> {
+    let path = install::database(&arguments.directory);
+    std::fs::create_dir_all(&path)?;
+    let open = |missing| Store::open(&path, identity.clone(), StoreOptions::default(), missing);
+    let why = match install::condemned(&arguments.directory)? {
+        Some(why) => why,
+        None => match open(missing) {
+            Ok(opened) => return Ok(opened),
+            Err(error @ (StoreError::Damaged { .. } | StoreError::Missing { .. })) => error.to_string(),
+            Err(error) => return Err(error.into()),
+        },
+    };
+    let aside = install::set_aside(&arguments.directory)?;
+    arguments.instruments.damaged();
+    tracing::error!(why, aside = %aside.display(), "The database is set aside, and rebuilt from the log or from peers.");
+    std::fs::create_dir_all(&path)?;
+    Ok(open(IfMissing::Create)?)
+}
+
 fn create_log(directory: &Path, identity: LogIdentity) -> Result<LogBook<FileDisk>, LogError> {
     let log = LogBook::create(FileDisk::open(directory)?, identity, LogLimits::default());
     log.map_err(|unopened| unopened.error)
@@ -170,6 +197,7 @@ impl Behaviour for Storage {
             StorageMessage::EpochEnd(end) => give(&self.store, StoreWork::EpochEnd(end)).await,
             StorageMessage::Recovered(reply) => give(&self.log, LogWork::Recovered(reply)).await,
             StorageMessage::Load(reply) => give(&self.store, StoreWork::Load(reply)).await,
+            StorageMessage::Condemn(why) => give(&self.store, StoreWork::Condemn(why)).await,
             StorageMessage::Failed(why) => Err(ActorError::new(why)),
         }
     }

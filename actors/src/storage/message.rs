@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use dtvn_ledger::LedgerImage;
 use dtvn_messages::merkle::LogEdge;
-use dtvn_messages::{EpochEnd, ReceiptCertificate, StableCheckpoint, ValidatorSet};
+use dtvn_messages::{EpochEnd, ReceiptCertificate, StableCheckpoint};
 use dtvn_pbft::Ticket;
 use dtvn_replication::record::{Encoded, LogRecord};
 use dtvn_replication::recovery::Amnesia;
@@ -48,6 +48,8 @@ pub enum StorageMessage {
     Replay(Reply<Result<Replayed, String>>),
     /// Another start of this node's intake: its number, durable.
     NewStart(Reply<Result<u64, String>>),
+    /// What the store holds is no state that a ledger can have: it is damaged.
+    Condemn(String),
     /// The thread of the log or of the store failed.
     Failed(String),
 }
@@ -65,10 +67,8 @@ pub struct Loaded {
     pub edge: LogEdge,
     /// The latest stable checkpoint.
     pub stable: Option<StableCheckpoint>,
-    /// How the epoch before the present one ended.
-    pub opening: Option<EpochEnd>,
-    /// Its validators; none are those of the genesis.
-    pub former: Option<ValidatorSet>,
+    /// How each epoch before the present one ended, from the first on.
+    pub ends: Vec<Arc<EpochEnd>>,
 }
 
 /// What the log holds.
@@ -93,6 +93,7 @@ impl Mail for StorageMessage {
             Self::Load(_) => "load",
             Self::Replay(_) => "replay",
             Self::NewStart(_) => "new_start",
+            Self::Condemn(_) => "condemn",
             Self::Failed(_) => "failed",
         }
     }

@@ -7,6 +7,7 @@
 pub mod disk;
 pub(crate) mod files;
 pub mod identity;
+pub mod install;
 pub mod lock;
 pub mod store;
 

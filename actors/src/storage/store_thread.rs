@@ -1,11 +1,13 @@
 //! The thread of the store: brings RocksDB up to date, beside the way of a vote.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use dtvn_messages::{Epoch, EpochEnd, Height, ReceiptCertificate, StableCheckpoint, limits};
 use tokio::sync::mpsc::{Receiver, Sender};
 
+use super::install;
 use super::log_thread::LogWork;
 use super::message::{Loaded, StorageMessage};
 use super::store::{AppliedBlock, Store, StoreError};
@@ -27,12 +29,15 @@ pub(super) enum StoreWork {
     EpochEnd(Arc<EpochEnd>),
     /// The whole state.
     Load(Reply<Result<Loaded, String>>),
+    /// What is stored is no state that a ledger can have.
+    Condemn(String),
 }
 
 /// What the thread works on.
 pub(super) struct StoreThread {
     pub(super) store: Store,
     pub(super) log: Sender<LogWork>,
+    pub(super) directory: PathBuf,
     pub(super) retain_blocks: u64,
     pub(super) covered: Height,
 }
@@ -43,6 +48,11 @@ impl StoreThread {
         while let Some(first) = work.blocking_recv() {
             if let Err(error) = self.take(first, &mut work) {
                 tracing::error!(%error, "The store failed.");
+                if matches!(error, StoreError::Damaged { .. })
+                    && let Err(error) = install::condemn(&self.directory, &error.to_string())
+                {
+                    tracing::error!(%error, "The damaged database could not be marked.");
+                }
                 let _down = storage.try_send(StorageMessage::Failed(format!("the store failed: {error}")));
                 break;
             }
@@ -70,7 +80,15 @@ impl StoreThread {
                 }
                 StoreWork::Load(reply) => {
                     self.apply(&mut blocks)?;
-                    reply.send(self.load().map_err(|error| error.to_string()));
+                    let loaded = self.load();
+                    let damage = loaded.as_ref().err().map(ToString::to_string);
+                    reply.send(loaded.map_err(|error| error.to_string()));
+                    if let Some(what) = damage {
+                        return Err(StoreError::Damaged { what });
+                    }
+                }
+                StoreWork::Condemn(what) => {
+                    return Err(StoreError::Damaged { what });
                 }
             }
             if blocks.len() + receipts.len() < limits::STORE_BATCH_BLOCKS_MAX {
@@ -106,14 +124,12 @@ impl StoreThread {
         let image = self.store.load_image()?;
         let applied = self.store.applied();
         let height = applied.height;
-        let (block, stable, opening, former) = self.store.reader().read(|view| {
+        let (block, stable, ends) = self.store.reader().read(|view| {
             let block = if height == Height(0) { None } else { view.block(height)? };
-            let opening = view.last_epoch_end()?;
-            let before = opening.as_ref().and_then(|end| end.epoch().0.checked_sub(1)).map(Epoch);
-            let former = before.map(|before| view.epoch_end(before)).transpose()?.flatten().map(|end| end.next);
-            Ok((block, view.latest_stable_checkpoint()?, opening, former))
+            let ends = view.epoch_ends(Epoch(0))?.into_iter().map(Arc::new).collect();
+            Ok((block, view.latest_stable_checkpoint()?, ends))
         })?;
         let edge = self.store.edge()?;
-        Ok(Loaded { image, applied, block, edge, stable, opening, former })
+        Ok(Loaded { image, applied, block, edge, stable, ends })
     }
 }

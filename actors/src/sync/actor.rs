@@ -1,18 +1,30 @@
 //! The sync's actor: mailbox to planner and back, and blocks from the store for peers.
 
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
+use dtvn_messages::snapshot::CheckedManifest;
 use dtvn_messages::wire::{CommittedBlock, PeerMessage};
-use dtvn_messages::{Height, ValidatorIndex};
-use dtvn_replication::sync::{Effect, Input, Sync as Planner, serve};
+use dtvn_messages::{Digest, Height, ValidatorIndex, limits};
+use dtvn_replication::sync::{Effect, Input, Sync as Planner, serve, serve_manifest, serve_part};
+use dtvn_replication::verify::CheckedPart;
 
-use super::message::SyncMessage;
+use super::install::{Prepared, make};
+use super::message::{Asker, SnapshotAsk, SyncMessage};
+use super::parts::Parts;
+use crate::instruments::Instruments;
 use crate::mailbox::Address;
+use crate::network::Offence;
 use crate::replica::{self, ReplicaMessage};
-use crate::shared::Shared;
+use crate::shared::{Credit, NetworkSlot, Shared};
 use crate::storage::StoreSlot;
 use crate::storage::store::{StoreError, StoreReader};
 use crate::supervision::{ActorError, Behaviour, Context, TaskHandle};
+
+/// Where the storage stands in the tree: with it all of the core starts anew.
+const STORAGE: &str = "core/storage";
 
 /// What the sync is made with.
 #[derive(Clone)]
@@ -21,6 +33,10 @@ pub struct SyncArguments {
     pub shared: Shared,
     /// Where the store is.
     pub store: StoreSlot,
+    /// The data directory: `snapshots/` is in it.
+    pub directory: PathBuf,
+    /// The instruments.
+    pub instruments: Instruments,
 }
 
 /// The sync.
@@ -28,19 +44,44 @@ pub struct Sync {
     planner: Planner,
     shared: Shared,
     store: StoreSlot,
+    directory: PathBuf,
+    instruments: Instruments,
+    parts: Parts,
+    /// Parts that are being written.
+    writing: usize,
+    /// What is to be installed once they are; none: the genesis.
+    install: Option<Option<Arc<CheckedManifest>>>,
     replica: Address<ReplicaMessage>,
     timer: Option<TaskHandle>,
 }
 
 impl Sync {
-    /// Starts with nothing to do.
+    /// Starts with the parts of snapshots that are kept. If the replica found its state wrong before, it is healed.
     ///
     /// # Errors
-    /// Never; the signature is every actor's.
-    #[expect(clippy::unused_async, reason = "the signature is every actor's")]
+    /// If the folder of the parts cannot be read.
     pub async fn start(context: Context<SyncMessage>, arguments: SyncArguments) -> Result<Self, ActorError> {
-        let SyncArguments { shared, store } = arguments;
-        Ok(Self { planner: Planner::new(), shared, store, replica: context.address_of(&replica::ROLE), timer: None })
+        let SyncArguments { shared, store, directory, instruments } = arguments;
+        let opening = directory.clone();
+        let (parts, kept) = tokio::task::spawn_blocking(move || Parts::open(&opening)).await??;
+        let mut sync = Self {
+            planner: Planner::new(others(&shared), kept),
+            store,
+            directory,
+            instruments,
+            parts,
+            writing: 0,
+            install: None,
+            replica: context.address_of(&replica::ROLE),
+            timer: None,
+            shared,
+        };
+        context.send_every(limits::OBSERVER_FOLLOW_INTERVAL, || SyncMessage::Follow);
+        let shown = sync.shared.board.consensus().borrow().replica;
+        if let Some(shown) = shown.filter(|shown| shown.diverged) {
+            sync.step(&context, Input::Heal { at_least: shown.stable, differs_at: shown.executed });
+        }
+        Ok(sync)
     }
 
     fn step(&mut self, context: &Context<SyncMessage>, input: Input) {
@@ -60,23 +101,156 @@ impl Sync {
                         former.cancel();
                     }
                 }
+                Effect::Keep(part) => self.keep(context, part),
+                Effect::Install(checked) => self.install = Some(Some(checked)),
+                Effect::InstallGenesis => self.install = Some(None),
+                Effect::Blame { peer, why } => {
+                    tracing::warn!(peer = peer.0, why, "A peer broke the protocol.");
+                    self.instruments.blamed();
+                    if let Some(handle) = self.shared.network.get() {
+                        handle.report_validator(peer, Offence::Lie);
+                    }
+                }
+            }
+        }
+        self.install_if_kept(context);
+    }
+
+    /// Nobody tells an observer what is committed: it asks, and is answered with what proves itself. So does a validator
+    /// that nobody talks to: the others may be in an epoch in which it is none.
+    fn follow(&mut self, context: &Context<SyncMessage>) {
+        let board = &self.shared.board;
+        let is_told = board.epoch().config.me.is_some() && *board.quorum().borrow();
+        if is_told || self.planner.is_fetching() {
+            return;
+        }
+        let from = self.shared.board.committed().next();
+        let to = from.plus(limits::SYNC_BLOCKS_MAX as u64 - 1);
+        let holders = self.shared.epoch().config.set.iter().map(|(index, _)| index).collect();
+        self.step(context, Input::Ask { from, to, holders });
+    }
+
+    fn keep(&mut self, context: &Context<SyncMessage>, part: CheckedPart) {
+        self.writing += 1;
+        let parts = self.parts.clone();
+        let hash = part.hash;
+        let work = tokio::task::spawn_blocking(move || parts.write(&part.hash, &part.entries));
+        context.spawn_then(work, move |written| {
+            let failed = match written {
+                Ok(Ok(())) => None,
+                Ok(Err(error)) => Some(error.to_string()),
+                Err(error) => Some(error.to_string()),
+            };
+            SyncMessage::Kept { hash, failed }
+        });
+    }
+
+    fn on_kept(&mut self, context: &Context<SyncMessage>, hash: Digest, failed: Option<String>) {
+        self.writing = self.writing.saturating_sub(1);
+        match failed {
+            None => self.install_if_kept(context),
+            Some(why) => {
+                tracing::warn!(why, "A part of a snapshot could not be written.");
+                self.install = None;
+                self.step(context, Input::Lost(BTreeSet::from([hash])));
             }
         }
     }
 
+    /// All parts are there and written: the database is made, beside the mailbox.
+    fn install_if_kept(&mut self, context: &Context<SyncMessage>) {
+        if self.writing > 0 {
+            return;
+        }
+        let Some(checked) = self.install.take() else { return };
+        let height = checked.as_ref().map_or(Height(0), |checked| checked.height());
+        tracing::info!(height = height.0, "A certified state is complete; its database is being made.");
+        let (shared, directory, parts) = (self.shared.clone(), self.directory.clone(), self.parts.clone());
+        let work = tokio::task::spawn_blocking(move || make(&shared, &directory, &parts, checked.as_deref()));
+        context.spawn_then(work, |made| {
+            SyncMessage::Prepared(made.unwrap_or_else(|error| Prepared::Failed(error.to_string())))
+        });
+    }
+
+    fn on_prepared(&mut self, context: &Context<SyncMessage>, prepared: Prepared) -> Result<(), ActorError> {
+        match prepared {
+            Prepared::Lost(lost) => {
+                tracing::warn!(parts = lost.len(), "Parts of a snapshot were damaged on disk: they are fetched again.");
+                self.step(context, Input::Lost(lost));
+                Ok(())
+            }
+            Prepared::Failed(why) => Err(ActorError::new(format!("a certified state cannot be stored: {why}"))),
+            Prepared::Ready { height, difference } => {
+                if let Some(difference) = difference {
+                    tracing::error!(
+                        height = height.0,
+                        difference,
+                        "This is the first entry in which the state differed."
+                    );
+                }
+                tracing::info!(height = height.0, "The core starts again from a certified state.");
+                let tree = context.tree().clone();
+                // Not a task of this actor: it ends with what it restarts.
+                tokio::spawn(async move {
+                    if let Err(error) = tree.restart(STORAGE).await {
+                        tracing::warn!(%error, "The core was not restarted; its next start takes the new state.");
+                    }
+                });
+                Ok(())
+            }
+        }
+    }
+
+    /// Reads what a peer asked for beside the mailbox, and sends it.
+    fn serve_snapshot(&self, context: &Context<SyncMessage>, peer: Asker, ask: SnapshotAsk, credit: Credit) {
+        let (shelf, network) = (self.shared.shelf.get(), self.shared.network.clone());
+        let read = move || match ask {
+            SnapshotAsk::Manifest(height, at_least) => serve_manifest(&shelf, height, at_least),
+            SnapshotAsk::Part(height, part) => serve_part(&shelf, height, part),
+        };
+        context.spawn(async move {
+            match tokio::task::spawn_blocking(read).await {
+                Ok(message) => answer(&network, peer, &message),
+                Err(error) => tracing::warn!(?peer, %error, "Reading a state for a peer was cut off."),
+            }
+            drop(credit);
+        });
+    }
+
     /// Reads blocks beside the mailbox, and sends them.
-    fn serve(&self, context: &Context<SyncMessage>, peer: ValidatorIndex, from: Height, to: Height) {
+    fn serve(&self, context: &Context<SyncMessage>, peer: Asker, (from, to): (Height, Height), credit: Credit) {
         let Some(store) = self.store.get() else { return };
         let network = self.shared.network.clone();
+        let shelf = self.shared.shelf.get();
+        if let Some(end) = shelf.ends.iter().rev().find(|end| end.height().next() == from) {
+            answer(&network, peer, &PeerMessage::EpochEnd(Arc::clone(end)));
+        }
+        // Who asks for blocks that are collected is told so by an empty answer.
+        let last = store.applied_watch().borrow().height;
         context.spawn(async move {
             let read = tokio::task::spawn_blocking(move || read_blocks(&store, from, to)).await;
             match read {
-                Ok(Ok(blocks)) if blocks.is_empty() => {}
-                Ok(Ok(blocks)) => network.send(peer, &PeerMessage::SyncBlocks(blocks)),
-                Ok(Err(error)) => tracing::warn!(peer = peer.0, %error, "Blocks for a peer could not be read."),
-                Err(error) => tracing::warn!(peer = peer.0, %error, "Reading blocks for a peer was cut off."),
+                Ok(Ok(blocks)) if blocks.is_empty() && from > last => {}
+                Ok(Ok(blocks)) => answer(&network, peer, &PeerMessage::SyncBlocks(blocks)),
+                Ok(Err(error)) => tracing::warn!(?peer, %error, "Blocks for a peer could not be read."),
+                Err(error) => tracing::warn!(?peer, %error, "Reading blocks for a peer was cut off."),
             }
+            drop(credit);
         });
+    }
+}
+
+/// Whom to ask when nobody has shown to have something.
+fn others(shared: &Shared) -> Vec<ValidatorIndex> {
+    let config = &shared.epoch().config;
+    config.set.iter().map(|(index, _)| index).filter(|index| Some(*index) != config.me).collect()
+}
+
+/// Sends what a peer asked for. An observer that is gone asks again.
+fn answer(network: &NetworkSlot, to: Asker, message: &PeerMessage) {
+    match to {
+        Asker::Validator(validator) => network.send(validator, message),
+        Asker::Observer(peer) => network.send_to_observer(&peer, message),
     }
 }
 
@@ -91,15 +265,22 @@ impl Behaviour for Sync {
     async fn handle(&mut self, context: &Context<SyncMessage>, message: SyncMessage) -> Result<(), ActorError> {
         match message {
             SyncMessage::Ask { from, to, holders } => self.step(context, Input::Ask { from, to, holders }),
-            SyncMessage::Request { peer, from, to, credit } => {
-                self.serve(context, peer, from, to);
-                drop(credit);
-            }
+            SyncMessage::Request { peer, from, to, credit } => self.serve(context, peer, (from, to), credit),
+            SyncMessage::Follow => self.follow(context),
+            SyncMessage::Epoch => self.planner.begin_epoch(others(&self.shared)),
             SyncMessage::Blocks { peer, checked, credit } => {
                 drop(credit);
                 self.step(context, Input::Blocks { from: peer, checked: *checked });
             }
             SyncMessage::Faulty(peer) => self.step(context, Input::Faulty(peer)),
+            SyncMessage::SnapshotRequest { peer, ask, credit } => self.serve_snapshot(context, peer, ask, credit),
+            SyncMessage::Snapshot { input, credit } => {
+                drop(credit);
+                self.step(context, *input);
+            }
+            SyncMessage::Heal { at_least, differs_at } => self.step(context, Input::Heal { at_least, differs_at }),
+            SyncMessage::Kept { hash, failed } => self.on_kept(context, hash, failed),
+            SyncMessage::Prepared(prepared) => return self.on_prepared(context, prepared),
             SyncMessage::Timer(generation) => self.step(context, Input::Timer { generation }),
         }
         Ok(())

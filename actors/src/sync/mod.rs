@@ -1,7 +1,10 @@
 //! Sync: catching up, and helping others to. It has no signing key, and orders nothing (consensus.md section 7).
 
 mod actor;
+mod install;
 mod message;
+mod parts;
 
 pub use actor::{Sync, SyncArguments};
-pub use message::{ROLE, SyncMessage};
+pub use install::Prepared;
+pub use message::{Asker, ROLE, SnapshotAsk, SyncMessage};

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use dtvn_messages::ValidatorIndex;
 use dtvn_messages::wire::{self, Class, PeerMessage};
+use dtvn_replication::sync::Input;
 use dtvn_replication::verify::{Checked, Fault};
 use libp2p::PeerId;
 use tokio::sync::Mutex;
@@ -18,7 +19,7 @@ use crate::network::{FairReceiver, InboundFrame, Offence};
 use crate::replica::{self, ReplicaMessage};
 use crate::shared::Shared;
 use crate::supervision::{ActorError, Behaviour, Context};
-use crate::sync::{self, SyncMessage};
+use crate::sync::{self, Asker, SnapshotAsk, SyncMessage};
 
 /// What a worker is made with.
 #[derive(Clone)]
@@ -85,8 +86,7 @@ impl Receivers {
         // By the validators of this very epoch: the network may have heard of it a moment later.
         let epoch = self.shared.epoch();
         let Some(from) = epoch.peers.get(&frame.peer).copied() else {
-            // Observers have the sync class only, and get no answers in this version.
-            return;
+            return self.on_observer(frame.peer, &frame.bytes, class);
         };
         let message = match wire::decode(&frame.bytes, class) {
             Ok(message) => message,
@@ -102,6 +102,26 @@ impl Receivers {
         }
     }
 
+    /// A node without a vote may ask, and nothing else that it says is looked at. It is answered when there is time: one
+    /// that finds no place asks again, and no validator waits behind it.
+    fn on_observer(&self, peer: PeerId, bytes: &[u8], class: Class) {
+        let Ok(message) = wire::decode(bytes, class) else { return };
+        let Some(credit) = self.shared.observer_credits.try_take() else { return };
+        let peer = Asker::Observer(peer);
+        let message = match message {
+            PeerMessage::SyncRequest { from, to } => SyncMessage::Request { peer, from, to, credit },
+            PeerMessage::SnapshotRequest { height, at_least } => {
+                let ask = SnapshotAsk::Manifest(height, at_least);
+                SyncMessage::SnapshotRequest { peer, ask, credit }
+            }
+            PeerMessage::PartRequest { height, part } => {
+                SyncMessage::SnapshotRequest { peer, ask: SnapshotAsk::Part(height, part), credit }
+            }
+            _ => return,
+        };
+        let _down = self.sync.try_send(message);
+    }
+
     async fn on_consensus(&self, epoch: &EpochShown, from: ValidatorIndex, message: PeerMessage) {
         if let PeerMessage::Recover(asked) = message {
             match epoch.verifier.recovery(from, &asked) {
@@ -112,7 +132,7 @@ impl Receivers {
             }
             return;
         }
-        match self.shared.epoch().verifier.consensus(from, message) {
+        match epoch.verifier.consensus(from, message) {
             Ok(None) => {}
             Ok(Some(message)) => {
                 let credit = self.shared.replica_credits.take().await;
@@ -149,9 +169,10 @@ impl Receivers {
         match message {
             PeerMessage::SyncRequest { from, to } => {
                 let credit = self.shared.sync_credits.take().await;
+                let peer = Asker::Validator(peer);
                 let _down = self.sync.try_send(SyncMessage::Request { peer, from, to, credit });
             }
-            PeerMessage::SyncBlocks(blocks) => match self.shared.epoch().verifier.blocks(blocks) {
+            PeerMessage::SyncBlocks(blocks) => match epoch.verifier.blocks(blocks) {
                 Ok(checked) => {
                     let credit = self.shared.sync_credits.take().await;
                     let checked = Box::new(checked);
@@ -162,7 +183,54 @@ impl Receivers {
                     let _down = self.sync.try_send(SyncMessage::Faulty(peer));
                 }
             },
+            PeerMessage::EpochEnd(end) => match epoch.verifier.epoch_end(&end) {
+                Ok(messages) => {
+                    for message in messages {
+                        let credit = self.shared.replica_credits.take().await;
+                        let _down = self.replica.try_send(ReplicaMessage::Message { from: peer, message, credit });
+                    }
+                }
+                Err(fault) => self.blame(epoch, peer, &fault),
+            },
+            PeerMessage::SnapshotRequest { height, at_least } => {
+                self.serve_snapshot(peer, SnapshotAsk::Manifest(height, at_least)).await;
+            }
+            PeerMessage::PartRequest { height, part } => {
+                self.serve_snapshot(peer, SnapshotAsk::Part(height, part)).await;
+            }
+            PeerMessage::Snapshot(manifest) => {
+                let checked = epoch.verifier.manifest(manifest);
+                let input = |checked| Input::Manifest { from: peer, checked };
+                self.on_snapshot(epoch, peer, checked.map(|checked| checked.map(input))).await;
+            }
+            PeerMessage::Part { height, part, entries } => {
+                let part = epoch.verifier.part(height, part, entries);
+                self.on_snapshot(epoch, peer, part.map(|part| Some(Input::Part { from: peer, part }))).await;
+            }
+            PeerMessage::SnapshotRefused { height } => {
+                self.on_snapshot(epoch, peer, Ok(Some(Input::Refused { from: peer, height }))).await;
+            }
             _ => {}
+        }
+    }
+
+    async fn serve_snapshot(&self, peer: ValidatorIndex, ask: SnapshotAsk) {
+        let credit = self.shared.sync_credits.take().await;
+        let peer = Asker::Validator(peer);
+        let _down = self.sync.try_send(SyncMessage::SnapshotRequest { peer, ask, credit });
+    }
+
+    async fn on_snapshot(&self, epoch: &EpochShown, peer: ValidatorIndex, checked: Result<Option<Input>, Fault>) {
+        match checked {
+            Ok(None) => {}
+            Ok(Some(input)) => {
+                let credit = self.shared.sync_credits.take().await;
+                let _down = self.sync.try_send(SyncMessage::Snapshot { input: Box::new(input), credit });
+            }
+            Err(fault) => {
+                self.blame(epoch, peer, &fault);
+                let _down = self.sync.try_send(SyncMessage::Faulty(peer));
+            }
         }
     }
 

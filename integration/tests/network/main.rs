@@ -9,4 +9,5 @@ mod kills;
 mod kit;
 mod original;
 mod refusals;
+mod rejoin;
 mod tickets;

@@ -159,25 +159,45 @@ async fn a_second_process_is_kept_off_a_directory_in_use() {
     assert_unharmed(directory.path()).await;
 }
 
+/// The first file of the database whose name begins so.
+fn database_file(directory: &Path, prefix: &str) -> std::path::PathBuf {
+    let mut files = fs::read_dir(directory.join("node0/db/rocksdb")).unwrap().map(|entry| entry.unwrap().path());
+    files.find(|path| path.file_name().unwrap().to_string_lossy().starts_with(prefix)).unwrap()
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn damage_to_the_database_is_said_and_not_served() {
+async fn a_damaged_database_is_set_aside_and_rebuilt_from_the_log() {
     let directory = used().await;
-    let database = directory.path().join("node0/db/rocksdb");
-    let file = |prefix: &str| {
-        let mut files = fs::read_dir(&database).unwrap().map(|entry| entry.unwrap().path());
-        files.find(|path| path.file_name().unwrap().to_string_lossy().starts_with(prefix)).unwrap()
+    let path = directory.path();
+    let halve = |path: &Path| {
+        let whole = fs::read(path).unwrap();
+        fs::write(path, &whole[..whole.len() / 2]).unwrap();
     };
-    for path in [file("CURRENT"), file("MANIFEST")] {
-        let whole = fs::read(&path).unwrap();
-        fs::write(&path, &whole[..whole.len() / 2]).unwrap();
-        assert_refused(directory.path(), &[], &["core/storage", "damaged"]).await;
-        fs::write(&path, whole).unwrap();
+    for damage in 1..=4 {
+        match damage {
+            1 => halve(&database_file(path, "CURRENT")),
+            2 => halve(&database_file(path, "MANIFEST")),
+            3 => fs::remove_file(path.join("node0/db/seal")).unwrap(),
+            _ => fs::remove_dir_all(path.join("node0/db")).unwrap(),
+        }
+        let mut node = start(path, &[]).await;
+        let client = client(&node);
+        until("the ticket is there again", async || {
+            client.ticket(&id("TICKET-001"), None).await.is_ok_and(|ticket| ticket.state == TicketState::Validated)
+        })
+        .await;
+        until("it is healthy", async || client.health().await.is_ok_and(|health| health.is_healthy())).await;
+        assert!(node.terminate().await);
+        let log = fs::read_to_string(path.join("node0.log")).unwrap();
+        assert!(log.contains("is set aside, and rebuilt"), "damage {damage}: {log}");
+        assert!(path.join(format!("node0/db.damaged-{damage}")).is_dir(), "damage {damage} is kept to be looked at");
     }
-    let seal = directory.path().join("node0/db/seal");
-    let whole = fs::read(&seal).unwrap();
-    fs::remove_file(&seal).unwrap();
-    assert_refused(directory.path(), &[], &["core/storage", "seal"]).await;
-    fs::write(&seal, whole).unwrap();
+    assert_unharmed(path).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_identity_that_is_damaged_or_missing_is_refused() {
+    let directory = used().await;
     let identity = directory.path().join("node0/node.json");
     let whole = fs::read(&identity).unwrap();
     fs::write(&identity, "{").unwrap();

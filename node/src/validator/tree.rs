@@ -233,7 +233,12 @@ fn core(parts: &Parts) -> SupervisorSpec {
         instruments: parts.instruments.clone(),
         store: parts.store.clone(),
     };
-    let sync = SyncArguments { shared: parts.shared.clone(), store: parts.store.clone() };
+    let sync = SyncArguments {
+        shared: parts.shared.clone(),
+        store: parts.store.clone(),
+        directory: parts.config.node.data_dir.clone(),
+        instruments: parts.instruments.clone(),
+    };
     let start = Duration::from_millis(limits::CORE_START_WAIT_MS);
     let resident =
         |spec: ChildSpec| spec.mailbox(limits::CORE_MAILBOX_MAX).start_timeout(start).stop_timeout(CORE_STOP);

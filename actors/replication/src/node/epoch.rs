@@ -23,15 +23,10 @@ impl<D: Disk> Node<D> {
         stable: &Arc<StableCheckpoint>,
         effects: &mut Vec<Effect>,
     ) -> Result<(), Failure> {
-        let end = Arc::new(self.execution.end_epoch(committed, stable));
-        self.store.put_epoch_end(Arc::clone(&end));
+        let end = self.execution.end_epoch(committed, stable);
+        self.store.put_epoch_end(end);
         self.enter_epoch();
-        // Indices mean others now: the world says again who is connected.
-        self.connected.clear();
-        effects.push(Effect::EpochBegan(Arc::clone(&end)));
-        let (epoch, own) = (self.config.epoch, self.config.me);
-        self.mail.push_back(Mail::Intake(intake::Input::Epoch { epoch, origin: own }));
-        self.tell_gossip(pool::Input::Epoch { epoch, validators: Arc::clone(&self.config.set), own });
+        self.tell_epoch(effects);
         self.restart_replica(effects)?;
         let pending: Vec<_> = self.consensus.pending_bundles().cloned().collect();
         for bundle in pending {
@@ -39,6 +34,15 @@ impl<D: Disk> Node<D> {
         }
         self.tell_quorum();
         Ok(())
+    }
+
+    /// Indices mean others from now on: intake and pool hear of it, and the world says again who is connected.
+    pub(super) fn tell_epoch(&mut self, effects: &mut Vec<Effect>) {
+        self.connected.clear();
+        let (epoch, own) = (self.config.epoch, self.config.me);
+        effects.push(Effect::EpochBegan(epoch));
+        self.mail.push_back(Mail::Intake(intake::Input::Epoch { epoch, origin: own }));
+        self.tell_gossip(pool::Input::Epoch { epoch, validators: Arc::clone(&self.config.set), own });
     }
 
     /// Takes over the epoch in which the ledger stands.

@@ -7,7 +7,7 @@ use dtvn_messages::wire::{self, Class, PeerMessage};
 use dtvn_messages::{Height, ValidatorIndex};
 
 use super::messages::LogWork;
-use super::{Checked, Effect, Mail, Node, Timed, Timer, Work};
+use super::{Checked, Effect, Failure, Mail, Node, Timed, Timer, Work};
 use crate::log::Disk;
 use crate::record::LogRecord;
 use crate::{consensus, intake, pool, sync, verify};
@@ -59,6 +59,13 @@ impl<D: Disk> Node<D> {
             PeerMessage::Bundle(bytes) => self.tell_gossip(pool::Input::Received { from, bytes }),
             PeerMessage::FetchBundles(digests) => self.tell_gossip(pool::Input::Fetch { from, digests }),
             PeerMessage::AnnounceBundles(digests) => self.tell_gossip(pool::Input::Announce { from, digests }),
+            PeerMessage::EpochEnd(end) => match self.verifier.epoch_end(&end) {
+                Ok(messages) => {
+                    let told = messages.into_iter().map(|message| consensus::Input::Message { from, message });
+                    self.mail.extend(told.map(Mail::Replica));
+                }
+                Err(fault) => effects.push(Effect::Blame { peer: from, why: fault.to_string() }),
+            },
             PeerMessage::Recover(asked) => self.on_recover(from, *asked, effects),
             PeerMessage::SyncRequest { from: first, to } => self.serve(from, first, to, effects),
             PeerMessage::SyncBlocks(blocks) => match self.verifier.blocks(blocks) {
@@ -68,6 +75,11 @@ impl<D: Disk> Node<D> {
                     self.mail.push_back(Mail::Sync(sync::Input::Faulty(from)));
                 }
             },
+            PeerMessage::SnapshotRequest { .. }
+            | PeerMessage::Snapshot(_)
+            | PeerMessage::PartRequest { .. }
+            | PeerMessage::Part { .. }
+            | PeerMessage::SnapshotRefused { .. } => self.on_snapshot_message(from, message, effects),
             message => match self.verifier.consensus(from, message) {
                 Ok(None) => {}
                 Ok(Some(message)) => {
@@ -78,14 +90,18 @@ impl<D: Disk> Node<D> {
         }
     }
 
+    /// One who asks for blocks that are collected is told so.
     fn serve(&self, peer: ValidatorIndex, from: Height, to: Height, effects: &mut Vec<Effect>) {
+        if let Some(end) = self.execution.shelf().ends.iter().rev().find(|end| end.height().next() == from) {
+            effects.push(Effect::Send { to: peer, message: PeerMessage::EpochEnd(Arc::clone(end)) });
+        }
         let Ok(blocks) = sync::serve(from, to, |height| Ok::<_, Infallible>(self.store.block(height)));
-        if !blocks.is_empty() {
+        if !blocks.is_empty() || from <= self.store.applied() {
             effects.push(Effect::Send { to: peer, message: PeerMessage::SyncBlocks(blocks) });
         }
     }
 
-    pub(super) fn step_sync(&mut self, input: sync::Input, effects: &mut Vec<Effect>) {
+    pub(super) fn step_sync(&mut self, input: sync::Input, effects: &mut Vec<Effect>) -> Result<(), Failure> {
         let mut said = Vec::new();
         self.sync.step(self.now, input, &mut said);
         for effect in said {
@@ -99,8 +115,13 @@ impl<D: Disk> Node<D> {
                     let timer = Timer { of: Timed::Sync, incarnation: self.incarnations.sync, generation };
                     effects.push(Effect::SetTimer { timer, after_us });
                 }
+                sync::Effect::Keep(part) => drop(self.parts.insert(part.hash, part.entries.to_vec())),
+                sync::Effect::Install(checked) => self.install(&checked, effects)?,
+                sync::Effect::InstallGenesis => self.install_genesis(effects)?,
+                sync::Effect::Blame { peer, why } => effects.push(Effect::Blame { peer, why: why.to_owned() }),
             }
         }
+        Ok(())
     }
 
     pub(super) fn step_gossip(&mut self, input: pool::Input, effects: &mut Vec<Effect>) {

@@ -4,9 +4,7 @@ use std::sync::Arc;
 
 use dtvn_ledger::BlockEffects;
 use dtvn_messages::wire::{Class, PeerMessage};
-use dtvn_messages::{
-    Bundle, Digest, EpochEnd, Height, Operation, ReceiptCertificate, Succession, ValidatorIndex, View,
-};
+use dtvn_messages::{Bundle, Digest, Epoch, Height, Operation, ReceiptCertificate, Succession, ValidatorIndex, View};
 use dtvn_pbft::{Cause, Ticket};
 
 use crate::consensus::{self, Committed};
@@ -219,11 +217,20 @@ pub enum Effect {
         origin: ValidatorIndex,
     },
     /// An epoch is over and the next one begins: validators have other indices, so links are to be announced anew.
-    EpochBegan(Arc<EpochEnd>),
+    EpochBegan(Epoch),
     /// The node lost its memory, and its own recovery opened the epoch: it votes again.
     Recovered,
-    /// The node's state differs from what a quorum certified.
+    /// The node's state differs from what a quorum certified. It is healed: [`Effect::Installed`].
     Diverged(Height),
+    /// Another state was put in the place of this node's, certified by a stable checkpoint, or that of the genesis.
+    Installed {
+        /// The height of the state.
+        height: Height,
+        /// The digest of its block.
+        digest: Digest,
+        /// The first entry in which this node's own state at that height differed, in words.
+        difference: Option<String>,
+    },
     /// The node cannot go on: its process ends, non-zero.
     Failed(String),
 }

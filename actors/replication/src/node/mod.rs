@@ -12,6 +12,7 @@
 //! | `disk` | storage: group commit of the log, the store, collecting |
 //! | `replica` | replica and state machine |
 //! | `links` | verifier, presence, gossip, sync |
+//! | `snapshot` | sync and storage: a state in the place of this node's |
 //! | `edge` | intake |
 //! | `epoch` | all of them, from one epoch to the next |
 //!
@@ -23,13 +24,14 @@ mod epoch;
 mod links;
 mod messages;
 mod replica;
+mod snapshot;
 mod start;
 mod store;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use dtvn_messages::{Genesis, Height, NodeName, Nonce, Now, Scheme, Signer, ValidatorIndex};
+use dtvn_messages::{Digest, Genesis, Height, NodeName, Nonce, Now, Scheme, Signer, ValidatorIndex};
 use dtvn_pbft::{Config, ReplicaView, Ticket};
 
 use crate::consensus::{self, Consensus};
@@ -100,13 +102,15 @@ pub struct Media<D> {
     pub amnesia: Option<Amnesia>,
     /// Whether the node was started before.
     pub used_before: bool,
+    /// Parts of snapshots by their hash, as they travelled: what a fetch that was cut short goes on with.
+    pub parts: BTreeMap<Digest, Vec<u8>>,
 }
 
 impl<D> Media<D> {
     /// What a new node has.
     #[must_use]
     pub fn new(disk: D, genesis: &Genesis) -> Self {
-        Self { disk, store: MemoryStore::new(genesis), amnesia: None, used_before: false }
+        Self { disk, store: MemoryStore::new(genesis), amnesia: None, used_before: false, parts: BTreeMap::new() }
     }
 }
 
@@ -158,6 +162,7 @@ pub struct Node<D> {
     /// The present epoch.
     config: Config,
     verifier: Verifier,
+    parts: BTreeMap<Digest, Vec<u8>>,
     execution: Execution,
     consensus: Consensus,
     sync: Sync,
@@ -220,7 +225,7 @@ impl<D: Disk> Node<D> {
             match mail {
                 Mail::Replica(input) => self.step_replica(input, effects)?,
                 Mail::Gossip(input) => self.step_gossip(input, effects),
-                Mail::Sync(input) => self.step_sync(input, effects),
+                Mail::Sync(input) => self.step_sync(input, effects)?,
                 Mail::Intake(input) => self.step_intake(input, effects)?,
             }
         }
@@ -308,8 +313,8 @@ impl<D: Disk> Node<D> {
     #[must_use]
     #[expect(clippy::expect_used, reason = "a log that is closed leaves its disk")]
     pub fn kill(self) -> Media<D> {
-        let Self { desk, store, amnesia, .. } = self;
+        let Self { desk, store, amnesia, parts, .. } = self;
         let disk = desk.book.map(LogBook::into_disk).or(desk.closed).expect("the disk is in the log or beside it");
-        Media { disk, store, amnesia, used_before: true }
+        Media { disk, store, amnesia, used_before: true, parts }
     }
 }

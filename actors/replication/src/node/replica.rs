@@ -88,7 +88,11 @@ impl<D: Disk> Node<D> {
             Said::Moved { view, cause } => effects.push(Effect::Moved { view, cause }),
             Said::Active { view } => effects.push(Effect::Active(view)),
             Said::Blame { peer, why } => effects.push(Effect::Blame { peer, why: why.to_owned() }),
-            Said::Diverged { height, .. } => effects.push(Effect::Diverged(height)),
+            Said::Diverged { height, .. } => {
+                effects.push(Effect::Diverged(height));
+                let at_least = self.consensus.show().stable;
+                self.mail.push_back(Mail::Sync(sync::Input::Heal { at_least, differs_at: height }));
+            }
         }
         Ok(())
     }

@@ -15,7 +15,7 @@ use crate::logbook::{LogBook, Verdict};
 use crate::pool::{self, Pool, PoolSettings};
 use crate::record::LogRecord;
 use crate::recovery::Amnesia;
-use crate::sync::Sync;
+use crate::sync::{self, Sync};
 
 /// A node that did not start, and what outlives the attempt.
 #[derive(Debug)]
@@ -76,18 +76,18 @@ impl<D: Disk> Node<D> {
         now: Now,
         effects: &mut Vec<Effect>,
     ) -> Result<Self, Box<Unstarted<D>>> {
-        let Media { disk, store, mut amnesia, used_before } = media;
+        let Media { disk, store, mut amnesia, used_before, parts } = media;
         let applied = store.applied();
         let (book, records, opened) = match open_log(&settings, disk, used_before, applied, &mut amnesia) {
             Ok(open) => open,
             Err((why, disk)) => {
-                return Err(Box::new(Unstarted { why, media: Media { disk, store, amnesia, used_before } }));
+                return Err(Box::new(Unstarted { why, media: Media { disk, store, amnesia, used_before, parts } }));
             }
         };
         let execution = match Execution::load(settings.identity(), store.load()) {
             Ok(execution) => execution,
             Err(error) => {
-                let media = Media { disk: book.into_disk(), store, amnesia, used_before: true };
+                let media = Media { disk: book.into_disk(), store, amnesia, used_before: true, parts };
                 return Err(Box::new(Unstarted { why: error.to_string(), media }));
             }
         };
@@ -103,7 +103,8 @@ impl<D: Disk> Node<D> {
             consensus: Consensus::new(config.clone(), base, false, settings.signer.clone()),
             execution,
             amnesia,
-            sync: Sync::new(),
+            parts,
+            sync: Sync::default(),
             pool: Pool::new(pool_settings(&settings, &config)),
             intake: Intake::new(intake_settings(&settings, &config, 0)),
             verifier: settings.verifier(&config),
@@ -155,7 +156,7 @@ impl<D: Disk> Node<D> {
         Ok(())
     }
 
-    fn restart_from_state_machine(&mut self, effects: &mut Vec<Effect>) -> Result<(), Failure> {
+    pub(super) fn restart_from_state_machine(&mut self, effects: &mut Vec<Effect>) -> Result<(), Failure> {
         let loaded = Execution::load(self.settings.identity(), self.store.load());
         self.execution = loaded.map_err(Failure::new)?;
         self.enter_epoch();
@@ -193,7 +194,14 @@ impl<D: Disk> Node<D> {
 
     fn start_sync(&mut self) {
         self.incarnations.sync += 1;
-        self.sync = Sync::new();
+        let others = self.config.set.iter().map(|(index, _)| index);
+        let others = others.filter(|index| Some(*index) != self.config.me).collect();
+        self.sync = Sync::new(others, self.parts.keys().copied().collect());
+        let shown = self.consensus.show();
+        if shown.diverged {
+            let (at_least, differs_at) = (shown.stable, shown.executed);
+            self.mail.push_back(Mail::Sync(sync::Input::Heal { at_least, differs_at }));
+        }
     }
 
     /// The pool starts with what the replica holds.

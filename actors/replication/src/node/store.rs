@@ -182,6 +182,41 @@ impl MemoryStore {
         missing.map(|(_, kept)| Head::of(&kept.block.block.header, kept.digest)).collect()
     }
 
+    /// Puts another state in the place of what is stored, for good.
+    pub fn install(&mut self, stored: Stored) {
+        let Stored { image, block, stable, ends, edge } = stored;
+        let LedgerImage { height, timestamp, tickets, keys, log, accepted, last_bundles, membership } = image;
+        self.durable = State {
+            height,
+            timestamp,
+            tickets: tickets.into_iter().map(|it| ((it.event.clone(), it.id.clone()), it)).collect(),
+            keys: keys.into_iter().map(|key| (key.digest(), key)).collect(),
+            log,
+            accepted,
+            edge,
+            last_bundles: last_bundles.into_iter().collect(),
+            membership,
+        };
+        self.unsynced.clear();
+        self.receipts.clear();
+        self.unsynced_receipts.clear();
+        self.ends.extend(ends.into_iter().map(|end| (end.epoch(), end)));
+        // Its bundles are not part of a snapshot: this block is not served.
+        let kept = block.map(|LastBlock { block, digest, certificate }| {
+            let block = CommittedBlock { block: Arc::new(block), certificate, bundles: Vec::new() };
+            (height, Kept { block, digest })
+        });
+        self.blocks = kept.into_iter().collect();
+        self.stable = stable.map(Arc::new);
+        self.durable_stable.clone_from(&self.stable);
+    }
+
+    /// A value on the disk is another than the one that was written, and no checksum tells: a fault that a simulator
+    /// plants.
+    pub fn alter(&mut self, ticket: Ticket) {
+        self.durable.tickets.insert((ticket.event.clone(), ticket.id.clone()), Arc::new(ticket));
+    }
+
     /// Makes all that was applied durable.
     pub fn sync(&mut self) {
         self.crash(usize::MAX);
@@ -219,7 +254,8 @@ impl MemoryStore {
     /// A committed block as peers are sent it, if it is here.
     #[must_use]
     pub fn block(&self, height: Height) -> Option<CommittedBlock> {
-        self.blocks.get(&height).map(|kept| kept.block.clone())
+        let block = &self.blocks.get(&height)?.block;
+        (block.bundles.len() == block.block.bundles.len()).then(|| block.clone())
     }
 
     /// What a node that starts loads.
@@ -232,10 +268,8 @@ impl MemoryStore {
             digest: kept.digest,
             certificate: kept.block.certificate.clone(),
         });
-        let opening = self.ends.last_key_value().map(|(_, end)| EpochEnd::clone(end));
-        let former = opening.as_ref().and_then(|end| self.ends.get(&Epoch(end.epoch().0.checked_sub(1)?)));
-        let former = former.map(|end| end.next.clone());
+        let ends = self.ends.values().cloned().collect();
         let stable = self.stable.as_deref().cloned();
-        Stored { image: state.image(), block: last, stable, opening, former, edge: state.edge }
+        Stored { image: state.image(), block: last, stable, ends, edge: state.edge }
     }
 }

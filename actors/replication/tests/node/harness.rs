@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use dtvn_messages::genesis::ConsensusParameters;
 use dtvn_messages::wire::PeerMessage;
 use dtvn_messages::{
     Action, Ed25519, EventId, Genesis, IdempotencyKey, KeyPair, Nonce, Now, Operation, TicketId, Timestamp,
@@ -28,7 +29,18 @@ pub struct Network {
     slow: BTreeSet<usize>,
     held: Vec<(usize, u64, Work)>,
     pub blamed: Vec<String>,
+    /// Who diverged, at which height.
+    pub diverged: Vec<(usize, u64)>,
+    /// Who took over another state: at which height, and what differed.
+    pub installed: Vec<(usize, u64, Option<String>)>,
+    /// Answers to requests for snapshots: from whom, what.
+    pub sent: Vec<(usize, PeerMessage)>,
+    /// Changes, or drops, what a node sends to another.
+    pub tamper: Option<Tamper>,
 }
+
+/// What becomes of a message from one node to another.
+pub type Tamper = Box<dyn FnMut(usize, usize, PeerMessage) -> Option<PeerMessage>>;
 
 fn operation(action: Action, key: u64) -> Operation {
     Operation {
@@ -60,9 +72,15 @@ pub fn consume(ticket: &str, key: u64) -> Operation {
 
 impl Network {
     pub fn new(count: usize) -> Self {
+        Self::with(count, |_| {})
+    }
+
+    /// A network with other parameters.
+    pub fn with(count: usize, change: impl FnOnce(&mut ConsensusParameters)) -> Self {
         let mut file = Genesis::development(count, SEED, false).unwrap().file().clone();
         file.consensus.checkpoint_interval = 4;
         file.consensus.log_window = 16;
+        change(&mut file.consensus);
         let genesis = Arc::new(Genesis::new(file).unwrap());
         let mut network = Self {
             nodes: (0..count).map(|_| None).collect(),
@@ -75,6 +93,10 @@ impl Network {
             slow: BTreeSet::new(),
             held: Vec::new(),
             blamed: Vec::new(),
+            diverged: Vec::new(),
+            installed: Vec::new(),
+            sent: Vec::new(),
+            tamper: None,
             genesis,
         };
         for node in 0..count {
@@ -134,6 +156,10 @@ impl Network {
         self.nodes.iter().flatten()
     }
 
+    pub fn genesis(&self) -> &Genesis {
+        &self.genesis
+    }
+
     pub fn node(&mut self, node: usize) -> &mut Node<MemoryDisk> {
         self.nodes[node].as_mut().unwrap()
     }
@@ -160,6 +186,15 @@ impl Network {
     }
 
     fn send(&mut self, from: usize, to: usize, message: PeerMessage) {
+        let message = match &mut self.tamper {
+            Some(tamper) => tamper(from, to, message),
+            None => Some(message),
+        };
+        let Some(message) = message else { return };
+        if matches!(message, PeerMessage::Snapshot(_) | PeerMessage::Part { .. } | PeerMessage::SnapshotRefused { .. })
+        {
+            self.sent.push((from, message.clone()));
+        }
         if from != to && self.nodes[to].is_some() {
             let from = ValidatorIndex(from as u16);
             self.later(to, 200, Input::Message { from, message });
@@ -189,7 +224,8 @@ impl Network {
                     }
                 }
                 Effect::Failed(why) => panic!("node {node} failed: {why}"),
-                Effect::Diverged(height) => panic!("node {node} diverged at {height}"),
+                Effect::Diverged(height) => self.diverged.push((node, height.0)),
+                Effect::Installed { height, difference, .. } => self.installed.push((node, height.0, difference)),
                 _ => {}
             }
         }

@@ -4,6 +4,7 @@
 mod disks;
 mod harness;
 mod parts;
+mod snapshots;
 
 use dtvn_messages::VoteKind;
 use dtvn_messages::wire::{Class, PeerMessage, encode};
@@ -29,6 +30,7 @@ fn operations_are_decided_by_all_nodes_alike() {
     let roots: Vec<_> = network.nodes().map(|node| node.execution().ledger().root_at(node.show().committed)).collect();
     assert!(roots.windows(2).all(|pair| pair[0] == pair[1]), "{roots:?}");
     assert_eq!(roots[0].unwrap().log_size, 4);
+    assert_eq!(network.diverged, []);
 }
 
 #[test]

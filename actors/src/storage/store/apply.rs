@@ -318,7 +318,7 @@ fn tickets_seeded(outcome: &Outcome) -> u64 {
 
 /// The value of a held key: the index of its outcome, which knows the key, the payload's digest and the time from which
 /// the key is held; and the scope, if it is not the event of that outcome.
-fn key_value(entry: &KeyEntry) -> Vec<u8> {
+pub(super) fn key_value(entry: &KeyEntry) -> Vec<u8> {
     let mut writer = Writer::with_capacity(8);
     writer.u64(entry.outcome.index);
     if entry.scope != KeyScope::Event(entry.outcome.event.clone()) {

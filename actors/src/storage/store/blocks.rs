@@ -78,6 +78,9 @@ impl View<'_> {
         let Some(stored) = self.block(height)? else {
             return Ok(None);
         };
+        if height <= self.installed()?.height {
+            return Ok(None);
+        }
         let mut bundles = Vec::with_capacity(stored.block.bundles.len());
         let range = Range::prefix(schema::number(height.0).to_vec());
         self.scan(Column::Bodies, range, Order::Ascending, |_, body| {

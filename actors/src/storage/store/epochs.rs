@@ -40,14 +40,6 @@ impl View<'_> {
         self.get(Column::Meta, meta::epoch_end(epoch))?.as_deref().map(read_end).transpose()
     }
 
-    /// How the last epoch that is over ended, if one is.
-    ///
-    /// # Errors
-    /// If what is stored is damaged.
-    pub fn last_epoch_end(&self) -> Result<Option<EpochEnd>, StoreError> {
-        Ok(self.epoch_ends(Epoch(0))?.pop())
-    }
-
     /// How the epochs from this one on ended, as far as they are over, ascending.
     ///
     /// # Errors

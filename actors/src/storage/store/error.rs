@@ -109,7 +109,7 @@ impl StoreError {
     }
 
     /// What the operating system said while something was being done.
-    pub(super) fn io(doing: &'static str, error: &std::io::Error) -> Self {
+    pub(in crate::storage) fn io(doing: &'static str, error: &std::io::Error) -> Self {
         Self::Disk { doing, detail: error.to_string() }
     }
 }

@@ -17,6 +17,7 @@
 //! | | `lowest_block` | lowest kept height `u64` |
 //! | | `membership` | layout of the validators and what was agreed about them |
 //! | | `epoch_end/` epoch `u64` | layout of what proves how that epoch ended |
+//! | | `installed` | if it was made from a snapshot: height `u64`, size of the log `u64`; see `build.rs` |
 //! | | `last_bundle/` validator's name | record of its last ordered bundle: epoch, start, number |
 //! | `tickets` | event 0 ticket | layout of the ticket |
 //! | `flagged` | state `u8`, event 0 ticket, for disputed and revoked tickets only | nothing |
@@ -46,6 +47,7 @@
 
 mod apply;
 mod blocks;
+mod build;
 mod collect;
 mod cursor;
 mod database;
@@ -79,6 +81,7 @@ use rocksdb::checkpoint::Checkpoint;
 use tokio::sync::watch;
 
 pub use apply::AppliedBlock;
+pub use build::Installed;
 pub use cursor::Page;
 pub use database::View;
 pub use error::StoreError;

@@ -9,7 +9,8 @@ use super::error::StoreError;
 use super::schema::{self, Column};
 
 impl View<'_> {
-    /// The bytes of a leaf of the transparency log, as they are hashed; none behind its end.
+    /// The bytes of a leaf of the transparency log, as they are hashed; none behind its end, or where this store does not
+    /// reach back to it.
     ///
     /// # Errors
     /// If what is stored is damaged.
@@ -17,7 +18,11 @@ impl View<'_> {
         if index >= self.applied().log.size() {
             return Ok(None);
         }
-        Ok(Some(self.known_leaf(index)?.to_vec()))
+        match self.get(Column::Outcomes, schema::number(index))? {
+            Some(leaf) => Ok(Some(leaf.to_vec())),
+            None if index < self.installed()?.log_size => Ok(None),
+            None => Err(gone(index)),
+        }
     }
 
     /// An outcome by its index in the transparency log; none behind its end.
@@ -29,13 +34,15 @@ impl View<'_> {
     }
 
     /// The outcomes from an index on, ascending: at most `limit`, which counts as at least 1 and at most
-    /// [`limits::STORE_PAGE_ITEMS_MAX`], and fewer if they are large. Empty only at the end of the log.
+    /// [`limits::STORE_PAGE_ITEMS_MAX`], and fewer if they are large. Empty only at the end of the log. Those that this
+    /// store does not reach back to are left out.
     ///
     /// # Errors
     /// If what is stored is damaged.
     pub fn outcomes(&self, from: u64, limit: usize) -> Result<Vec<Outcome>, StoreError> {
         let limit = limit.clamp(1, limits::STORE_PAGE_ITEMS_MAX);
         let end = self.applied().log.size();
+        let from = from.max(self.installed()?.log_size);
         let (mut outcomes, mut bytes) = (Vec::new(), 0);
         if from >= end {
             return Ok(outcomes);

@@ -117,6 +117,8 @@ pub(super) mod meta {
     pub(in super::super) const APPLIED: &[u8] = b"applied";
     /// The lowest height of which the block is kept: `u64` big-endian.
     pub(in super::super) const LOWEST_BLOCK: &[u8] = b"lowest_block";
+    /// Where a store that was made from a state begins: its height and the size of its log, `u64` big-endian each.
+    pub(in super::super) const INSTALLED: &[u8] = b"installed";
     /// In front of a validator's name: the last ordered bundle of that validator.
     pub(in super::super) const LAST_BUNDLE: &[u8] = b"last_bundle/";
 

@@ -115,6 +115,15 @@ impl TileBuilder {
     }
 }
 
+/// The tiles of an edge: the growing ones of all levels, that of the leaves too.
+pub(super) fn edge_tiles(edge: &LogEdge) -> impl Iterator<Item = Tile> {
+    let levels = edge.levels().iter().enumerate().filter(|(_, hashes)| !hashes.is_empty());
+    levels.map(|(level, hashes)| {
+        let level = u8::try_from(level).unwrap_or(u8::MAX);
+        Tile { level, index: level_size(edge.size(), level) / TILE_WIDTH as u64, hashes: hashes.clone() }
+    })
+}
+
 /// The root over hashes, of which there are a power of two.
 fn fold(hashes: &[Digest]) -> Digest {
     let mut row: Vec<Digest> = hashes.to_vec();
@@ -162,7 +171,16 @@ impl<'a, 'b> Tiles<'a, 'b> {
 
     fn newest_leaves(&self, first: u64, width: usize) -> Result<Vec<Digest>, StoreError> {
         let mut hashes = Vec::with_capacity(width);
-        let range = Range::numbers(first, first + width as u64);
+        let installed = self.view.installed()?.log_size;
+        if installed > first {
+            // The edge of a log that came with a state: its leaves are not here.
+            let known = (installed - first).min(width as u64) as usize;
+            let index = first / TILE_WIDTH as u64;
+            let value = self.view.get(Column::Tiles, schema::tile(0, index))?;
+            let (stored, _) = value.as_deref().unwrap_or_default().as_chunks::<32>();
+            hashes.extend(stored.iter().take(known).map(|hash| Digest(*hash)));
+        }
+        let range = Range::numbers(first.max(installed), first + width as u64);
         self.view.scan(Column::Outcomes, range, Order::Ascending, |_, leaf| {
             hashes.push(leaf_hash(leaf));
             GO_ON
@@ -255,25 +273,26 @@ impl<'a, 'b> Tiles<'a, 'b> {
 }
 
 impl View<'_> {
-    /// The root of the transparency log when it had `size` outcomes; none if it is not that long.
+    /// The root of the transparency log when it had `size` outcomes; none if it is not that long, or this store does not
+    /// reach back so far.
     ///
     /// # Errors
     /// If the stored hashes are damaged.
     pub fn log_root(&self, size: u64) -> Result<Option<Digest>, StoreError> {
         match size {
             0 => Ok(Some(Frontier::new().root())),
-            _ if size > self.applied().log.size() => Ok(None),
+            _ if size > self.applied().log.size() || size < self.installed()?.log_size => Ok(None),
             _ => Tiles::new(self).root(0, size).map(Some),
         }
     }
 
     /// The path that proves the outcome at `index` in the log of `size` outcomes (RFC 6962 section 2.1.1); none if there
-    /// is no such leaf, or the log is not that long.
+    /// is no such leaf, the log is not that long, or this store does not reach back so far.
     ///
     /// # Errors
     /// If the stored hashes are damaged.
     pub fn inclusion_path(&self, index: u64, size: u64) -> Result<Option<Vec<Digest>>, StoreError> {
-        if index >= size || size > self.applied().log.size() {
+        if index >= size || size > self.applied().log.size() || index < self.installed()?.log_size {
             return Ok(None);
         }
         let mut path = Vec::new();
@@ -282,12 +301,14 @@ impl View<'_> {
     }
 
     /// The path that proves that the log of `first` outcomes is the beginning of that of `second` (RFC 6962 section
-    /// 2.1.2); empty if `first` is 0 or `second`, none if the log is not that long.
+    /// 2.1.2); empty if `first` is 0 or `second`, none if the log is not that long, or this store does not reach back so
+    /// far.
     ///
     /// # Errors
     /// If the stored hashes are damaged.
     pub fn consistency_path(&self, first: u64, second: u64) -> Result<Option<Vec<Digest>>, StoreError> {
-        if first > second || second > self.applied().log.size() {
+        let start = self.installed()?.log_size;
+        if first > second || second > self.applied().log.size() || (first > 0 && first < start) {
             return Ok(None);
         }
         let mut path = Vec::new();
@@ -297,11 +318,17 @@ impl View<'_> {
         Ok(Some(path))
     }
 
-    /// The first `width` hashes of a tile; none if the log has not so many there, or `width` is not 1 to 256.
+    /// The first `width` hashes of a tile; none if the log has not so many there, `width` is not 1 to 256, or this store
+    /// does not reach back so far.
     ///
     /// # Errors
     /// If the stored hashes are damaged.
     pub fn tile(&self, level: u8, index: u64, width: usize) -> Result<Option<Vec<Digest>>, StoreError> {
+        let first_leaf = index.saturating_mul(TILE_WIDTH as u64).checked_shl(8 * u32::from(level)).unwrap_or(u64::MAX);
+        let is_below = first_leaf < self.installed()?.log_size;
+        if is_below && self.get(Column::Tiles, schema::tile(level, index))?.is_none() {
+            return Ok(None);
+        }
         let mut hashes = Tiles::new(self).read(level, index)?;
         if width == 0 || width > hashes.len() {
             return Ok(None);

@@ -44,6 +44,9 @@ pub(super) struct BenchArguments {
     /// Visitors per second in the open loop; each issues, validates and consumes a ticket
     #[arg(long, value_name = "NUMBER", default_value_t = 100.0)]
     rate: f64,
+    /// Tickets that a node must fetch which has lost its disk
+    #[arg(long, value_name = "NUMBER", default_value_t = 100_000)]
+    rejoin_tickets: u64,
     /// The actor that is crashed
     #[arg(long, value_name = "NAME", default_value = "replica")]
     actor: String,
@@ -67,6 +70,8 @@ enum Scenario {
     LeaderKill,
     /// A fixed rate, while an actor of the leader crashes
     ActorKill,
+    /// Many tickets; then a node loses its disk, and is back at the tip, under load
+    Rejoin,
     /// Nothing to do
     Idle,
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use dtvn_client::api::{ActorCommandAnswer, ActorInfo};
 use dtvn_client::load::{Lane, Load, LoadPlan, Pace, Until, Workload};
+use dtvn_messages::limits;
 use tokio::time::Instant;
 
 use super::super::actors::{admin_client, command_path, tree};
@@ -15,6 +16,8 @@ use super::report::{ScenarioReport, per_thousand};
 use super::{Bench, Scenario};
 use crate::cluster::{Cluster, Usage};
 
+/// How long a node may take that has lost its disk.
+const REJOIN_PATIENCE: Duration = Duration::from_secs(300);
 /// How long nodes may take to have the same history after the load.
 const SETTLE: Duration = Duration::from_secs(60);
 
@@ -53,6 +56,7 @@ impl Bench<'_> {
                 let about = format!("{} visitors per second; the leader's {} crashes", arguments.rate, arguments.actor);
                 self.open(name, about, Disturbance::CrashActor).await
             }
+            Scenario::Rejoin => self.rejoin(name).await,
             Scenario::Idle => self.idle(name).await,
         }
     }
@@ -97,6 +101,71 @@ impl Bench<'_> {
             report.remarks.push(format!("{bytes} bytes dirtied for an operation, on all nodes together (the kernel counts whole folios; the disk gets less)"));
         }
         report.cpu_ms_per_thousand = cpu_ms_per_thousand;
+        report.plan = Some(plan);
+        report.load = Some(load);
+        Ok(report)
+    }
+
+    /// A node loses log and database among many tickets: how long until it is at the tip, while visitors come.
+    async fn rejoin(mut self, name: String) -> anyhow::Result<ScenarioReport> {
+        let (tickets, size) = (self.arguments.rejoin_tickets, self.arguments.batch);
+        let about = format!(
+            "{tickets} tickets; then a node loses its log and its database, and comes back while {} visitors per second \
+             come",
+            self.arguments.rate
+        );
+        let begin = Instant::now();
+        let issue = LoadPlan {
+            workload: Workload::Issue,
+            pace: Pace::Closed { concurrency: self.arguments.batch_concurrency },
+            lane: Lane::Batch { size, bincode: true },
+            until: Until::Requests(tickets.div_ceil(size as u64)),
+            tickets: 0,
+        };
+        let issued = watched(Load::new(self.client.clone(), issue.clone())?, &issue, "issuing", self.output).await;
+        let number = self.cluster.nodes().len() - 1;
+        self.cluster.kill(number).await;
+        let directory = self.cluster.nodes()[number].command().data_dir.clone();
+        for part in ["log", "db", "snapshots"] {
+            std::fs::remove_dir_all(directory.join(part)).with_context(|| format!("{part} could not be removed"))?;
+        }
+        let plan = LoadPlan {
+            workload: Workload::Lifecycle,
+            pace: Pace::Open { per_second: self.arguments.rate, in_flight_max: 1_024 },
+            lane: Lane::Single,
+            until: Until::Milliseconds(u64::try_from(self.arguments.time.as_millis()).unwrap_or(u64::MAX)),
+            tickets: 0,
+        };
+        let load = Load::new(self.client.clone(), plan.clone())?;
+        let client = self.client.clone();
+        let output = self.output;
+        let back = async {
+            let wiped = Instant::now();
+            self.cluster.restart(number).await?;
+            let (first, own) = (client.only(0), client.only(number));
+            loop {
+                let tip = first.sequence(None).await.map(|sequence| sequence.height);
+                let there = own.sequence(None).await.map(|sequence| sequence.height);
+                if let (Ok(tip), Ok(there)) = (tip, there)
+                    && there >= tip
+                {
+                    return anyhow::Ok((wiped.elapsed(), tip));
+                }
+                if wiped.elapsed() > REJOIN_PATIENCE {
+                    bail!("the node was not back after {} s", REJOIN_PATIENCE.as_secs());
+                }
+                tokio::time::sleep(limits::HEALTH_LOOK_INTERVAL).await;
+            }
+        };
+        let (load, back) = tokio::join!(watched(load, &plan, "measuring", output), back);
+        let (took, tip) = back?;
+        let measured = begin.elapsed();
+        let mut report = self.conclude(name, about, measured, BTreeMap::new()).await?;
+        report.remarks.push(format!(
+            "node{number} was back at the tip, block {tip}, {} ms after its process was started, with {} tickets to fetch",
+            took.as_millis(),
+            issued.accepted
+        ));
         report.plan = Some(plan);
         report.load = Some(load);
         Ok(report)

@@ -1,5 +1,6 @@
 //! The store on real files, fed by a real ledger.
 
+mod building;
 mod chain;
 mod collecting;
 mod damage;

@@ -1,0 +1,97 @@
+//! Snapshots: serving the states that are kept, and putting a fetched one in the place of this node's.
+
+use std::sync::Arc;
+
+use dtvn_messages::snapshot::CheckedManifest;
+use dtvn_messages::wire::PeerMessage;
+use dtvn_messages::{Height, ValidatorIndex};
+
+use super::{Effect, Failure, Mail, MemoryStore, Node};
+use crate::log::Disk;
+use crate::sync::{AssembleError, assemble, serve_manifest, serve_part};
+use crate::verify::Fault;
+use crate::{pool, sync};
+
+impl<D: Disk> Node<D> {
+    /// The verifier and the sync: a request is answered, an answer is checked.
+    pub(super) fn on_snapshot_message(
+        &mut self,
+        from: ValidatorIndex,
+        message: PeerMessage,
+        effects: &mut Vec<Effect>,
+    ) {
+        let checked = match message {
+            PeerMessage::SnapshotRequest { height, at_least } => {
+                let message = serve_manifest(self.execution.shelf(), height, at_least);
+                return effects.push(Effect::Send { to: from, message });
+            }
+            PeerMessage::PartRequest { height, part } => {
+                let message = serve_part(self.execution.shelf(), height, part);
+                return effects.push(Effect::Send { to: from, message });
+            }
+            PeerMessage::Snapshot(manifest) => self
+                .verifier
+                .manifest(manifest)
+                .map(|checked| checked.map(|checked| sync::Input::Manifest { from, checked })),
+            PeerMessage::Part { height, part, entries } => {
+                let part = self.verifier.part(height, part, entries);
+                part.map(|part| Some(sync::Input::Part { from, part }))
+            }
+            PeerMessage::SnapshotRefused { height } => Ok(Some(sync::Input::Refused { from, height })),
+            _ => Ok(None),
+        };
+        match checked {
+            Ok(input) => self.mail.extend(input.map(Mail::Sync)),
+            Err(fault) => self.on_false_snapshot(from, &fault, effects),
+        }
+    }
+
+    fn on_false_snapshot(&mut self, from: ValidatorIndex, fault: &Fault, effects: &mut Vec<Effect>) {
+        effects.push(Effect::Blame { peer: from, why: fault.to_string() });
+        self.mail.push_back(Mail::Sync(sync::Input::Faulty(from)));
+    }
+
+    /// A snapshot is complete: it becomes the state of this node, which recovers from it as after a start.
+    pub(super) fn install(&mut self, checked: &Arc<CheckedManifest>, effects: &mut Vec<Effect>) -> Result<(), Failure> {
+        let assembled = match assemble(&self.settings.genesis, checked, |hash| self.parts.get(hash).cloned()) {
+            Ok(assembled) => assembled,
+            Err(AssembleError::Lost(lost)) => {
+                self.parts.retain(|hash, _| !lost.contains(hash));
+                self.mail.push_back(Mail::Sync(sync::Input::Lost(lost)));
+                return Ok(());
+            }
+            Err(unknown) => return Err(Failure::new(unknown)),
+        };
+        let height = checked.height();
+        let digest = checked.manifest.stable.checkpoint.block;
+        let own = self.execution.shelf().versions.get(&height);
+        let difference = own.and_then(|own| own.map.first_difference(&assembled.map));
+        let difference = difference.map(|difference| difference.to_string());
+        self.store.install(assembled.stored);
+        self.parts.clear();
+        self.start_from_store(height, effects)?;
+        effects.push(Effect::Installed { height, digest, difference });
+        Ok(())
+    }
+
+    /// There was no checkpoint yet: the genesis is the state to start from, and the log holds every block.
+    pub(super) fn install_genesis(&mut self, effects: &mut Vec<Effect>) -> Result<(), Failure> {
+        self.store = MemoryStore::new(&self.settings.genesis);
+        self.start_from_store(Height(0), effects)?;
+        let digest = self.settings.genesis.hash();
+        effects.push(Effect::Installed { height: Height(0), digest, difference: None });
+        Ok(())
+    }
+
+    fn start_from_store(&mut self, height: Height, effects: &mut Vec<Effect>) -> Result<(), Failure> {
+        let before = self.config.epoch;
+        self.restart_from_state_machine(effects)?;
+        if self.config.epoch != before {
+            self.tell_epoch(effects);
+        }
+        self.tell_gossip(pool::Input::Positions(self.consensus.positions()));
+        self.tell_gossip(pool::Input::Stable { height });
+        self.cover(height);
+        Ok(())
+    }
+}

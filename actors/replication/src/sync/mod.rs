@@ -1,0 +1,334 @@
+//! Catching up: whom to ask for committed blocks, and what to do with answers (consensus.md section 7).
+//!
+//! Sync fetches what exists and is proven; it signs nothing and orders nothing. It fetches blocks while somebody has them
+//! and they are not too many, else a snapshot (`snapshot`), and then blocks again. A node whose state is not the certified
+//! one fetches a snapshot in any case.
+
+mod assemble;
+mod serve;
+mod snapshot;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use dtvn_messages::snapshot::CheckedManifest;
+use dtvn_messages::wire::PeerMessage;
+use dtvn_messages::{Digest, Height, Now, ValidatorIndex, limits};
+
+use crate::verify::{CheckedBlocks, CheckedPart};
+use snapshot::{Fetch, Progress};
+
+pub use assemble::{AssembleError, Assembled, assemble};
+pub use serve::{serve, serve_manifest, serve_part};
+
+/// An answer that does not come within this time is asked of the next peer.
+const ANSWER_TIMEOUT_US: u64 = 1_000_000;
+
+/// What goes in.
+#[derive(Debug, Clone)]
+pub enum Input {
+    /// The replica lacks committed blocks.
+    Ask {
+        /// The first height.
+        from: Height,
+        /// The last height that is proved.
+        to: Height,
+        /// Who has shown to have it.
+        holders: Vec<ValidatorIndex>,
+    },
+    /// A peer's blocks, checked.
+    Blocks {
+        /// Who sent them.
+        from: ValidatorIndex,
+        /// The blocks.
+        checked: CheckedBlocks,
+    },
+    /// A peer's answer was faulty.
+    Faulty(ValidatorIndex),
+    /// This node's state is not what a quorum certified: it is to be replaced.
+    Heal {
+        /// The height of the node's own stable checkpoint: an older state is of no use.
+        at_least: Height,
+        /// The height at which the state was found to differ: the best one to compare with.
+        differs_at: Height,
+    },
+    /// A snapshot's manifest, checked.
+    Manifest {
+        /// Who sent it.
+        from: ValidatorIndex,
+        /// The manifest.
+        checked: Arc<CheckedManifest>,
+    },
+    /// A part of a snapshot, well formed.
+    Part {
+        /// Who sent it.
+        from: ValidatorIndex,
+        /// The part.
+        part: CheckedPart,
+    },
+    /// A peer has no snapshot at this height.
+    Refused {
+        /// Who says so.
+        from: ValidatorIndex,
+        /// The height.
+        height: Height,
+    },
+    /// Parts that were kept are gone or damaged.
+    Lost(BTreeSet<Digest>),
+    /// The timer fired.
+    Timer {
+        /// Its generation.
+        generation: u64,
+    },
+}
+
+/// What comes out.
+#[derive(Debug, Clone)]
+pub enum Effect {
+    /// Send to one validator.
+    Send {
+        /// To whom.
+        to: ValidatorIndex,
+        /// What.
+        message: PeerMessage,
+    },
+    /// Blocks for the replica.
+    Deliver(CheckedBlocks),
+    /// Keep a part of a snapshot under its hash, beyond a restart.
+    Keep(CheckedPart),
+    /// All parts of a snapshot are kept: put its state in the place of this node's, and start again from it. If parts turn
+    /// out to be gone, come back with [`Input::Lost`].
+    Install(Arc<CheckedManifest>),
+    /// This node's state is wrong and there was no checkpoint yet: start again from the genesis. The consensus log holds
+    /// every block.
+    InstallGenesis,
+    /// A peer broke the protocol.
+    Blame {
+        /// The peer.
+        peer: ValidatorIndex,
+        /// How.
+        why: &'static str,
+    },
+    /// Come back with [`Input::Timer`].
+    SetTimer {
+        /// Its generation.
+        generation: u64,
+        /// After how long.
+        after_us: u64,
+    },
+}
+
+#[derive(Debug)]
+struct Asked {
+    from: Height,
+    to: Height,
+    peer: ValidatorIndex,
+    holders: Vec<ValidatorIndex>,
+    /// What the replica asked for since: the next try is for that.
+    newer: Option<(Height, Height, Vec<ValidatorIndex>)>,
+}
+
+/// A snapshot that is being fetched, and why.
+#[derive(Debug)]
+struct Fetching {
+    fetch: Fetch,
+    /// To replace a state that is wrong.
+    heals: bool,
+    /// There was no checkpoint yet: the genesis is a state to start from.
+    from_genesis: bool,
+    /// It is complete, and being put in place.
+    installing: bool,
+}
+
+/// The catch-up planner: one request for blocks at a time, or one snapshot.
+#[derive(Debug, Default)]
+pub struct Sync {
+    peers: Vec<ValidatorIndex>,
+    asked: Option<Asked>,
+    fetching: Option<Fetching>,
+    /// The hashes of the parts that are kept.
+    kept: BTreeSet<Digest>,
+    /// Nobody had a snapshot: so many times blocks are asked for, however many.
+    blocks_only: u32,
+    generation: u64,
+    turn: usize,
+}
+
+impl Sync {
+    /// A planner with nothing to do. `peers` are all other validators, `kept` the hashes of the parts of snapshots that
+    /// former attempts left.
+    #[must_use]
+    pub fn new(peers: Vec<ValidatorIndex>, kept: BTreeSet<Digest>) -> Self {
+        Self { peers, kept, ..Self::default() }
+    }
+
+    /// Another epoch began: these are the other validators now. Who was asked before has another index; what was kept
+    /// stays.
+    pub fn begin_epoch(&mut self, peers: Vec<ValidatorIndex>) {
+        (self.asked, self.fetching) = (None, None);
+        self.peers = peers;
+        self.generation += 1;
+    }
+
+    /// Whether an answer is awaited.
+    #[must_use]
+    pub fn is_fetching(&self) -> bool {
+        self.asked.is_some() || self.fetching.is_some()
+    }
+
+    /// The height of the snapshot that is being fetched, how many of its parts are missing, and how many it has.
+    #[must_use]
+    pub fn snapshot(&self) -> Option<(Height, usize, usize)> {
+        self.fetching.as_ref()?.fetch.progress()
+    }
+
+    /// Takes one input and appends what follows from it.
+    pub fn step(&mut self, now: Now, input: Input, effects: &mut Vec<Effect>) {
+        match input {
+            // Blocks are asked for again when the snapshot is in place.
+            Input::Ask { .. } if self.fetching.is_some() => {}
+            Input::Ask { from, to, holders } => self.on_ask(from, to, holders, effects),
+            Input::Blocks { from, checked } => self.on_blocks(from, checked, effects),
+            Input::Faulty(peer) => {
+                if self.asked.as_ref().is_some_and(|asked| asked.peer == peer) {
+                    self.ask_another(effects);
+                }
+                self.in_fetch(|fetch| fetch.on_lie(peer));
+            }
+            Input::Heal { at_least, differs_at } => {
+                self.asked = None;
+                let fetch = Fetch::new(at_least, differs_at, self.peers.iter().copied());
+                self.fetch(
+                    Fetching { fetch, heals: true, from_genesis: at_least == Height(0), installing: false },
+                    effects,
+                );
+            }
+            Input::Manifest { from, checked } => self.in_fetch(|fetch| fetch.on_manifest(from, checked)),
+            Input::Part { from, part } => self.on_part(from, part, effects),
+            Input::Refused { from, height } => self.in_fetch(|fetch| fetch.on_refused(from, height)),
+            Input::Lost(lost) => self.on_lost(&lost),
+            Input::Timer { generation } if generation == self.generation && self.fetching.is_none() => {
+                self.ask_another(effects);
+            }
+            Input::Timer { generation } if generation == self.generation => self.tick(effects),
+            Input::Timer { .. } => return,
+        }
+        self.advance_fetch(now, effects);
+    }
+
+    fn on_ask(&mut self, from: Height, to: Height, holders: Vec<ValidatorIndex>, effects: &mut Vec<Effect>) {
+        if to.above(from) >= limits::SNAPSHOT_BEHIND_BLOCKS && self.blocks_only == 0 {
+            return self.fetch_above(from, effects);
+        }
+        self.blocks_only = self.blocks_only.saturating_sub(1);
+        match &mut self.asked {
+            None => self.ask(from, to, holders, effects),
+            Some(asked) => asked.newer = Some((from, to, holders)),
+        }
+    }
+
+    /// Fetches a state that is later than the blocks which this node lacks.
+    fn fetch_above(&mut self, from: Height, effects: &mut Vec<Effect>) {
+        self.asked = None;
+        let fetch = Fetch::new(from, from, self.peers.iter().copied());
+        self.fetch(Fetching { fetch, heals: false, from_genesis: false, installing: false }, effects);
+    }
+
+    fn fetch(&mut self, next: Fetching, effects: &mut Vec<Effect>) {
+        let gives_way = |former: &Fetching| next.heals && !former.heals && !former.installing;
+        if self.fetching.as_ref().is_none_or(gives_way) {
+            self.fetching = Some(next);
+            self.tick(effects);
+        }
+    }
+
+    fn in_fetch(&mut self, change: impl FnOnce(&mut Fetch)) {
+        if let Some(fetching) = self.fetching.as_mut().filter(|fetching| !fetching.installing) {
+            change(&mut fetching.fetch);
+        }
+    }
+
+    fn on_part(&mut self, from: ValidatorIndex, part: CheckedPart, effects: &mut Vec<Effect>) {
+        let fetching = self.fetching.as_mut().filter(|fetching| !fetching.installing);
+        if fetching.is_some_and(|fetching| fetching.fetch.on_part(from, &part, effects)) {
+            self.kept.insert(part.hash);
+            effects.push(Effect::Keep(part));
+        }
+    }
+
+    fn on_lost(&mut self, lost: &BTreeSet<Digest>) {
+        self.kept.retain(|hash| !lost.contains(hash));
+        if let Some(fetching) = &mut self.fetching {
+            fetching.installing = false;
+            fetching.fetch.on_lost(lost);
+        }
+    }
+
+    fn tick(&mut self, effects: &mut Vec<Effect>) {
+        self.generation += 1;
+        let after_us = limits::SNAPSHOT_TICK_MS * 1_000;
+        effects.push(Effect::SetTimer { generation: self.generation, after_us });
+    }
+
+    /// Goes on with the snapshot, if one is being fetched.
+    fn advance_fetch(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        let Some(fetching) = self.fetching.as_mut().filter(|fetching| !fetching.installing) else { return };
+        match fetching.fetch.advance(now.monotonic_us, &self.kept, effects) {
+            Progress::Fetching => {}
+            Progress::Complete(checked) => {
+                fetching.installing = true;
+                effects.push(Effect::Install(checked));
+            }
+            Progress::NobodyHasIt if fetching.from_genesis => {
+                fetching.installing = true;
+                effects.push(Effect::InstallGenesis);
+            }
+            // The timer tries again.
+            Progress::NobodyHasIt if fetching.heals => {}
+            // The replica asks for blocks again: perhaps somebody has them now.
+            Progress::NobodyHasIt => {
+                self.fetching = None;
+                self.blocks_only = limits::SNAPSHOT_REFUSED_ASKS;
+            }
+        }
+    }
+
+    fn ask(&mut self, from: Height, to: Height, holders: Vec<ValidatorIndex>, effects: &mut Vec<Effect>) {
+        let Some(peer) = holders.get(self.turn % holders.len().max(1)).copied() else { return };
+        let to = to.min(from.plus(limits::SYNC_BLOCKS_MAX as u64 - 1));
+        effects.push(Effect::Send { to: peer, message: PeerMessage::SyncRequest { from, to } });
+        self.generation += 1;
+        effects.push(Effect::SetTimer { generation: self.generation, after_us: ANSWER_TIMEOUT_US });
+        self.asked = Some(Asked { from, to, peer, holders, newer: None });
+    }
+
+    fn ask_another(&mut self, effects: &mut Vec<Effect>) {
+        self.turn += 1;
+        if let Some(asked) = self.asked.take() {
+            // Those who were known to hold it at first may all be gone.
+            let (from, to, holders) = asked.newer.unwrap_or((asked.from, asked.to, asked.holders));
+            self.ask(from, to, holders, effects);
+        }
+    }
+
+    fn on_blocks(&mut self, from: ValidatorIndex, checked: CheckedBlocks, effects: &mut Vec<Effect>) {
+        let Some(asked) = self.asked.as_ref().filter(|asked| asked.peer == from) else { return };
+        if checked.blocks.is_empty() {
+            // It has collected them, or never had them: what it has is a later state.
+            let from = asked.from;
+            self.turn += 1;
+            return self.fetch_above(from, effects);
+        }
+        let starts_right = checked.blocks.first().is_some_and(|first| first.block.header.height == asked.from);
+        if !starts_right {
+            return self.ask_another(effects);
+        }
+        // The replica asks again if it lacks more: it knows what it holds by then.
+        self.asked = None;
+        self.generation += 1;
+        effects.push(Effect::Deliver(checked));
+    }
+}

@@ -1,0 +1,77 @@
+//! What peers that are behind are sent: committed blocks, and parts of a state that is kept at a stable checkpoint.
+
+use std::sync::Arc;
+
+use dtvn_messages::snapshot::{Manifest, encode_entries};
+use dtvn_messages::state::Part;
+use dtvn_messages::wire::{CommittedBlock, PeerMessage};
+use dtvn_messages::{Height, limits};
+
+use crate::execution::{Shelf, Snapshot};
+
+/// What a peer is sent that asks for the committed blocks from `from` to `to`: as far as the limits of one answer go,
+/// and the last has a certificate. `block` reads one from the store; none is beyond its end, or collected. An empty answer
+/// tells the peer that it needs a snapshot.
+///
+/// # Errors
+/// Those of `block`.
+pub fn serve<E>(
+    from: Height,
+    to: Height,
+    mut block: impl FnMut(Height) -> Result<Option<CommittedBlock>, E>,
+) -> Result<Vec<CommittedBlock>, E> {
+    let bytes_max = limits::SYNC_FRAME_BYTES_MAX / 2;
+    let mut blocks = Vec::new();
+    let (mut bytes, mut certified) = (0, 0);
+    let mut height = from;
+    while height <= to && blocks.len() < limits::SYNC_BLOCKS_MAX {
+        let Some(block) = block(height)? else { break };
+        bytes += block.bundles.iter().map(|bundle| bundle.len()).sum::<usize>() + 1_024;
+        if bytes > bytes_max && certified > 0 {
+            break;
+        }
+        blocks.push(block);
+        if blocks.last().is_some_and(|block| block.certificate.is_some()) {
+            certified = blocks.len();
+        }
+        height = height.next();
+    }
+    blocks.truncate(certified);
+    Ok(blocks)
+}
+
+/// What a peer is sent that asks for the manifest of the snapshot at a height: that one, or else the latest, if it is not
+/// below `at_least`.
+#[must_use]
+pub fn serve_manifest(shelf: &Shelf, height: Height, at_least: Height) -> PeerMessage {
+    let latest = shelf.snapshots.last_key_value().map(|(_, snapshot)| snapshot);
+    let found = shelf.snapshots.get(&height).or(latest);
+    match found.filter(|snapshot| snapshot.stable.height() >= at_least) {
+        Some(snapshot) => PeerMessage::Snapshot(Arc::new(manifest(shelf, snapshot))),
+        None => PeerMessage::SnapshotRefused { height },
+    }
+}
+
+fn manifest(shelf: &Shelf, snapshot: &Snapshot) -> Manifest {
+    let version = &snapshot.version;
+    let before = shelf.ends.iter().filter(|end| end.epoch() < snapshot.stable.epoch());
+    Manifest {
+        stable: Arc::clone(&snapshot.stable),
+        block: Arc::clone(&version.block),
+        certificate: version.certificate.clone(),
+        cut: version.map.cut(limits::SNAPSHOT_PART_BYTES),
+        edge: version.edge.levels().to_vec(),
+        ends: before.cloned().collect(),
+    }
+}
+
+/// What a peer is sent that asks for a part of the snapshot at a height.
+#[must_use]
+pub fn serve_part(shelf: &Shelf, height: Height, part: Part) -> PeerMessage {
+    let snapshot = shelf.snapshots.get(&height);
+    let entries = snapshot.and_then(|it| it.version.map.part(&part, limits::SNAPSHOT_PART_BYTES_MAX));
+    match entries {
+        Some(entries) => PeerMessage::Part { height, part, entries: Arc::new(encode_entries(&entries)) },
+        None => PeerMessage::SnapshotRefused { height },
+    }
+}
