@@ -549,5 +549,7 @@ pub const COSIGN_FLUSH_AFTER_MS: u64 = 5;
 pub const RECEIPTS_FETCH_AFTER_MS: u64 = 500;
 /// How often others are asked, one after the other. Then the height stays without a certificate of its own.
 pub const RECEIPTS_FETCH_TRIES_MAX: u32 = 8;
+/// How long a request waits for the cosignatures of an outcome. Then it is answered without them.
+pub const RECEIPT_WAIT: Duration = Duration::from_secs(2);
 /// The least time between two answers to one peer that lacks receipts; what it asks meanwhile is dropped.
 pub const RECEIPTS_ANSWER_INTERVAL_MS: u64 = 100;

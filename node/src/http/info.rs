@@ -9,7 +9,7 @@ use dtvn_client::api::{
     Block, Blocks, BundleInfo, CertificateInfo, Configuration, ConsensusLogEntry, ConsensusLogs, Health, NodeCrypto,
     Peer, Peers, SeenTimes, Sequence, Stats, Status, StorageEntries, Time, ValidatorInfo, Validators,
 };
-use dtvn_messages::{Bundle, Digest, Height, NodeName, Reason, ValidatorIndex, View};
+use dtvn_messages::{Bundle, Digest, Height, NodeName, Reason, ReceiptCertificate, ValidatorIndex, View};
 
 use super::Services;
 use super::problem::Refusal;
@@ -323,12 +323,14 @@ pub(super) async fn block(services: web::Data<Services>, path: web::Path<u64>) -
             let leaves = block.block.header.log_size - block.first_index;
             let outcomes = view.outcomes(block.first_index, usize::try_from(leaves).unwrap_or(usize::MAX))?;
             let bundles = view.committed_block(wanted)?.map_or(Vec::new(), |committed| committed.bundles);
-            Ok(Some((block, outcomes, bundles)))
+            Ok(Some((block, outcomes, bundles, view.receipt(wanted)?)))
         })
         .await?;
     let not_found = || Refusal::new(Reason::NotFound, "this node has no block at that height");
-    let (stored, outcomes, bundles) = found.ok_or_else(not_found)?;
+    let (stored, outcomes, bundles, receipt) = found.ok_or_else(not_found)?;
     let mut block = block_json(&services, &stored);
+    let cosigners = |receipt: ReceiptCertificate| receipt.signatures.signers().map(|it| services.name_of(it)).collect();
+    block.cosigners = receipt.map(cosigners);
     block.outcomes = outcomes.iter().map(Into::into).collect();
     let chain = services.board.identity.genesis.chain_id();
     for (shown, bytes) in block.bundles.iter_mut().zip(bundles) {

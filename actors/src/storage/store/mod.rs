@@ -109,6 +109,7 @@ pub struct Store {
     directory: PathBuf,
     seal: Seal,
     applied: watch::Sender<Applied>,
+    receipts: watch::Sender<Height>,
     states: StateTable,
     tiles: TileBuilder,
     lowest_block: Height,
@@ -120,7 +121,11 @@ impl Store {
     /// A reader. Readers are cheap, work from any thread, and do not keep the store open.
     #[must_use]
     pub fn reader(&self) -> StoreReader {
-        StoreReader { database: Arc::downgrade(&self.database), applied: self.applied.subscribe() }
+        StoreReader {
+            database: Arc::downgrade(&self.database),
+            applied: self.applied.subscribe(),
+            receipts: self.receipts.subscribe(),
+        }
     }
 
     /// The last applied block.
@@ -189,7 +194,10 @@ impl Store {
         for certificate in certificates {
             batch.put_cf(&column, schema::number(certificate.head.height.0), certificate.to_bytes());
         }
-        self.database.write(batch)
+        self.database.write(batch)?;
+        let last = certificates.iter().map(|certificate| certificate.head.height).max();
+        self.receipts.send_modify(|highest| *highest = last.unwrap_or_default().max(*highest));
+        Ok(())
     }
 
     /// Keeps an adopted NEW-VIEW with the VIEW-CHANGEs that it names.
@@ -276,6 +284,7 @@ impl Store {
 pub struct StoreReader {
     database: Weak<Database>,
     applied: watch::Receiver<Applied>,
+    receipts: watch::Receiver<Height>,
 }
 
 impl StoreReader {
@@ -294,6 +303,12 @@ impl StoreReader {
     #[must_use]
     pub fn applied_watch(&self) -> watch::Receiver<Applied> {
         self.applied.clone()
+    }
+
+    /// The highest height that got a receipt certificate since the store was opened, and news of each.
+    #[must_use]
+    pub fn receipts_watch(&self) -> watch::Receiver<Height> {
+        self.receipts.clone()
     }
 
     /// Sizes and figures of the database.
