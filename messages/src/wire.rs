@@ -15,6 +15,7 @@ use crate::certificate::{Certificate, CommittedProof, PreparedCertificate, Stabl
 use crate::checkpoint::Checkpoint;
 use crate::codec::Layout;
 use crate::crypto::{Digest, Signature};
+use crate::evidence::Evidence;
 use crate::head::Head;
 use crate::ids::{Epoch, Height, View};
 use crate::limits;
@@ -73,6 +74,7 @@ as_layout!(
     Signed<Checkpoint>,
     Signed<Head>,
     ReceiptCertificate,
+    Evidence,
     Signed<ViewChange>,
     Signed<NewView>,
     crate::operation::Operation,
@@ -186,6 +188,8 @@ pub enum PeerMessage {
     },
     /// Receipt certificates, for one who lacks them.
     Receipts(Vec<ReceiptCertificate>),
+    /// Proof that a validator lies.
+    Evidence(Arc<Evidence>),
     /// "Send me the committed blocks from here on."
     SyncRequest {
         /// The first height wanted.
@@ -215,7 +219,7 @@ impl PeerMessage {
         match self {
             Self::Bundle(_) | Self::FetchBundles(_) | Self::AnnounceBundles(_) => Class::Bundles,
             // Nothing waits for them, so they wait for votes.
-            Self::Cosign(_) | Self::FetchReceipts { .. } | Self::Receipts(_) => Class::Bundles,
+            Self::Cosign(_) | Self::FetchReceipts { .. } | Self::Receipts(_) | Self::Evidence(_) => Class::Bundles,
             Self::SyncRequest { .. } | Self::SyncBlocks(_) => Class::Sync,
             _ => Class::Consensus,
         }
@@ -247,6 +251,7 @@ impl PeerMessage {
             Self::Cosign(_) => "cosign",
             Self::FetchReceipts { .. } => "fetch_receipts",
             Self::Receipts(_) => "receipts",
+            Self::Evidence(_) => "evidence",
             Self::SyncRequest { .. } => "sync_request",
             Self::SyncBlocks(_) => "sync_blocks",
         }

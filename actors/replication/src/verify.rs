@@ -6,13 +6,16 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use dtvn_messages::evidence::{EpochContext, EvidenceError};
 use dtvn_messages::view_change::Sealed;
 use dtvn_messages::wire::{CommittedBlock, PeerMessage};
 use dtvn_messages::{
-    Bundle, CertificateError, ChainId, Digest, Epoch, PublicKey, Scheme, Signature, Statement, ValidatorIndex,
-    ValidatorSet, sha256,
+    Bundle, CertificateError, ChainId, Digest, Epoch, Evidence, Height, PublicKey, Scheme, Signature, Signed,
+    Statement, ValidatorIndex, ValidatorSet, sha256,
 };
-use dtvn_pbft::{CertifiedBlock, Message};
+use dtvn_pbft::{CertifiedBlock, Config, Message};
+
+use crate::witness::Docket;
 
 use crate::receipts::Said;
 
@@ -71,6 +74,28 @@ pub struct Verifier {
     pub set: Arc<ValidatorSet>,
     /// How signatures are checked.
     pub scheme: Arc<dyn Scheme>,
+    /// By what evidence is judged, beside.
+    pub evidence: EvidenceRules,
+}
+
+/// By what evidence is judged, beside keys; and which is known already.
+#[derive(Debug, Clone)]
+pub struct EvidenceRules {
+    /// Where the epoch begins: height, and digest there.
+    pub base: (Height, Digest),
+    /// How many heights a view lasts; 0 is for ever.
+    pub rotation_interval: u64,
+    /// What is known.
+    pub docket: Docket,
+}
+
+impl EvidenceRules {
+    /// Those of an epoch. Nothing is known yet.
+    #[must_use]
+    pub fn of(config: &Config) -> Self {
+        let base = (config.epoch_base, config.epoch_base_digest);
+        Self { base, rotation_interval: config.parameters.rotation_interval, docket: Docket::default() }
+    }
 }
 
 /// Committed blocks of an answer to a sync request, checked: contiguous, chained, each covered by a certificate at or
@@ -88,6 +113,10 @@ pub struct CheckedBlocks {
 pub enum Checked {
     /// About receipts: every signature holds.
     Said(Said),
+    /// Evidence that is new, and proves what it says.
+    Evidence(Arc<Evidence>),
+    /// Something that is known, or cannot be judged here.
+    Nothing,
     /// About something else: not looked at.
     Other(PeerMessage),
 }
@@ -104,9 +133,26 @@ pub enum Fault {
     /// A message that must come from its signer came from another.
     #[error("a {0} message was sent by another than its signer")]
     Foreign(&'static str),
+    /// A validator signed a VIEW-CHANGE that shows what is not so.
+    #[error("a certificate in a signed view change proves nothing: {0}")]
+    Forged(CertificateError, Arc<Evidence>),
+    /// Evidence proves nothing.
+    #[error("evidence that proves nothing: {0}")]
+    Evidence(String),
     /// Blocks of a sync answer do not fit together.
     #[error("synced blocks do not fit: {0}")]
     Blocks(&'static str),
+}
+
+impl Fault {
+    /// What the fault proves to anybody.
+    #[must_use]
+    pub fn evidence(&self) -> Option<&Arc<Evidence>> {
+        match self {
+            Self::Forged(_, evidence) => Some(evidence),
+            _ => None,
+        }
+    }
 }
 
 impl Verifier {
@@ -145,7 +191,10 @@ impl Verifier {
                     return Ok(None);
                 }
                 holds(signed.verify(&self.chain, &self.set, &*self.scheme))?;
-                signed.body.verify(&self.chain, &self.set, &*self.scheme)?;
+                if let Err(error) = signed.body.verify(&self.chain, &self.set, &*self.scheme) {
+                    let evidence = Evidence::ForgedCertificate(Box::new(Signed::clone(&signed)));
+                    return Err(Fault::Forged(error, Arc::new(evidence)));
+                }
                 Message::ViewChange(Sealed::new(Arc::unwrap_or_clone(signed), &self.chain))
             }
             PeerMessage::NewView(signed) => {
@@ -169,7 +218,31 @@ impl Verifier {
         Ok(Some(checked))
     }
 
-    /// Checks what a peer says about receipts; a message about something else is handed back. What is of another epoch is
+    /// Checks evidence that a peer shows. What is known costs nothing; what proves nothing is the sender's lie.
+    fn judge(&self, evidence: Arc<Evidence>) -> Result<Checked, Fault> {
+        if evidence.slot().epoch != self.epoch || !self.evidence.docket.wants(&evidence) {
+            return Ok(Checked::Nothing);
+        }
+        if !evidence.kind().is_proof() {
+            return Err(Fault::Evidence("an accusation proves nothing to others".to_owned()));
+        }
+        match self.check_evidence(&evidence) {
+            Ok(()) => Ok(Checked::Evidence(evidence)),
+            Err(error) => Err(Fault::Evidence(error.to_string())),
+        }
+    }
+
+    /// Whether evidence of this epoch holds.
+    ///
+    /// # Errors
+    /// With why it proves nothing.
+    pub fn check_evidence(&self, evidence: &Evidence) -> Result<(), EvidenceError> {
+        let EvidenceRules { base, rotation_interval, .. } = self.evidence;
+        let context = EpochContext { set: &self.set, base, rotation_interval };
+        evidence.verify(&self.chain, |epoch| (epoch == self.epoch).then_some(context), &*self.scheme)
+    }
+
+    /// Checks what a peer says about receipts or lies; a message about something else is handed back. What is of another epoch is
     /// left out, without blame.
     ///
     /// # Errors
@@ -194,6 +267,7 @@ impl Verifier {
                 Said::Certificates(list)
             }
             PeerMessage::FetchReceipts { above } => Said::Wanted { above },
+            PeerMessage::Evidence(evidence) => return self.judge(evidence),
             other => return Ok(Checked::Other(other)),
         };
         Ok(Checked::Said(said))

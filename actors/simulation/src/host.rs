@@ -9,7 +9,7 @@ use dtvn_replication::intake::IntakeLimits;
 use dtvn_replication::log::{LogLimits, MemoryDisk};
 use dtvn_replication::node::{Media, Node, NodeSettings, Timed};
 use dtvn_replication::pool::PoolLimits;
-use dtvn_replication::verify::Verifier;
+use dtvn_replication::verify::{EvidenceRules, Verifier};
 
 use crate::lies::{Behaviour, Filter};
 use crate::oracle::Promises;
@@ -122,6 +122,7 @@ impl World {
             epoch: config.epoch,
             set: Arc::clone(&config.set),
             scheme: Arc::clone(&self.scheme),
+            evidence: EvidenceRules::of(&config),
         };
         let defaults = PoolLimits::default();
         let pool_limits = PoolLimits { bloom_digests_max: 1_024, remembered_max: 256, ..defaults };

@@ -24,7 +24,7 @@ use dtvn_actors::verifier::{self, Inbound, Worker, WorkerArguments};
 use dtvn_client::api::Ready;
 use dtvn_messages::{Ed25519, Genesis, limits};
 use dtvn_pbft::Config;
-use dtvn_replication::verify::{Remembering, Verifier};
+use dtvn_replication::verify::{EvidenceRules, Remembering, Verifier};
 use tokio::sync::{Mutex, mpsc, watch};
 
 use crate::config::{Identity, ValidatorConfig};
@@ -188,6 +188,7 @@ fn shared(identity: &Identity, genesis: &Arc<Genesis>) -> Shared {
         epoch: core.epoch,
         set: Arc::clone(&core.set),
         scheme: Arc::new(Remembering::new(Ed25519)),
+        evidence: EvidenceRules::of(&core),
     };
     Shared::new(board, core, Arc::new(identity.key.clone()), verifier)
 }

@@ -174,7 +174,9 @@ impl<D: Disk> Node<D> {
         let records = self.desk.records.take().unwrap_or_default();
         let voting = self.amnesia.is_none();
         let (config, signer) = (self.settings.config.clone(), self.settings.signer.clone());
-        self.consensus = Consensus::new(config, base, voting, signer);
+        let docket = self.settings.verifier.evidence.docket.clone();
+        self.store.evidence().for_each(|evidence| _ = docket.admit(evidence));
+        self.consensus = Consensus::new(config, base, voting, signer).with_docket(docket);
         for record in records {
             self.consensus.replay(self.now, record);
         }

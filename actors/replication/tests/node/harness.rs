@@ -12,7 +12,7 @@ use dtvn_replication::intake::{Answer, IntakeLimits, RequestId};
 use dtvn_replication::log::{LogLimits, MemoryDisk};
 use dtvn_replication::node::{Effect, Input, Media, Node, NodeSettings, Timer, Work};
 use dtvn_replication::pool::PoolLimits;
-use dtvn_replication::verify::{Remembering, Verifier};
+use dtvn_replication::verify::{EvidenceRules, Remembering, Verifier};
 
 const SEED: &str = "whole nodes";
 
@@ -88,6 +88,7 @@ impl Network {
             epoch: config.epoch,
             set: Arc::clone(&config.set),
             scheme: Arc::new(Remembering::new(Ed25519)),
+            evidence: EvidenceRules::of(&config),
         };
         NodeSettings {
             genesis: Arc::clone(&self.genesis),
