@@ -179,6 +179,15 @@ pub enum PeerMessage {
     FetchBundles(Vec<Digest>),
     /// "I hold these bundles": for large networks.
     AnnounceBundles(Vec<Digest>),
+    /// "Send me the committed blocks from here on."
+    SyncRequest {
+        /// The first height wanted.
+        from: Height,
+        /// The last height wanted.
+        to: Height,
+    },
+    /// Committed blocks in ascending order; the last has a certificate, if there is any.
+    SyncBlocks(Vec<CommittedBlock>),
     /// The sender's cosignatures over heads of the transparency log, ascending.
     Cosign(Vec<Signed<Head>>),
     /// "I lack the receipt certificates above this height."
@@ -190,15 +199,6 @@ pub enum PeerMessage {
     Receipts(Vec<ReceiptCertificate>),
     /// Proof that a validator lies.
     Evidence(Arc<Evidence>),
-    /// "Send me the committed blocks from here on."
-    SyncRequest {
-        /// The first height wanted.
-        from: Height,
-        /// The last height wanted.
-        to: Height,
-    },
-    /// Committed blocks in ascending order; the last has a certificate, if there is any.
-    SyncBlocks(Vec<CommittedBlock>),
 }
 
 /// The class of a message: each has a stream of its own, and consensus goes first (architecture.md section 4).

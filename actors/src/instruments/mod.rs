@@ -8,6 +8,7 @@ pub mod table;
 use std::sync::Arc;
 use std::time::Duration;
 
+use dtvn_messages::EvidenceKind;
 use dtvn_pbft::Cause;
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Counter, Histogram, Meter};
@@ -29,6 +30,8 @@ struct Inner {
     phase_labels: [[KeyValue; 1]; 3],
     bundle: Histogram<f64>,
     blames: Counter<u64>,
+    evidence: Counter<u64>,
+    evidence_kinds: Vec<(EvidenceKind, [KeyValue; 1])>,
 }
 
 /// A phase of a block's way, measured at one replica.
@@ -82,9 +85,12 @@ impl Instruments {
             phase_labels: ["prepare", "commit", "whole"].map(|phase| [KeyValue::new("phase", phase)]),
             bundle: table::BUNDLE.histogram(meter),
             blames: table::BLAMES.counter(meter),
+            evidence: table::EVIDENCE.counter(meter),
+            evidence_kinds: EvidenceKind::ALL.map(|kind| (kind, [KeyValue::new("kind", kind.name())])).to_vec(),
         };
         inner.causes.iter().for_each(|(_, label)| inner.view_changes.add(0, label));
         inner.blames.add(0, &[]);
+        inner.evidence_kinds.iter().for_each(|(_, label)| inner.evidence.add(0, label));
         Self(Some(Arc::new(inner)))
     }
 
@@ -140,6 +146,15 @@ impl Instruments {
     pub fn bundle_committed(&self, time: Duration) {
         if let Some(inner) = &self.0 {
             inner.bundle.record(time.as_secs_f64(), &[]);
+        }
+    }
+
+    /// A validator was shown to lie.
+    pub fn evidence(&self, kind: EvidenceKind) {
+        if let Some(inner) = &self.0
+            && let Some((_, label)) = inner.evidence_kinds.iter().find(|(known, _)| *known == kind)
+        {
+            inner.evidence.add(1, label);
         }
     }
 

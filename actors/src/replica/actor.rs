@@ -1,9 +1,10 @@
 //! The replica's actor: mailbox to consensus and back.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
-use dtvn_messages::{Head, ValidatorIndex, limits};
+use dtvn_messages::{Evidence, Head, ValidatorIndex, limits};
 use dtvn_pbft::Ticket;
 use dtvn_replication::consensus::{Committed, Consensus, Effect, Input, Timer};
 use dtvn_replication::record::Encoded;
@@ -66,7 +67,11 @@ impl Replica {
         let replayed = storage.call(wait, StorageMessage::Replay).await?.map_err(ActorError::new)?;
         let records = replayed.records.len();
         let voting = replayed.amnesia.is_none() && !shared.board.disk_is_full();
-        let mut consensus = Consensus::new(shared.config.clone(), base, voting, shared.signer.clone());
+        let docket = shared.verifier.evidence.docket.clone();
+        let stored = tokio::task::spawn_blocking(move || Stored::read(&store)).await??;
+        stored.evidence.iter().for_each(|evidence| _ = docket.admit(evidence));
+        let consensus = Consensus::new(shared.config.clone(), base, voting, shared.signer.clone());
+        let mut consensus = consensus.with_docket(docket);
         for record in replayed.records {
             consensus.replay(shared.clock.now(), record);
         }
@@ -82,9 +87,8 @@ impl Replica {
             effects: Vec::new(),
             shared,
         };
-        let uncertified = tokio::task::spawn_blocking(move || uncertified(&store)).await??;
         let mut effects = Vec::new();
-        replica.consensus.start(replica.shared.clock.now(), uncertified, &mut effects);
+        replica.consensus.start(replica.shared.clock.now(), stored.uncertified, &mut effects);
         replica.carry_out(&context, effects)?;
         replica.post();
         let shown = replica.consensus.show();
@@ -134,6 +138,7 @@ impl Replica {
             }
             Effect::RollBack { to } => deliver(&self.state_machine, StateMachineMessage::RollBack(to))?,
             Effect::Commit(committed) => self.commit(*committed)?,
+            Effect::Evidence(evidence) => self.keep_evidence(evidence)?,
             Effect::Certified(certificate) => deliver(&self.storage, StorageMessage::Receipt(certificate))?,
             Effect::Want { digests, holders } => deliver(&self.gossip, GossipMessage::Want { digests, holders })?,
             Effect::Unwant { digests } => deliver(&self.gossip, GossipMessage::Unwant(digests))?,
@@ -185,6 +190,23 @@ impl Replica {
         deliver(&self.state_machine, StateMachineMessage::Commit(order))
     }
 
+    /// Says loudly, once, that a validator lies, and keeps what shows it.
+    fn keep_evidence(&self, evidence: Arc<Evidence>) -> Result<(), ActorError> {
+        let (slot, culprit) = (evidence.slot(), evidence.culprit());
+        let name = self.shared.config.set.get(culprit).map_or("", |validator| validator.name.as_str());
+        tracing::error!(
+            culprit = name,
+            kind = evidence.kind().name(),
+            epoch = slot.epoch.0,
+            view = slot.view.0,
+            height = slot.height.0,
+            evidence = %evidence.name(),
+            "A validator does not follow the protocol: the evidence is at /api/v1/evidence."
+        );
+        self.instruments.evidence(evidence.kind());
+        deliver(&self.storage, StorageMessage::Evidence(evidence))
+    }
+
     fn blame(&self, peer: ValidatorIndex, why: &'static str) {
         tracing::warn!(peer = peer.0, why, "A peer broke the protocol.");
         self.instruments.blamed();
@@ -193,10 +215,22 @@ impl Replica {
     }
 }
 
-/// Heads of recent blocks that have no receipt certificate in the store.
-fn uncertified(store: &StoreSlot) -> Result<Vec<Head>, ActorError> {
-    let reader = store.get().ok_or_else(|| ActorError::new("the store is not open"))?;
-    reader.read(|view| view.uncertified(limits::RECEIPTS_KEPT_HEIGHTS)).map_err(ActorError::from)
+/// What the replica must know of the store.
+struct Stored {
+    /// Heads of recent blocks that have no receipt certificate.
+    uncertified: Vec<Head>,
+    evidence: Vec<Evidence>,
+}
+
+impl Stored {
+    fn read(store: &StoreSlot) -> Result<Self, ActorError> {
+        let reader = store.get().ok_or_else(|| ActorError::new("the store is not open"))?;
+        let read = reader.read(|view| {
+            let uncertified = view.uncertified(limits::RECEIPTS_KEPT_HEIGHTS)?;
+            Ok(Self { uncertified, evidence: view.all_evidence()? })
+        });
+        read.map_err(ActorError::from)
+    }
 }
 
 /// Gives a message to a neighbour. One that is down starts again and asks for what it needs; one whose mailbox is full
@@ -220,6 +254,10 @@ impl Behaviour for Replica {
             ReplicaMessage::Receipts { from, said, credit } => {
                 drop(credit);
                 Input::Receipts { from, said }
+            }
+            ReplicaMessage::Evidence { evidence, credit } => {
+                drop(credit);
+                Input::Evidence(evidence)
             }
             ReplicaMessage::Bundle(bundle) => Input::Bundle(bundle),
             ReplicaMessage::Executed { id, log_size, log_root } => Input::Executed { id, log_size, log_root },

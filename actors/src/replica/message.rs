@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use dtvn_messages::{Bundle, BundlePosition, Digest, ValidatorIndex};
+use dtvn_messages::{Bundle, BundlePosition, Digest, Evidence, ValidatorIndex};
 use dtvn_pbft::{Message, Ticket};
 use dtvn_replication::consensus::Timer;
 use dtvn_replication::receipts::Said;
@@ -32,6 +32,13 @@ pub enum ReplicaMessage {
         from: ValidatorIndex,
         /// What it says.
         said: Said,
+        /// Its place in this mailbox.
+        credit: Credit,
+    },
+    /// Evidence of a peer, checked.
+    Evidence {
+        /// The evidence.
+        evidence: Arc<Evidence>,
         /// Its place in this mailbox.
         credit: Credit,
     },
@@ -79,6 +86,7 @@ impl Mail for ReplicaMessage {
         match self {
             Self::Message { .. } => "message",
             Self::Receipts { .. } => "receipts",
+            Self::Evidence { .. } => "evidence",
             Self::Bundle(_) => "bundle",
             Self::Executed { .. } => "executed",
             Self::Durable(_) => "durable",

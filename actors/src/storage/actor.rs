@@ -163,6 +163,7 @@ impl Behaviour for Storage {
             StorageMessage::NewStart(reply) => give(&self.log, LogWork::NewStart(reply)).await,
             StorageMessage::Apply(block) => give(&self.store, StoreWork::Apply(block)).await,
             StorageMessage::Stable(stable) => give(&self.store, StoreWork::Stable(stable)).await,
+            StorageMessage::Evidence(evidence) => give(&self.store, StoreWork::Evidence(evidence)).await,
             StorageMessage::Receipt(certificate) => give(&self.store, StoreWork::Receipt(certificate)).await,
             StorageMessage::Load(reply) => give(&self.store, StoreWork::Load(reply)).await,
             StorageMessage::Failed(why) => Err(ActorError::new(why)),

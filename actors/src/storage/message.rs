@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use dtvn_ledger::LedgerImage;
-use dtvn_messages::{ReceiptCertificate, StableCheckpoint};
+use dtvn_messages::{Evidence, ReceiptCertificate, StableCheckpoint};
 use dtvn_pbft::Ticket;
 use dtvn_replication::record::{Encoded, LogRecord};
 
@@ -32,6 +32,8 @@ pub enum StorageMessage {
     Apply(Box<AppliedBlock>),
     /// A checkpoint is stable: keep it, and drop what it covers.
     Stable(Arc<StableCheckpoint>),
+    /// A validator is shown to lie: keep what shows it.
+    Evidence(Arc<Evidence>),
     /// A block has its receipt certificate: keep it.
     Receipt(Arc<ReceiptCertificate>),
     /// The ledger's state as it is stored, with the block that it is after.
@@ -73,6 +75,7 @@ impl Mail for StorageMessage {
             Self::Records { .. } => "records",
             Self::Apply(_) => "apply",
             Self::Stable(_) => "stable",
+            Self::Evidence(_) => "evidence",
             Self::Receipt(_) => "receipt",
             Self::Load(_) => "load",
             Self::Replay(_) => "replay",

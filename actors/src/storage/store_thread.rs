@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use dtvn_messages::{Height, ReceiptCertificate, StableCheckpoint, limits};
+use dtvn_messages::{Evidence, Height, ReceiptCertificate, StableCheckpoint, limits};
 use tokio::sync::mpsc::{Receiver, Sender};
 
 use super::log_thread::LogWork;
@@ -21,6 +21,8 @@ pub(super) enum StoreWork {
     Apply(Box<AppliedBlock>),
     /// A checkpoint became stable.
     Stable(Arc<StableCheckpoint>),
+    /// A validator is shown to lie.
+    Evidence(Arc<Evidence>),
     /// A block has its receipt certificate.
     Receipt(Arc<ReceiptCertificate>),
     /// The whole state.
@@ -52,7 +54,7 @@ impl StoreThread {
     }
 
     fn take(&mut self, first: StoreWork, work: &mut Receiver<StoreWork>) -> Result<(), StoreError> {
-        let (mut blocks, mut receipts) = (Vec::new(), Vec::new());
+        let (mut blocks, mut receipts, mut evidence) = (Vec::new(), Vec::new(), Vec::new());
         let mut next = Some(first);
         while let Some(item) = next.take() {
             match item {
@@ -61,18 +63,20 @@ impl StoreThread {
                     self.apply(&mut blocks)?;
                     self.on_stable(&stable)?;
                 }
+                StoreWork::Evidence(piece) => evidence.push(piece),
                 StoreWork::Receipt(certificate) => receipts.push(certificate),
                 StoreWork::Load(reply) => {
                     self.apply(&mut blocks)?;
                     reply.send(self.load().map_err(|error| error.to_string()));
                 }
             }
-            if blocks.len() + receipts.len() < limits::STORE_BATCH_BLOCKS_MAX {
+            if blocks.len() + receipts.len() + evidence.len() < limits::STORE_BATCH_BLOCKS_MAX {
                 next = work.try_recv().ok();
             }
         }
         self.apply(&mut blocks)?;
-        self.store.put_receipts(&receipts)
+        self.store.put_receipts(&receipts)?;
+        self.store.put_evidence(&evidence)
     }
 
     fn apply(&mut self, blocks: &mut Vec<AppliedBlock>) -> Result<(), StoreError> {

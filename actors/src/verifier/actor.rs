@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use dtvn_messages::ValidatorIndex;
 use dtvn_messages::wire::{self, Class, PeerMessage};
+use dtvn_messages::{Evidence, ValidatorIndex};
 use dtvn_replication::verify::{Checked, Fault};
 use tokio::sync::Mutex;
 
@@ -103,8 +103,19 @@ impl Receivers {
                 // A replica that is down hears again with the next status.
                 let _down = self.replica.try_send(ReplicaMessage::Message { from, message, credit });
             }
-            Err(fault) => self.blame(from, &fault),
+            Err(fault) => {
+                self.blame(from, &fault);
+                if let Some(evidence) = fault.evidence() {
+                    self.hand_on(Arc::clone(evidence)).await;
+                }
+            }
         }
+    }
+
+    async fn hand_on(&self, evidence: Arc<Evidence>) {
+        let credit = self.shared.replica_credits.take().await;
+        // A replica that is down hears of the next lie.
+        let _down = self.replica.try_send(ReplicaMessage::Evidence { evidence, credit });
     }
 
     async fn on_bundles(&self, from: ValidatorIndex, message: PeerMessage) {
@@ -116,6 +127,8 @@ impl Receivers {
                 let _down = self.replica.try_send(ReplicaMessage::Receipts { from, said, credit });
                 return;
             }
+            Ok(Checked::Evidence(evidence)) => return self.hand_on(evidence).await,
+            Ok(Checked::Nothing) => return,
             Err(fault) => return self.blame(from, &fault),
         };
         let what = match message {

@@ -61,7 +61,7 @@ enum Command {
     Explain(explain::ExplainArguments),
     /// Compare the histories of all nodes
     Checksum(checksum::ChecksumArguments),
-    /// Check a receipt with the validators' keys alone, without any network
+    /// Check a receipt, or evidence of a lie, with the validators' keys alone, without any network
     Verify(verify::VerifyArguments),
     /// Show a node's actors; restart or crash one
     Actors(actors::ActorsArguments),

@@ -38,6 +38,7 @@ fn the_commands_of_the_readme_are_understood() {
         "dtvn verify receipt scan.tlog-proof --genesis genesis.json",
         "dtvn verify receipt - --policy validators.policy --json",
         "dtvn verify receipt - --development 4",
+        "dtvn verify evidence evidence.json --genesis genesis.json --json",
         "dtvn actors",
         "dtvn actors --live",
         "dtvn actors restart root/core --admin http://127.0.0.1:9082",

@@ -6,8 +6,9 @@ use actix_web::{HttpResponse, web};
 use dtvn_actors::network::PeerState;
 use dtvn_actors::storage::store::StoredBlock;
 use dtvn_client::api::{
-    Block, Blocks, BundleInfo, CertificateInfo, Configuration, ConsensusLogEntry, ConsensusLogs, Health, NodeCrypto,
-    Peer, Peers, SeenTimes, Sequence, Stats, Status, StorageEntries, Time, ValidatorInfo, Validators,
+    Block, Blocks, BundleInfo, CertificateInfo, Configuration, ConsensusLogEntry, ConsensusLogs, EvidencePage,
+    EvidenceRecord, Health, NodeCrypto, Peer, Peers, SeenTimes, Sequence, Stats, Status, StorageEntries, Time,
+    ValidatorInfo, Validators,
 };
 use dtvn_messages::{Bundle, Digest, Height, NodeName, Reason, ReceiptCertificate, ValidatorIndex, View};
 
@@ -286,6 +287,33 @@ async fn newest_first(
     let (blocks, lowest) = blocks;
     let next = blocks.last().map(StoredBlock::height).filter(|last| *last > lowest);
     Ok((height, blocks, next))
+}
+
+/// A page of evidence.
+#[derive(Debug, serde::Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(super) struct EvidenceQuery {
+    /// The `next` of the page before.
+    after: Option<String>,
+    /// How many at most: 1 to 1,000.
+    limit: Option<usize>,
+}
+
+#[utoipa::path(get, path = "/api/v1/evidence", tag = "chain", params(EvidenceQuery),
+    responses((status = 200, body = EvidencePage)))]
+/// Proof that validators lie, and this node's accusations; `dtvn verify evidence` checks it with keys alone.
+pub(super) async fn evidence(
+    services: web::Data<Services>,
+    query: web::Query<EvidenceQuery>,
+) -> Result<HttpResponse, Refusal> {
+    let EvidenceQuery { after, limit } = query.into_inner();
+    let limit = limit_of(limit)?;
+    let (height, page) = services.read(move |view| view.evidence(after.as_deref(), limit)).await?;
+    let record = |piece| EvidenceRecord::new(piece, services.name_of(piece.culprit()));
+    let evidence = page.items.iter().map(record).collect();
+    let answer = EvidencePage { evidence, next: page.next };
+    Ok(HttpResponse::Ok().insert_header(("DTVN-Height", height.to_string())).json(answer))
 }
 
 fn block_json(services: &Services, stored: &StoredBlock) -> Block {

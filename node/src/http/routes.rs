@@ -94,6 +94,7 @@ pub(super) fn api(config: &mut ServiceConfig) -> Vec<(&'static str, &'static str
         .at("/consensus/logs", [get(info::logs)])
         .at("/blocks", [get(info::blocks)])
         .at("/blocks/{height}", [get(info::block)])
+        .at("/evidence", [get(info::evidence)])
         .at("/validators", [get(info::validators)])
         .at("/validators.policy", [get(receipts::trust_policy)])
         .at("/checkpoint", [get(receipts::checkpoint)])

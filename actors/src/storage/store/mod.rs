@@ -27,7 +27,7 @@
 //! | `tiles` | level `u8`, index `u64` | up to 256 hashes of 32 bytes (`tiles.rs`) |
 //! | `checkpoints` | height `u64` | layout of the stable checkpoint |
 //! | `receipts` | height `u64` | layout of the block's receipt certificate |
-//! | `evidence` | name of the evidence: culprit, kind and slot | number `u64`, layout of the evidence |
+//! | `evidence` | name of the evidence: one for culprit, kind and slot | layout of the evidence |
 //! | `new_views` | epoch `u64`, view `u64` | adopted at height `u64`, layout of the signed NEW-VIEW |
 //! | | epoch `u64`, view `u64`, signer `u16` | layout of the signed VIEW-CHANGE |
 //!
@@ -48,6 +48,7 @@ mod collect;
 mod cursor;
 mod database;
 mod error;
+mod evidence;
 mod image;
 mod open;
 mod options;
