@@ -564,6 +564,8 @@ impl Consensus {
             Say::ViewChange(view_change) => {
                 let sealed = Sealed::new(self.sign(view_change), &self.chain);
                 self.persist(after, Record::ViewChange(Arc::clone(&sealed)), effects);
+                // A NEW-VIEW names it beside others'.
+                self.see(&Message::ViewChange(Arc::clone(&sealed)), effects);
                 (PeerMessage::ViewChange(Arc::new(sealed.signed.clone())), Own::ViewChange(sealed))
             }
             Say::NewView { new_view, view_changes } => {

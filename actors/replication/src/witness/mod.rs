@@ -73,7 +73,7 @@ impl Witness {
         self.keep_header(header, digest);
     }
 
-    /// Sees a message whose signatures were checked, and appends what it proves.
+    /// Sees a message whose signatures were checked, or this node's own VIEW-CHANGE, and appends what it proves.
     pub fn see(&mut self, message: &Message, found: &mut Vec<Evidence>) {
         match message {
             Message::PrePrepare { view, block, digest, signature } => {
@@ -157,9 +157,10 @@ impl Witness {
 
     fn judge_proposal(&self, vote: &Signed<Vote>, header: &Header, found: &mut Vec<Evidence>) {
         let below = self.headers.get(&(header.height.previous(), header.parent));
-        for below in [None, below] {
-            let (header, below) = (Box::new(header.clone()), below.cloned().map(Box::new));
-            self.add(Evidence::BadProposal(vote.clone(), header, below), found);
+        let header = || Box::new(header.clone());
+        self.add(Evidence::BadProposal(vote.clone(), header(), None), found);
+        if let Some(below) = below {
+            self.add(Evidence::BadProposal(vote.clone(), header(), Some(Box::new(below.clone()))), found);
         }
     }
 
@@ -220,7 +221,7 @@ impl Witness {
 
     fn see_view_change(&mut self, view_change: &SealedViewChange, found: &mut Vec<Evidence>) {
         let Signed { body, signer, .. } = &view_change.signed;
-        if body.epoch != self.config.epoch || Some(*signer) == self.config.me {
+        if body.epoch != self.config.epoch {
             return;
         }
         if !keep(self.view_changes.entry(*signer).or_default(), view_change, |it| it.signed.body.view) {
