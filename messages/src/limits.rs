@@ -581,6 +581,22 @@ pub const COSIGN_FLUSH_AFTER_MS: u64 = 5;
 pub const RECEIPTS_FETCH_AFTER_MS: u64 = 500;
 /// How often others are asked, one after the other. Then the height stays without a certificate of its own.
 pub const RECEIPTS_FETCH_TRIES_MAX: u32 = 8;
+/// How long a request waits for the cosignatures of an outcome. Then it is answered without them.
+pub const RECEIPT_WAIT: Duration = Duration::from_secs(2);
+/// Bytes of one piece of evidence: the largest hold VIEW-CHANGEs. A larger one is not made, and refused.
+pub const EVIDENCE_BYTES_MAX: usize = 1024 * 1024;
+/// VIEW-CHANGEs in one piece of evidence: all that a NEW-VIEW may name.
+pub const EVIDENCE_VIEW_CHANGES_MAX: usize = VALIDATORS_MAX;
+/// Pieces of evidence against one validator that are kept and told: one is enough to know it. Further ones are dropped.
+pub const EVIDENCE_PER_CULPRIT_MAX: usize = 64;
+/// Votes of one validator that are remembered to prove a contradiction: 1 MB. The lowest heights are forgotten first.
+pub const WITNESS_VOTES_PER_SENDER_MAX: usize = 4_096;
+/// Heights below the committed one for which votes are remembered.
+pub const WITNESS_KEPT_HEIGHTS: u64 = 256;
+/// Headers that are remembered to prove a bad proposal. The lowest heights are forgotten first.
+pub const WITNESS_HEADERS_MAX: usize = 4_096;
+/// VIEW-CHANGEs, and NEW-VIEWs, of one validator that are remembered: the latest views.
+pub const WITNESS_VIEW_CHANGES_PER_SENDER_MAX: usize = 4;
 /// The least time between two answers to one peer that lacks receipts; what it asks meanwhile is dropped.
 pub const RECEIPTS_ANSWER_INTERVAL_MS: u64 = 100;
 

@@ -15,6 +15,7 @@ use crate::certificate::{Certificate, CommittedProof, PreparedCertificate, Stabl
 use crate::checkpoint::Checkpoint;
 use crate::codec::Layout;
 use crate::crypto::{Digest, Signature};
+use crate::evidence::Evidence;
 use crate::head::Head;
 use crate::ids::{Epoch, Height, View};
 use crate::limits;
@@ -76,6 +77,7 @@ as_layout!(
     Signed<Checkpoint>,
     Signed<Head>,
     ReceiptCertificate,
+    Evidence,
     Signed<ViewChange>,
     Signed<NewView>,
     crate::operation::Operation,
@@ -182,15 +184,6 @@ pub enum PeerMessage {
     FetchBundles(Vec<Digest>),
     /// "I hold these bundles": for large networks.
     AnnounceBundles(Vec<Digest>),
-    /// The sender's cosignatures over heads of the transparency log, ascending.
-    Cosign(Vec<Signed<Head>>),
-    /// "I lack the receipt certificates above this height."
-    FetchReceipts {
-        /// The height.
-        above: Height,
-    },
-    /// Receipt certificates, for one who lacks them.
-    Receipts(Vec<ReceiptCertificate>),
     /// "Send me the committed blocks from here on."
     SyncRequest {
         /// The first height wanted.
@@ -235,6 +228,17 @@ pub enum PeerMessage {
         /// The height that was asked for.
         height: Height,
     },
+    /// The sender's cosignatures over heads of the transparency log, ascending.
+    Cosign(Vec<Signed<Head>>),
+    /// "I lack the receipt certificates above this height."
+    FetchReceipts {
+        /// The height.
+        above: Height,
+    },
+    /// Receipt certificates, for one who lacks them.
+    Receipts(Vec<ReceiptCertificate>),
+    /// Proof that a validator lies.
+    Evidence(Arc<Evidence>),
 }
 
 /// The class of a message: each has a stream of its own, and consensus goes first (architecture.md section 4).
@@ -255,7 +259,7 @@ impl PeerMessage {
         match self {
             Self::Bundle(_) | Self::FetchBundles(_) | Self::AnnounceBundles(_) => Class::Bundles,
             // Nothing waits for them, so they wait for votes.
-            Self::Cosign(_) | Self::FetchReceipts { .. } | Self::Receipts(_) => Class::Bundles,
+            Self::Cosign(_) | Self::FetchReceipts { .. } | Self::Receipts(_) | Self::Evidence(_) => Class::Bundles,
             Self::SyncRequest { .. }
             | Self::SyncBlocks(_)
             | Self::EpochEnd(_)
@@ -296,6 +300,7 @@ impl PeerMessage {
             Self::Cosign(_) => "cosign",
             Self::FetchReceipts { .. } => "fetch_receipts",
             Self::Receipts(_) => "receipts",
+            Self::Evidence(_) => "evidence",
             Self::SyncRequest { .. } => "sync_request",
             Self::SyncBlocks(_) => "sync_blocks",
             Self::SnapshotRequest { .. } => "snapshot_request",

@@ -61,6 +61,8 @@ fn messages() -> impl Strategy<Value = PeerMessage> {
         vec(signed(heads()), 0..3).prop_map(PeerMessage::Cosign),
         any::<u64>().prop_map(|above| PeerMessage::FetchReceipts { above: Height(above) }),
         vec(receipt_certificates(), 0..3).prop_map(PeerMessage::Receipts),
+        (signed(votes()), signed(votes()))
+            .prop_map(|(first, second)| PeerMessage::Evidence(Arc::new(Evidence::TwoVotes(first, second)))),
         (any::<u64>(), any::<u64>())
             .prop_map(|(from, to)| PeerMessage::SyncRequest { from: Height(from), to: Height(to) }),
         vec(committed_blocks(), 0..3).prop_map(PeerMessage::SyncBlocks),

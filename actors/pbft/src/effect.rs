@@ -313,6 +313,17 @@ pub enum Effect {
         /// How, in words.
         why: &'static str,
     },
+    /// The leader's block has another result than its execution here: one of the two is wrong.
+    WrongResult {
+        /// The view of the proposal.
+        view: View,
+        /// Its height.
+        height: Height,
+        /// The digest of the block.
+        digest: Digest,
+        /// Size and root of the log by this replica's execution.
+        own: (u64, Digest),
+    },
     /// This replica's state differs from what a quorum certified: it stops voting.
     Diverged {
         /// The height.

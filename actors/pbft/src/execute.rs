@@ -142,6 +142,7 @@ impl Replica {
             return;
         }
         self.roll_back_to(height.previous(), effects);
+        effects.push(Effect::WrongResult { view: self.view, height, digest, own: (log_size, log_root) });
         self.refuse(height, Refusal::Result(log_root), "its block has another log root than its execution", effects);
     }
 

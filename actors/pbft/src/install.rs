@@ -9,7 +9,7 @@ use dtvn_messages::{Block, Digest, Height, ValidatorIndex, ViewChange};
 
 use crate::effect::{Effect, Unsigned};
 use crate::replica::{Ask, Proposal, Replica};
-use crate::selection::select;
+use dtvn_messages::selection::select;
 
 impl Replica {
     /// Takes over what the view changes of the adopted NEW-VIEW prove: blocks that are not selected are rolled back,

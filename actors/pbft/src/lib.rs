@@ -39,7 +39,6 @@ mod pace;
 mod propose;
 mod recover;
 mod replica;
-mod selection;
 mod status;
 mod timers;
 mod view_change;
@@ -48,8 +47,8 @@ mod wish;
 
 pub use bundles::BundleMeta;
 pub use config::{Committee, Config};
+pub use dtvn_messages::selection::{Selected, Selection, select};
 pub use effect::{Cause, Effect, Record, Say, Ticket, Unsigned};
 pub use input::{CertifiedBlock, Durable, Input, Message, Own, Timer};
 pub use recover::Base;
 pub use replica::{Replica, View as ReplicaView};
-pub use selection::{Selected, Selection, select};

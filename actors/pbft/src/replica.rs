@@ -18,8 +18,8 @@ use crate::effect::{Effect, Ticket, Unsigned};
 use crate::input::{CertifiedBlock, Durable, Input, Message, Own, Timer};
 use crate::pace::Pace;
 use crate::recover::{Base, Promised};
-use crate::selection::Selection;
 use crate::timers::Timers;
+use dtvn_messages::selection::Selection;
 
 /// Why a proposal is refused; its slot stays taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

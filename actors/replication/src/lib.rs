@@ -5,6 +5,7 @@
 //! | [`consensus`] | the replica with its outbox | replica |
 //! | [`pool`] | bundles: pool, dissemination, fetch | gossip |
 //! | [`receipts`] | cosignatures and receipt certificates | replica |
+//! | [`witness`] | finding evidence of lies | replica |
 //! | [`intake`] | client operations into bundles, answers back | intake |
 //! | [`sync`] | the catch-up planner | sync |
 //! | [`verify`] | checks of what peers say | verifier |
@@ -27,5 +28,6 @@ pub mod recovery;
 pub mod segments;
 pub mod sync;
 pub mod verify;
+pub mod witness;
 
 pub use now::Now;

@@ -6,16 +6,19 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use dtvn_messages::evidence::{EpochContext, EvidenceError};
 use dtvn_messages::membership::SignedRecovery;
 use dtvn_messages::snapshot::{CheckedManifest, Manifest, ManifestError, decode_entries};
 use dtvn_messages::state::Part;
 use dtvn_messages::view_change::Sealed;
 use dtvn_messages::wire::{CommittedBlock, PeerMessage};
 use dtvn_messages::{
-    Bundle, CertificateError, ChainId, Digest, Epoch, EpochEnd, Height, PublicKey, Scheme, Signature, Statement,
-    ValidatorIndex, ValidatorSet, sha256,
+    Bundle, CertificateError, ChainId, Digest, Epoch, EpochEnd, Evidence, Height, PublicKey, Scheme, Signature, Signed,
+    Statement, ValidatorIndex, ValidatorSet, sha256,
 };
 use dtvn_pbft::{CertifiedBlock, Config, Message};
+
+use crate::witness::Docket;
 
 use crate::receipts::Said;
 
@@ -76,6 +79,28 @@ pub struct Verifier {
     pub former: Option<(Epoch, Arc<ValidatorSet>)>,
     /// How signatures are checked.
     pub scheme: Arc<dyn Scheme>,
+    /// By what evidence is judged, beside.
+    pub evidence: EvidenceRules,
+}
+
+/// By what evidence is judged, beside keys; and which is known already.
+#[derive(Debug, Clone)]
+pub struct EvidenceRules {
+    /// Where the epoch begins: height, and digest there.
+    pub base: (Height, Digest),
+    /// How many heights a view lasts; 0 is for ever.
+    pub rotation_interval: u64,
+    /// What is known.
+    pub docket: Docket,
+}
+
+impl EvidenceRules {
+    /// Those of an epoch. Nothing is known yet.
+    #[must_use]
+    pub fn of(config: &Config) -> Self {
+        let base = (config.epoch_base, config.epoch_base_digest);
+        Self { base, rotation_interval: config.parameters.rotation_interval, docket: Docket::default() }
+    }
 }
 
 /// Committed blocks of an answer to a sync request, checked: contiguous, chained, each covered by a certificate at or
@@ -93,6 +118,10 @@ pub struct CheckedBlocks {
 pub enum Checked {
     /// About receipts: every signature holds.
     Said(Said),
+    /// Evidence that is new, and proves what it says.
+    Evidence(Arc<Evidence>),
+    /// Something that is known, or cannot be judged here.
+    Nothing,
     /// About something else: not looked at.
     Other(PeerMessage),
 }
@@ -122,6 +151,12 @@ pub enum Fault {
     /// A message that must come from its signer came from another.
     #[error("a {0} message was sent by another than its signer")]
     Foreign(&'static str),
+    /// A validator signed a VIEW-CHANGE that shows what is not so.
+    #[error("a certificate in a signed view change proves nothing: {0}")]
+    Forged(CertificateError, Arc<Evidence>),
+    /// Evidence proves nothing.
+    #[error("evidence that proves nothing: {0}")]
+    Evidence(String),
     /// Blocks of a sync answer do not fit together.
     #[error("synced blocks do not fit: {0}")]
     Blocks(&'static str),
@@ -133,12 +168,24 @@ pub enum Fault {
     Part(&'static str),
 }
 
+impl Fault {
+    /// What the fault proves to anybody.
+    #[must_use]
+    pub fn evidence(&self) -> Option<&Arc<Evidence>> {
+        match self {
+            Self::Forged(_, evidence) => Some(evidence),
+            _ => None,
+        }
+    }
+}
+
 impl Verifier {
     /// That of an epoch.
     #[must_use]
     pub fn of(config: &Config, scheme: Arc<dyn Scheme>) -> Self {
         let former = config.former.as_ref().map(|former| (former.epoch, Arc::clone(&former.set)));
-        Self { chain: config.chain.clone(), epoch: config.epoch, set: Arc::clone(&config.set), former, scheme }
+        let (chain, epoch, set) = (config.chain.clone(), config.epoch, Arc::clone(&config.set));
+        Self { chain, epoch, set, former, scheme, evidence: EvidenceRules::of(config) }
     }
 
     /// Checks a message of the consensus class. None is a message of another epoch: too old or too new to judge, dropped
@@ -176,7 +223,10 @@ impl Verifier {
                     return Ok(None);
                 }
                 holds(signed.verify(&self.chain, &self.set, &*self.scheme))?;
-                signed.body.verify(&self.chain, &self.set, &*self.scheme)?;
+                if let Err(error) = signed.body.verify(&self.chain, &self.set, &*self.scheme) {
+                    let evidence = Evidence::ForgedCertificate(Box::new(Signed::clone(&signed)));
+                    return Err(Fault::Forged(error, Arc::new(evidence)));
+                }
                 Message::ViewChange(Sealed::new(Arc::unwrap_or_clone(signed), &self.chain))
             }
             PeerMessage::NewView(signed) => {
@@ -200,6 +250,30 @@ impl Verifier {
         Ok(Some(checked))
     }
 
+    /// Checks evidence that a peer shows. What is known costs nothing; what proves nothing is the sender's lie.
+    fn judge(&self, evidence: Arc<Evidence>) -> Result<Checked, Fault> {
+        if evidence.slot().epoch != self.epoch || !self.evidence.docket.wants(&evidence) {
+            return Ok(Checked::Nothing);
+        }
+        if !evidence.kind().is_proof() {
+            return Err(Fault::Evidence("an accusation proves nothing to others".to_owned()));
+        }
+        match self.check_evidence(&evidence) {
+            Ok(()) => Ok(Checked::Evidence(evidence)),
+            Err(error) => Err(Fault::Evidence(error.to_string())),
+        }
+    }
+
+    /// Whether evidence of this epoch holds.
+    ///
+    /// # Errors
+    /// With why it proves nothing.
+    pub fn check_evidence(&self, evidence: &Evidence) -> Result<(), EvidenceError> {
+        let EvidenceRules { base, rotation_interval, .. } = self.evidence;
+        let context = EpochContext { set: &self.set, base, rotation_interval };
+        evidence.verify(&self.chain, |epoch| (epoch == self.epoch).then_some(context), &*self.scheme)
+    }
+
     /// The validators of the present epoch, or of the one before.
     fn set_of(&self, epoch: Epoch) -> Option<&ValidatorSet> {
         let former = self.former.as_ref().filter(|(former, _)| *former == epoch).map(|(_, set)| &**set);
@@ -211,7 +285,7 @@ impl Verifier {
         self.set_of(epoch)?.index_of_key(&self.set.key(now)?)
     }
 
-    /// Checks what a peer says about receipts; a message about something else is handed back. What is of an epoch that is
+    /// Checks what a peer says about receipts or lies; a message about something else is handed back. What is of an epoch that is
     /// neither this one nor the one before is left out, without blame.
     ///
     /// # Errors
@@ -244,6 +318,7 @@ impl Verifier {
                 Said::Certificates(list)
             }
             PeerMessage::FetchReceipts { above } => Said::Wanted { above },
+            PeerMessage::Evidence(evidence) => return self.judge(evidence),
             other => return Ok(Checked::Other(other)),
         };
         Ok(Checked::Said(said))

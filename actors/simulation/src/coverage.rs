@@ -1,5 +1,7 @@
 //! What a run met. A batch of runs in which a counter stays at zero is blind to it, and fails (faults.md).
 
+use dtvn_messages::EvidenceKind;
+
 /// Makes the counters: field, name, and whether every batch must meet it.
 macro_rules! counters {
     ($($(#[$doc:meta])* $field:ident: $name:literal, $needed:literal;)*) => {
@@ -37,6 +39,18 @@ counters! {
     stable: "stable checkpoints", true;
     /// Receipt certificates at honest nodes.
     receipts: "receipt certificates", true;
+    /// Pieces of evidence at honest nodes.
+    evidence: "pieces of evidence", true;
+    /// Of those, two votes in one slot.
+    two_votes: "evidence of two votes", true;
+    /// Two VIEW-CHANGEs for one view.
+    two_view_changes: "evidence of two view changes", true;
+    /// A VIEW-CHANGE that hides what its signer knew.
+    hidden_certificates: "evidence of a hidden certificate", false;
+    /// Other kinds of evidence.
+    other_evidence: "evidence of other kinds", false;
+    /// Accusations.
+    accusations: "accusations of a wrong log root", true;
     /// Processes that ended and started again.
     restarts: "restarts", true;
     /// Losses of power among them.
@@ -84,6 +98,18 @@ counters! {
 }
 
 impl Coverage {
+    /// Counts a piece of evidence by its kind.
+    pub(crate) fn evidence_of(&mut self, kind: EvidenceKind) {
+        let counter = match kind {
+            EvidenceKind::TwoVotes => &mut self.two_votes,
+            EvidenceKind::TwoViewChanges => &mut self.two_view_changes,
+            EvidenceKind::HiddenCertificate => &mut self.hidden_certificates,
+            EvidenceKind::WrongResult => &mut self.accusations,
+            _ => &mut self.other_evidence,
+        };
+        *counter += 1;
+    }
+
     /// What a batch never met and had to.
     #[must_use]
     pub fn blind_spots(&self) -> Vec<&'static str> {

@@ -1,7 +1,8 @@
 //! What follows from a step of a node: messages on their way, work and timers, and all that the oracle looks at.
 
+use dtvn_messages::evidence::EpochContext;
 use dtvn_messages::wire::PeerMessage;
-use dtvn_messages::{Height, ValidatorIndex};
+use dtvn_messages::{Evidence, Height, ValidatorIndex};
 use dtvn_replication::intake::{Answer, RequestId};
 use dtvn_replication::node::{Effect, Work};
 
@@ -65,6 +66,7 @@ impl World {
                     self.chain.committed(&committed, &effects)?;
                 }
             }
+            Effect::Evidence(evidence) => self.on_evidence(host, &evidence)?,
             Effect::Certified(certificate) => {
                 self.coverage.receipts += honest;
                 if honest == 1 {
@@ -106,6 +108,23 @@ impl World {
         let is_liar = self.liars.contains(&peer);
         self.coverage.blamed += u64::from(is_liar);
         ensure(is_liar, Invariant::NoFalseAccusation, || format!("host {host} blames {peer}, which is honest: {why}"))
+    }
+
+    /// Evidence accuses liars only, and holds for anybody.
+    fn on_evidence(&mut self, host: usize, evidence: &Evidence) -> Result<(), Violation> {
+        if !self.hosts[host].is_honest {
+            return Ok(());
+        }
+        let culprit = evidence.culprit();
+        let (genesis, set) = (&self.genesis, self.genesis.validators());
+        let rotation_interval = genesis.parameters().rotation_interval;
+        let context = EpochContext { set, base: (Height(0), genesis.hash()), rotation_interval };
+        let judged = evidence.verify(genesis.chain_id(), |_| Some(context), &*self.scheme);
+        self.coverage.evidence += u64::from(evidence.kind().is_proof());
+        self.coverage.evidence_of(evidence.kind());
+        ensure(self.liars.contains(&culprit) && judged.is_ok(), Invariant::NoFalseAccusation, || {
+            format!("host {host} has evidence against {culprit}: {judged:?}, {evidence:?}")
+        })
     }
 
     fn on_diverged(&self, host: usize, height: Height) -> Result<(), Violation> {

@@ -8,6 +8,7 @@ pub mod table;
 use std::sync::Arc;
 use std::time::Duration;
 
+use dtvn_messages::EvidenceKind;
 use dtvn_pbft::Cause;
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Counter, Histogram, Meter};
@@ -32,6 +33,8 @@ struct Inner {
     divergences: Counter<u64>,
     installs: Counter<u64>,
     damages: Counter<u64>,
+    evidence: Counter<u64>,
+    evidence_kinds: Vec<(EvidenceKind, [KeyValue; 1])>,
 }
 
 /// A phase of a block's way, measured at one replica.
@@ -88,11 +91,14 @@ impl Instruments {
             divergences: table::DIVERGENCES.counter(meter),
             installs: table::INSTALLS.counter(meter),
             damages: table::DAMAGES.counter(meter),
+            evidence: table::EVIDENCE.counter(meter),
+            evidence_kinds: EvidenceKind::ALL.map(|kind| (kind, [KeyValue::new("kind", kind.name())])).to_vec(),
         };
         inner.causes.iter().for_each(|(_, label)| inner.view_changes.add(0, label));
         for counter in [&inner.blames, &inner.divergences, &inner.installs, &inner.damages] {
             counter.add(0, &[]);
         }
+        inner.evidence_kinds.iter().for_each(|(_, label)| inner.evidence.add(0, label));
         Self(Some(Arc::new(inner)))
     }
 
@@ -169,6 +175,15 @@ impl Instruments {
     pub fn damaged(&self) {
         if let Some(inner) = &self.0 {
             inner.damages.add(1, &[]);
+        }
+    }
+
+    /// A validator was shown to lie.
+    pub fn evidence(&self, kind: EvidenceKind) {
+        if let Some(inner) = &self.0
+            && let Some((_, label)) = inner.evidence_kinds.iter().find(|(known, _)| *known == kind)
+        {
+            inner.evidence.add(1, label);
         }
     }
 

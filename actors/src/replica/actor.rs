@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dtvn_ledger::Executed;
-use dtvn_messages::{ValidatorIndex, limits};
+use dtvn_messages::{Evidence, ValidatorIndex, limits};
 use dtvn_pbft::Ticket;
 use dtvn_replication::consensus::{Committed, Consensus, Effect, Input, Timer};
 use dtvn_replication::record::Encoded;
@@ -155,6 +155,7 @@ impl Replica {
             }
             Effect::RollBack { to } => deliver(&self.state_machine, StateMachineMessage::RollBack(to))?,
             Effect::Commit(committed) => self.commit(*committed)?,
+            Effect::Evidence(evidence) => self.keep_evidence(evidence)?,
             Effect::Certified(certificate) => deliver(&self.storage, StorageMessage::Receipt(certificate))?,
             Effect::Want { digests, holders } => deliver(&self.gossip, GossipMessage::Want { digests, holders })?,
             Effect::Unwant { digests } => deliver(&self.gossip, GossipMessage::Unwant(digests))?,
@@ -212,6 +213,24 @@ impl Replica {
         deliver(&self.state_machine, StateMachineMessage::Commit(order))
     }
 
+    /// Says loudly, once, that a validator lies, and keeps what shows it.
+    fn keep_evidence(&self, evidence: Arc<Evidence>) -> Result<(), ActorError> {
+        let (slot, culprit) = (evidence.slot(), evidence.culprit());
+        let epoch = self.shared.epoch();
+        let name = epoch.config.set.get(culprit).map_or("", |validator| validator.name.as_str());
+        tracing::error!(
+            culprit = name,
+            kind = evidence.kind().name(),
+            epoch = slot.epoch.0,
+            view = slot.view.0,
+            height = slot.height.0,
+            evidence = %evidence.name(),
+            "A validator does not follow the protocol: the evidence is at /api/v1/evidence."
+        );
+        self.instruments.evidence(evidence.kind());
+        deliver(&self.storage, StorageMessage::Evidence(evidence))
+    }
+
     fn blame(&self, peer: ValidatorIndex, why: &'static str) {
         tracing::warn!(peer = peer.0, why, "A peer broke the protocol.");
         self.instruments.blamed();
@@ -241,6 +260,10 @@ impl Behaviour for Replica {
             ReplicaMessage::Receipts { from, said, credit } => {
                 drop(credit);
                 Input::Receipts { from, said }
+            }
+            ReplicaMessage::Evidence { evidence, credit } => {
+                drop(credit);
+                Input::Evidence(evidence)
             }
             ReplicaMessage::Bundle(bundle) => Input::Bundle(bundle),
             // What was meant for the consensus of a former epoch.

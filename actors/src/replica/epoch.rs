@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use dtvn_messages::membership::{Recovery, SignedRecovery};
 use dtvn_messages::wire::PeerMessage;
-use dtvn_messages::{CommittedProof, Epoch, EpochEnd, Head, StableCheckpoint, Statement, ValidatorIndex, limits};
+use dtvn_messages::{
+    CommittedProof, Epoch, EpochEnd, Evidence, Head, StableCheckpoint, Statement, ValidatorIndex, limits,
+};
 use dtvn_replication::consensus::{Consensus, Effect};
 use dtvn_replication::recovery::Amnesia;
 
@@ -53,23 +55,37 @@ pub(super) async fn recover(
     shared.board.post_epoch(config.clone());
     let voting = amnesia.is_none() && !shared.board.disk_is_full();
     let (epoch, records) = (config.epoch, replayed.records.len());
-    let mut consensus = Consensus::new(config, base, voting, Arc::clone(&shared.signer));
+    let reader = store.clone();
+    let stored = tokio::task::spawn_blocking(move || Stored::read(&reader)).await??;
+    let docket = shared.epoch().verifier.evidence.docket.clone();
+    stored.evidence.iter().for_each(|evidence| _ = docket.admit(evidence));
+    let mut consensus = Consensus::new(config, base, voting, Arc::clone(&shared.signer)).with_docket(docket);
     for record in replayed.records {
         consensus.replay(shared.clock.now(), record);
     }
-    let reader = store.clone();
-    let uncertified = tokio::task::spawn_blocking(move || uncertified(&reader)).await??;
-    consensus.start(shared.clock.now(), uncertified, effects);
+    consensus.start(shared.clock.now(), stored.uncertified, effects);
     let shown = consensus.show();
     let (height, view, voting) = (shown.committed.0, shown.view.0, shown.voting);
     tracing::info!(epoch = epoch.0, height, view, records, voting, "The replica has recovered.");
     Ok(Recovered { consensus, amnesia })
 }
 
-/// The heads of recent blocks without a receipt certificate.
-fn uncertified(store: &StoreSlot) -> Result<Vec<Head>, ActorError> {
-    let reader = store.get().ok_or_else(|| ActorError::new("the store is not open"))?;
-    reader.read(|view| view.uncertified(limits::RECEIPTS_KEPT_HEIGHTS)).map_err(ActorError::from)
+/// What the replica must know of the store.
+struct Stored {
+    /// Heads of recent blocks that have no receipt certificate.
+    uncertified: Vec<Head>,
+    evidence: Vec<Evidence>,
+}
+
+impl Stored {
+    fn read(store: &StoreSlot) -> Result<Self, ActorError> {
+        let reader = store.get().ok_or_else(|| ActorError::new("the store is not open"))?;
+        let read = reader.read(|view| {
+            let uncertified = view.uncertified(limits::RECEIPTS_KEPT_HEIGHTS)?;
+            Ok(Self { uncertified, evidence: view.all_evidence()? })
+        });
+        read.map_err(ActorError::from)
+    }
 }
 
 impl Replica {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use dtvn_ledger::Executed;
-use dtvn_messages::{Bundle, BundlePosition, Digest, Height, ValidatorIndex};
+use dtvn_messages::{Bundle, BundlePosition, Digest, Evidence, Height, ValidatorIndex};
 use dtvn_pbft::{Message, Ticket};
 use dtvn_replication::consensus::Timer;
 use dtvn_replication::receipts::Said;
@@ -33,6 +33,13 @@ pub enum ReplicaMessage {
         from: ValidatorIndex,
         /// What it says.
         said: Said,
+        /// Its place in this mailbox.
+        credit: Credit,
+    },
+    /// Evidence of a peer, checked.
+    Evidence {
+        /// The evidence.
+        evidence: Arc<Evidence>,
         /// Its place in this mailbox.
         credit: Credit,
     },
@@ -96,6 +103,7 @@ impl Mail for ReplicaMessage {
         match self {
             Self::Message { .. } => "message",
             Self::Receipts { .. } => "receipts",
+            Self::Evidence { .. } => "evidence",
             Self::Bundle(_) => "bundle",
             Self::Executed { .. } => "executed",
             Self::StateRoot { .. } => "state_root",

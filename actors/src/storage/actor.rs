@@ -193,6 +193,7 @@ impl Behaviour for Storage {
             StorageMessage::NewStart(reply) => give(&self.log, LogWork::NewStart(reply)).await,
             StorageMessage::Apply(block) => give(&self.store, StoreWork::Apply(block)).await,
             StorageMessage::Stable(stable) => give(&self.store, StoreWork::Stable(stable)).await,
+            StorageMessage::Evidence(evidence) => give(&self.store, StoreWork::Evidence(evidence)).await,
             StorageMessage::Receipt(certificate) => give(&self.store, StoreWork::Receipt(certificate)).await,
             StorageMessage::EpochEnd(end) => give(&self.store, StoreWork::EpochEnd(end)).await,
             StorageMessage::Recovered(reply) => give(&self.log, LogWork::Recovered(reply)).await,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use dtvn_ledger::LedgerImage;
 use dtvn_messages::merkle::LogEdge;
-use dtvn_messages::{EpochEnd, ReceiptCertificate, StableCheckpoint};
+use dtvn_messages::{EpochEnd, Evidence, ReceiptCertificate, StableCheckpoint};
 use dtvn_pbft::Ticket;
 use dtvn_replication::record::{Encoded, LogRecord};
 use dtvn_replication::recovery::Amnesia;
@@ -36,6 +36,8 @@ pub enum StorageMessage {
     Apply(Box<AppliedBlock>),
     /// A checkpoint is stable: keep it, and drop what it covers.
     Stable(Arc<StableCheckpoint>),
+    /// A validator is shown to lie: keep what shows it.
+    Evidence(Arc<Evidence>),
     /// A block has its receipt certificate: keep it.
     Receipt(Arc<ReceiptCertificate>),
     /// How an epoch ended: before any block of the next one.
@@ -87,6 +89,7 @@ impl Mail for StorageMessage {
             Self::Records { .. } => "records",
             Self::Apply(_) => "apply",
             Self::Stable(_) => "stable",
+            Self::Evidence(_) => "evidence",
             Self::Receipt(_) => "receipt",
             Self::EpochEnd(_) => "epoch_end",
             Self::Recovered(_) => "recovered",

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dtvn_messages::{Epoch, EpochEnd, Height, ReceiptCertificate, StableCheckpoint, limits};
+use dtvn_messages::{Epoch, EpochEnd, Evidence, Height, ReceiptCertificate, StableCheckpoint, limits};
 use tokio::sync::mpsc::{Receiver, Sender};
 
 use super::install;
@@ -23,6 +23,8 @@ pub(super) enum StoreWork {
     Apply(Box<AppliedBlock>),
     /// A checkpoint became stable.
     Stable(Arc<StableCheckpoint>),
+    /// A validator is shown to lie.
+    Evidence(Arc<Evidence>),
     /// A block has its receipt certificate.
     Receipt(Arc<ReceiptCertificate>),
     /// How an epoch ended.
@@ -64,7 +66,7 @@ impl StoreThread {
     }
 
     fn take(&mut self, first: StoreWork, work: &mut Receiver<StoreWork>) -> Result<(), StoreError> {
-        let (mut blocks, mut receipts) = (Vec::new(), Vec::new());
+        let (mut blocks, mut receipts, mut evidence) = (Vec::new(), Vec::new(), Vec::new());
         let mut next = Some(first);
         while let Some(item) = next.take() {
             match item {
@@ -73,6 +75,7 @@ impl StoreThread {
                     self.apply(&mut blocks)?;
                     self.on_stable(&stable)?;
                 }
+                StoreWork::Evidence(piece) => evidence.push(piece),
                 StoreWork::Receipt(certificate) => receipts.push(certificate),
                 StoreWork::EpochEnd(end) => {
                     self.apply(&mut blocks)?;
@@ -91,12 +94,13 @@ impl StoreThread {
                     return Err(StoreError::Damaged { what });
                 }
             }
-            if blocks.len() + receipts.len() < limits::STORE_BATCH_BLOCKS_MAX {
+            if blocks.len() + receipts.len() + evidence.len() < limits::STORE_BATCH_BLOCKS_MAX {
                 next = work.try_recv().ok();
             }
         }
         self.apply(&mut blocks)?;
-        self.store.put_receipts(&receipts)
+        self.store.put_receipts(&receipts)?;
+        self.store.put_evidence(&evidence)
     }
 
     fn apply(&mut self, blocks: &mut Vec<AppliedBlock>) -> Result<(), StoreError> {

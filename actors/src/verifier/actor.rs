@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use dtvn_messages::ValidatorIndex;
 use dtvn_messages::wire::{self, Class, PeerMessage};
+use dtvn_messages::{Evidence, ValidatorIndex};
 use dtvn_replication::sync::Input;
 use dtvn_replication::verify::{Checked, Fault};
 use libp2p::PeerId;
@@ -139,12 +139,23 @@ impl Receivers {
                 // A replica that is down hears again with the next status.
                 let _down = self.replica.try_send(ReplicaMessage::Message { from, message, credit });
             }
-            Err(fault) => self.blame(epoch, from, &fault),
+            Err(fault) => {
+                self.blame(epoch, from, &fault);
+                if let Some(evidence) = fault.evidence() {
+                    self.hand_on(Arc::clone(evidence)).await;
+                }
+            }
         }
     }
 
+    async fn hand_on(&self, evidence: Arc<Evidence>) {
+        let credit = self.shared.replica_credits.take().await;
+        // A replica that is down hears of the next lie.
+        let _down = self.replica.try_send(ReplicaMessage::Evidence { evidence, credit });
+    }
+
     async fn on_bundles(&self, epoch: &EpochShown, from: ValidatorIndex, message: PeerMessage) {
-        let message = match self.shared.epoch().verifier.receipts(from, message) {
+        let message = match epoch.verifier.receipts(from, message) {
             Ok(Checked::Other(message)) => message,
             Ok(Checked::Said(said)) => {
                 let credit = self.shared.replica_credits.take().await;
@@ -152,6 +163,8 @@ impl Receivers {
                 let _down = self.replica.try_send(ReplicaMessage::Receipts { from, said, credit });
                 return;
             }
+            Ok(Checked::Evidence(evidence)) => return self.hand_on(evidence).await,
+            Ok(Checked::Nothing) => return,
             Err(fault) => return self.blame(epoch, from, &fault),
         };
         let what = match message {

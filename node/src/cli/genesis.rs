@@ -131,7 +131,7 @@ pub(super) fn write_new(path: &Path, genesis: &Genesis) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn read(path: &Path) -> anyhow::Result<Genesis> {
+pub(super) fn read(path: &Path) -> anyhow::Result<Genesis> {
     let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     Ok(Genesis::from_json(&text)?)
 }

@@ -23,6 +23,7 @@ mod testnet;
 mod tests;
 mod ticket;
 mod validator;
+mod verify;
 mod watch;
 
 use std::process::ExitCode;
@@ -60,6 +61,8 @@ enum Command {
     Explain(explain::ExplainArguments),
     /// Compare the histories of all nodes
     Checksum(checksum::ChecksumArguments),
+    /// Check a receipt, or evidence of a lie, with the validators' keys alone, without any network
+    Verify(verify::VerifyArguments),
     /// Show a node's actors; restart or crash one
     Actors(actors::ActorsArguments),
     /// Make load for nodes that run
@@ -121,6 +124,7 @@ fn run(command: Command, output: Output) -> anyhow::Result<Exit> {
             Command::Keys(arguments) => keys::run(arguments, output),
             Command::Genesis(arguments) => genesis::run(arguments, output),
             Command::Testnet(arguments) => testnet::run(arguments, output),
+            Command::Verify(arguments) => verify::run(&arguments, output),
             Command::Config(arguments) => config::run(arguments, output),
             Command::Completions { shell } => {
                 output.completions(shell, &mut Line::command());

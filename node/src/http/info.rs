@@ -6,10 +6,11 @@ use actix_web::{HttpResponse, web};
 use dtvn_actors::network::PeerState;
 use dtvn_actors::storage::store::StoredBlock;
 use dtvn_client::api::{
-    Block, Blocks, BundleInfo, CertificateInfo, Configuration, ConsensusLogEntry, ConsensusLogs, Health, NodeCrypto,
-    Peer, Peers, SeenTimes, Sequence, Stats, Status, StorageEntries, Time, ValidatorInfo, Validators,
+    Block, Blocks, BundleInfo, CertificateInfo, Configuration, ConsensusLogEntry, ConsensusLogs, EvidencePage,
+    EvidenceRecord, Health, NodeCrypto, Peer, Peers, SeenTimes, Sequence, Stats, Status, StorageEntries, Time,
+    ValidatorInfo, Validators,
 };
-use dtvn_messages::{Bundle, Digest, Height, NodeName, Reason, ValidatorIndex, View};
+use dtvn_messages::{Bundle, Digest, Height, NodeName, Reason, ReceiptCertificate, ValidatorIndex, View};
 
 use super::Services;
 use super::problem::Refusal;
@@ -290,6 +291,33 @@ async fn newest_first(
     Ok((height, blocks, next))
 }
 
+/// A page of evidence.
+#[derive(Debug, serde::Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(super) struct EvidenceQuery {
+    /// The `next` of the page before.
+    after: Option<String>,
+    /// How many at most: 1 to 1,000.
+    limit: Option<usize>,
+}
+
+#[utoipa::path(get, path = "/api/v1/evidence", tag = "chain", params(EvidenceQuery),
+    responses((status = 200, body = EvidencePage)))]
+/// Proof that validators lie, and this node's accusations; `dtvn verify evidence` checks it with keys alone.
+pub(super) async fn evidence(
+    services: web::Data<Services>,
+    query: web::Query<EvidenceQuery>,
+) -> Result<HttpResponse, Refusal> {
+    let EvidenceQuery { after, limit } = query.into_inner();
+    let limit = limit_of(limit)?;
+    let (height, page) = services.read(move |view| view.evidence(after.as_deref(), limit)).await?;
+    let record = |piece| EvidenceRecord::new(piece, services.name_of(piece.culprit()));
+    let evidence = page.items.iter().map(record).collect();
+    let answer = EvidencePage { evidence, next: page.next };
+    Ok(HttpResponse::Ok().insert_header(("DTVN-Height", height.to_string())).json(answer))
+}
+
 fn block_json(services: &Services, stored: &StoredBlock) -> Block {
     let header = &stored.block.header;
     let mut block = Block::of_header(header, stored.digest, services.name_of(header.proposer));
@@ -325,12 +353,14 @@ pub(super) async fn block(services: web::Data<Services>, path: web::Path<u64>) -
             let leaves = block.block.header.log_size - block.first_index;
             let outcomes = view.outcomes(block.first_index, usize::try_from(leaves).unwrap_or(usize::MAX))?;
             let bundles = view.committed_block(wanted)?.map_or(Vec::new(), |committed| committed.bundles);
-            Ok(Some((block, outcomes, bundles)))
+            Ok(Some((block, outcomes, bundles, view.receipt(wanted)?)))
         })
         .await?;
     let not_found = || Refusal::new(Reason::NotFound, "this node has no block at that height");
-    let (stored, outcomes, bundles) = found.ok_or_else(not_found)?;
+    let (stored, outcomes, bundles, receipt) = found.ok_or_else(not_found)?;
     let mut block = block_json(&services, &stored);
+    let cosigners = |receipt: ReceiptCertificate| receipt.signatures.signers().map(|it| services.name_of(it)).collect();
+    block.cosigners = receipt.map(cosigners);
     block.outcomes = outcomes.iter().map(Into::into).collect();
     let chain = services.board.identity.genesis.chain_id();
     for (shown, bytes) in block.bundles.iter_mut().zip(bundles) {

@@ -14,6 +14,7 @@ mod openapi;
 mod operations;
 mod problem;
 mod rate;
+mod receipts;
 mod routes;
 mod tickets;
 

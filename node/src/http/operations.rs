@@ -20,6 +20,7 @@ use super::Services;
 use super::body::{Batch, Json, OptionalJson, media_type, of_json};
 use super::connection::submit;
 use super::problem::Refusal;
+use super::receipts::{Wanted, proof_answer, receipt_of};
 
 /// How long a client waits for an outcome if it does not say.
 const WAIT_DEFAULT: Duration = Duration::from_secs(20);
@@ -90,7 +91,8 @@ async fn run(services: &Services, request: &HttpRequest, operation: OperationReq
     }
     let mut answers = submit(services, request, vec![operation], preference.wait).await;
     let answered = answers.pop().ok_or_else(|| Refusal::new(Reason::Internal, "the intake gave no answer"))?;
-    let mut response = if is_seed { seeded(&answered) } else { decided(services, answered).await }
+    let wanted = Wanted::of(request);
+    let mut response = if is_seed { seeded(&answered) } else { decided(services, answered, wanted).await }
         .map_err(|refusal| Refusal(Box::new(refusal.0.with_key(key.clone()))))?;
     if let Ok(value) = key.as_str().parse() {
         response.headers_mut().insert(actix_web::http::header::HeaderName::from_static("idempotency-key"), value);
@@ -159,7 +161,7 @@ fn seeded(answered: &Answered) -> Result<HttpResponse, Refusal> {
     Ok(HttpResponse::Ok().json(Seeded { seeded: tickets, height: outcome.height, index: outcome.index, agreed_time }))
 }
 
-async fn decided(services: &Services, answered: Answered) -> Result<HttpResponse, Refusal> {
+async fn decided(services: &Services, answered: Answered, wanted: Wanted) -> Result<HttpResponse, Refusal> {
     let outcome = std::sync::Arc::clone(refusal_of(&answered)?);
     let ticket = match (answered.ticket, &outcome.ticket) {
         (Some(ticket), _) => ticket,
@@ -178,10 +180,20 @@ async fn decided(services: &Services, answered: Answered) -> Result<HttpResponse
         ticket.version = version_after;
         ticket.state = state;
     }
-    Ok(HttpResponse::Ok().json(Accepted::new(&outcome, &ticket)))
+    let mut accepted = Accepted::new(&outcome, &ticket);
+    if wanted != Wanted::Nothing
+        // What happened has happened: without a receipt it is told all the same.
+        && let Ok(Some(receipt)) = receipt_of(services, outcome.height, outcome.index).await
+    {
+        if wanted == Wanted::Instead {
+            return Ok(proof_answer(&receipt));
+        }
+        accepted.receipt = Some(receipt.to_text());
+    }
+    Ok(HttpResponse::Ok().json(accepted))
 }
 
-#[utoipa::path(post, path = "/api/v1/tickets", tag = "operations", params(OperationHeaders), request_body = IssueRequest,
+#[utoipa::path(post, path = "/api/v1/tickets", tag = "operations", params(OperationHeaders, ReceiptQuery), request_body = IssueRequest,
     responses((status = 200, body = Accepted), (status = 202, body = Pending)))]
 /// Issues a ticket.
 pub(super) async fn issue(
@@ -192,7 +204,7 @@ pub(super) async fn issue(
     run(&services, &request, OperationRequest::from(body.0)).await
 }
 
-#[utoipa::path(post, path = "/api/v1/tickets/validate", tag = "operations", params(OperationHeaders), request_body = TicketRequest,
+#[utoipa::path(post, path = "/api/v1/tickets/validate", tag = "operations", params(OperationHeaders, ReceiptQuery), request_body = TicketRequest,
     responses((status = 200, body = Accepted), (status = 202, body = Pending)))]
 /// Validates a ticket: `ISSUED` becomes `VALIDATED`.
 pub(super) async fn validate(
@@ -203,7 +215,7 @@ pub(super) async fn validate(
     run(&services, &request, OperationRequest::of_ticket(Kind::Validate, body.0)).await
 }
 
-#[utoipa::path(post, path = "/api/v1/tickets/consume", tag = "operations", params(OperationHeaders), request_body = TicketRequest,
+#[utoipa::path(post, path = "/api/v1/tickets/consume", tag = "operations", params(OperationHeaders, ReceiptQuery), request_body = TicketRequest,
     responses((status = 200, body = Accepted), (status = 202, body = Pending)))]
 /// Consumes a ticket: `VALIDATED` becomes `CONSUMED`.
 pub(super) async fn consume(
@@ -214,7 +226,7 @@ pub(super) async fn consume(
     run(&services, &request, OperationRequest::of_ticket(Kind::Consume, body.0)).await
 }
 
-#[utoipa::path(post, path = "/api/v1/tickets/dispute", tag = "operations", params(OperationHeaders), request_body = TicketRequest,
+#[utoipa::path(post, path = "/api/v1/tickets/dispute", tag = "operations", params(OperationHeaders, ReceiptQuery), request_body = TicketRequest,
     responses((status = 200, body = Accepted), (status = 202, body = Pending)))]
 /// Disputes a ticket: `VALIDATED` becomes `DISPUTED`.
 pub(super) async fn dispute(
@@ -377,6 +389,15 @@ struct OperationHeaders {
     /// `wait=N`: how many seconds to wait for the outcome; `respond-async`: do not wait, and answer 202 with where to ask.
     #[param(rename = "Prefer")]
     prefer: Option<String>,
+}
+
+/// `?receipt=true`: the receipt of the outcome comes with the answer.
+#[derive(utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "only described: `Wanted::of` reads it")]
+struct ReceiptQuery {
+    /// Whether the receipt (C2SP tlog-proof) comes with the answer. `Accept: text/vnd.tlog-proof` asks for it alone.
+    receipt: Option<bool>,
 }
 
 /// `?event=`: the event of a path that names none.

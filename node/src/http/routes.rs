@@ -7,7 +7,7 @@ use actix_web::{FromRequest, Handler, HttpRequest, HttpResponse, Responder, Resp
 use dtvn_messages::Reason;
 
 use super::problem::Refusal;
-use super::{catalogue, events, info, metrics, openapi, operations, tickets};
+use super::{catalogue, events, info, metrics, openapi, operations, receipts, tickets};
 
 /// Where the API begins.
 pub(super) const API: &str = "/api/v1";
@@ -23,7 +23,8 @@ struct Table<'a> {
 
 impl Table<'_> {
     fn at<const N: usize>(&mut self, path: &'static str, methods: [Method; N]) -> &mut Self {
-        let mut resource = web::resource(path);
+        // The last part of a path may have slashes.
+        let mut resource = web::resource(path.replace("{path}", "{path:.*}"));
         let mut allowed = Vec::new();
         for (method, route) in methods {
             resource = resource.route(route);
@@ -80,6 +81,7 @@ pub(super) fn api(config: &mut ServiceConfig) -> Vec<(&'static str, &'static str
         .at("/tickets/seed", [post(operations::seed)])
         .at("/tickets/{id}", [get(tickets::get)])
         .at("/tickets/{id}/history", [get(tickets::history)])
+        .at("/tickets/{id}/proof", [get(receipts::proof)])
         .at("/operations", [post(operations::batch)])
         .at("/operations/{key}", [get(operations::status)])
         .at("/events", [get(catalogue::list)])
@@ -92,7 +94,11 @@ pub(super) fn api(config: &mut ServiceConfig) -> Vec<(&'static str, &'static str
         .at("/consensus/logs", [get(info::logs)])
         .at("/blocks", [get(info::blocks)])
         .at("/blocks/{height}", [get(info::block)])
+        .at("/evidence", [get(info::evidence)])
         .at("/validators", [get(info::validators)])
+        .at("/validators.policy", [get(receipts::trust_policy)])
+        .at("/checkpoint", [get(receipts::checkpoint)])
+        .at("/tile/{path}", [get(receipts::tile)])
         .at("/genesis", [get(info::genesis)])
         .at("/node/crypto", [get(info::crypto)])
         .at("/storage/entries", [get(info::storage)])

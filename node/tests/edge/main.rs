@@ -8,4 +8,5 @@ mod kit;
 mod limits;
 mod operations;
 mod reads;
+mod receipts;
 mod refusals;

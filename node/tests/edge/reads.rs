@@ -31,7 +31,9 @@ async fn every_route_that_is_read_answers_as_it_is_described() {
         let key = issued["idempotency_key"].as_str().unwrap();
         let target = match path.as_str() {
             "/api/v1/events/{id}" => "/api/v1/events/default".to_owned(),
-            path => path.replace("{id}", "A").replace("{height}", "1").replace("{key}", key),
+            path => {
+                path.replace("{id}", "A").replace("{height}", "1").replace("{key}", key).replace("{path}", "0/000.p/1")
+            }
         };
         let answer = line.ask(&Ask::get(&target)).await;
         let content = item["get"]["responses"]["200"]["content"].as_object().unwrap();

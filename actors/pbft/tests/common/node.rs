@@ -375,6 +375,7 @@ impl Node {
             }
             Effect::Diverged { .. } => outs.push(Out::Diverged),
             Effect::Stable(_)
+            | Effect::WrongResult { .. }
             | Effect::Moved { .. }
             | Effect::Active { .. }
             | Effect::Superseded { .. }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use dtvn_messages::view_change::Sealed;
 use dtvn_messages::wire::{PeerMessage, PrePrepare};
 use dtvn_messages::{
-    Block, Bundle, BundlePosition, Certificate, ChainId, CommittedProof, Digest, Epoch, Head, Height, Now,
+    Block, Bundle, BundlePosition, Certificate, ChainId, CommittedProof, Digest, Epoch, Evidence, Head, Height, Now,
     ReceiptCertificate, Signed, Signer, StableCheckpoint, Statement, Succession, Timestamp, ValidatorIndex, View,
 };
 use dtvn_pbft::{
@@ -20,6 +20,7 @@ use dtvn_pbft::{
 use crate::receipts::{self, Receipts};
 use crate::record::{Encoded, LogRecord};
 use crate::verify::CheckedBlocks;
+use crate::witness::{Docket, Witness};
 use outbox::{Outbox, Waiting};
 
 /// The timers. Each has one generation at a time.
@@ -48,6 +49,8 @@ pub enum Input {
         /// What it says.
         said: receipts::Said,
     },
+    /// Evidence of a peer, checked.
+    Evidence(Arc<Evidence>),
     /// A bundle is available: verified and logged.
     Bundle(Arc<Bundle>),
     /// The result of an [`Effect::Execute`].
@@ -127,6 +130,8 @@ pub enum Effect {
     },
     /// The block at the next height is final.
     Commit(Box<Committed>),
+    /// A validator is shown to lie; once for each culprit, kind and slot.
+    Evidence(Arc<Evidence>),
     /// A committed block has its receipt certificate.
     Certified(Arc<ReceiptCertificate>),
     /// Fetch these bundles.
@@ -250,6 +255,8 @@ pub struct Consensus {
     undurable: VecDeque<(Ticket, Height)>,
     /// Committed blocks of which the log holds the record, until the start.
     logged: BTreeSet<Digest>,
+    witness: Witness,
+    docket: Docket,
 }
 
 impl Consensus {
@@ -264,12 +271,21 @@ impl Consensus {
             for_receipts: Vec::new(),
             undurable: VecDeque::new(),
             logged: BTreeSet::new(),
+            witness: Witness::new(config.clone()),
+            docket: Docket::default(),
             replica: Replica::new(config, base, voting),
             outbox: Outbox::default(),
             signer,
             bundles: BTreeMap::new(),
             wanted: Vec::new(),
         }
+    }
+
+    /// Shares what evidence is known with who checks and stores it.
+    #[must_use]
+    pub fn with_docket(mut self, docket: Docket) -> Self {
+        self.docket = docket;
+        self
     }
 
     /// A record of the log, at start, in order.
@@ -302,7 +318,11 @@ impl Consensus {
     /// Takes one input and appends what follows from it.
     pub fn step(&mut self, now: Now, input: Input, effects: &mut Vec<Effect>) {
         let input = match input {
-            Input::Message { from, message } => CoreInput::Message { from, message },
+            Input::Message { from, message } => {
+                self.see(&message, effects);
+                CoreInput::Message { from, message }
+            }
+            Input::Evidence(evidence) => return self.tell(evidence, effects),
             // The pool may be an epoch ahead, or behind.
             Input::Bundle(bundle) if bundle.body.epoch != self.epoch => return,
             Input::Bundle(bundle) => CoreInput::Bundle(self.take(bundle)),
@@ -383,6 +403,23 @@ impl Consensus {
         self.settle(now, effects);
     }
 
+    fn see(&mut self, message: &Message, effects: &mut Vec<Effect>) {
+        let mut found = Vec::new();
+        self.witness.see(message, &mut found);
+        found.into_iter().for_each(|evidence| self.tell(Arc::new(evidence), effects));
+    }
+
+    /// Evidence that is new is kept, and told to all: what proves nothing to others stays here.
+    fn tell(&self, evidence: Arc<Evidence>, effects: &mut Vec<Effect>) {
+        if !self.docket.admit(&evidence) {
+            return;
+        }
+        effects.push(Effect::Evidence(Arc::clone(&evidence)));
+        if evidence.kind().is_proof() {
+            effects.push(Effect::Broadcast(PeerMessage::Evidence(evidence)));
+        }
+    }
+
     /// Bundles of committed blocks are logged like any that arrive, before the blocks are looked at.
     fn on_synced(&mut self, now: Now, checked: CheckedBlocks, effects: &mut Vec<Effect>) {
         for bundle in checked.bundles {
@@ -393,6 +430,11 @@ impl Consensus {
                 self.run(now, CoreInput::Bundle(meta), effects);
             }
         }
+        let mut found = Vec::new();
+        for certificate in checked.blocks.iter().filter_map(|block| block.certificate.as_ref()) {
+            self.witness.see_certificate(certificate, &mut found);
+        }
+        found.into_iter().for_each(|evidence| self.tell(Arc::new(evidence), effects));
         self.run(now, CoreInput::Certified(checked.blocks), effects);
     }
 
@@ -425,9 +467,12 @@ impl Consensus {
                     receipts::Effect::Send { to, message } => effects.push(Effect::Send { to, message }),
                     receipts::Effect::Flush => self.outbox.want_flush(),
                     receipts::Effect::Certified(certificate) => effects.push(Effect::Certified(certificate)),
-                    receipts::Effect::Contradiction { first, .. } => {
+                    receipts::Effect::Contradiction { first, second } => {
                         let why = "it cosigned two heads that contradict each other";
                         effects.push(Effect::Blame { peer: first.signer, why });
+                        if let Some(evidence) = self.witness.contradiction(first, second) {
+                            self.tell(Arc::new(evidence), effects);
+                        }
                     }
                     receipts::Effect::SetTimer { generation, after_us } => {
                         effects.push(Effect::SetTimer { timer: Timer::Receipts, generation, after_us });
@@ -478,6 +523,11 @@ impl Consensus {
             CoreEffect::Moved { view, cause } => effects.push(Effect::Moved { view, cause }),
             CoreEffect::Active { view } => effects.push(Effect::Active { view }),
             CoreEffect::Blame { peer, why } => effects.push(Effect::Blame { peer, why }),
+            CoreEffect::WrongResult { view, height, digest, own } => {
+                if let Some(accusation) = self.witness.accuse(view, height, digest, own) {
+                    self.tell(Arc::new(accusation), effects);
+                }
+            }
             CoreEffect::Diverged { height, certified, own } => {
                 effects.push(Effect::Diverged { height, certified, own });
             }
@@ -504,6 +554,7 @@ impl Consensus {
         }
         self.wanted.retain(|digest| !block.bundles.contains(digest));
         self.for_receipts.push(receipts::Input::Committed(Head::of(&block.header, digest)));
+        self.witness.committed(&block.header, digest);
         effects.push(Effect::Commit(Box::new(Committed { block, digest, certificate, bundles })));
     }
 
@@ -547,6 +598,8 @@ impl Consensus {
             Say::ViewChange(view_change) => {
                 let sealed = Sealed::new(self.sign(view_change), &self.chain);
                 self.persist(after, Record::ViewChange(Arc::clone(&sealed)), effects);
+                // A NEW-VIEW names it beside others'.
+                self.see(&Message::ViewChange(Arc::clone(&sealed)), effects);
                 (PeerMessage::ViewChange(Arc::new(sealed.signed.clone())), Own::ViewChange(sealed))
             }
             Say::NewView { new_view, view_changes } => {

@@ -53,6 +53,10 @@ impl<D: Disk> Node<D> {
             Ok(verify::Checked::Said(said)) => {
                 return self.mail.push_back(Mail::Replica(consensus::Input::Receipts { from, said }));
             }
+            Ok(verify::Checked::Evidence(evidence)) => {
+                return self.mail.push_back(Mail::Replica(consensus::Input::Evidence(evidence)));
+            }
+            Ok(verify::Checked::Nothing) => return,
             Err(fault) => return effects.push(Effect::Blame { peer: from, why: fault.to_string() }),
         };
         match message {
@@ -85,7 +89,12 @@ impl<D: Disk> Node<D> {
                 Ok(Some(message)) => {
                     self.mail.push_back(Mail::Replica(consensus::Input::Message { from, message }));
                 }
-                Err(fault) => effects.push(Effect::Blame { peer: from, why: fault.to_string() }),
+                Err(fault) => {
+                    if let Some(evidence) = fault.evidence() {
+                        self.mail.push_back(Mail::Replica(consensus::Input::Evidence(Arc::clone(evidence))));
+                    }
+                    effects.push(Effect::Blame { peer: from, why: fault.to_string() });
+                }
             },
         }
     }

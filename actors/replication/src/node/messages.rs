@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use dtvn_ledger::BlockEffects;
 use dtvn_messages::wire::{Class, PeerMessage};
-use dtvn_messages::{Bundle, Digest, Epoch, Height, Operation, ReceiptCertificate, Succession, ValidatorIndex, View};
+use dtvn_messages::{
+    Bundle, Digest, Epoch, Evidence, Height, Operation, ReceiptCertificate, Succession, ValidatorIndex, View,
+};
 use dtvn_pbft::{Cause, Ticket};
 
 use crate::consensus::{self, Committed};
@@ -184,6 +186,8 @@ pub enum Effect {
         /// What it changed.
         effects: Arc<BlockEffects>,
     },
+    /// A validator is shown to lie.
+    Evidence(Arc<Evidence>),
     /// A committed block has its receipt certificate.
     Certified(Arc<ReceiptCertificate>),
     /// Executions above this height were undone.

@@ -62,6 +62,10 @@ impl<D: Disk> Node<D> {
                 effects.push(Effect::RolledBack(to));
             }
             Said::Commit(committed) => self.commit(*committed, effects)?,
+            Said::Evidence(evidence) => {
+                self.store.put_evidence(Arc::clone(&evidence));
+                effects.push(Effect::Evidence(evidence));
+            }
             Said::Certified(certificate) => {
                 self.store.put_receipt(Arc::clone(&certificate));
                 effects.push(Effect::Certified(certificate));

@@ -181,7 +181,9 @@ impl<D: Disk> Node<D> {
         }
         let records = self.desk.records.take().unwrap_or_default();
         let voting = self.amnesia.is_none();
-        self.consensus = Consensus::new(config, base, voting, self.settings.signer.clone());
+        let docket = self.verifier.evidence.docket.clone();
+        self.store.evidence().for_each(|evidence| _ = docket.admit(evidence));
+        self.consensus = Consensus::new(config, base, voting, self.settings.signer.clone()).with_docket(docket);
         for record in records {
             self.consensus.replay(self.now, record);
         }

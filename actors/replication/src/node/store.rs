@@ -9,8 +9,8 @@ use dtvn_messages::limits::RECEIPTS_KEPT_HEIGHTS;
 use dtvn_messages::merkle::{Frontier, LogEdge};
 use dtvn_messages::wire::CommittedBlock;
 use dtvn_messages::{
-    Digest, Epoch, EpochEnd, EventId, Genesis, Head, Height, LastBundle, Membership, NodeName, ReceiptCertificate,
-    StableCheckpoint, Ticket, TicketId, Timestamp,
+    Digest, Epoch, EpochEnd, EventId, Evidence, Genesis, Head, Height, LastBundle, Membership, NodeName,
+    ReceiptCertificate, StableCheckpoint, Ticket, TicketId, Timestamp,
 };
 
 use crate::consensus::Committed;
@@ -27,6 +27,8 @@ pub struct MemoryStore {
     /// Receipt certificates, and how many of them are durable: with the blocks, or the next sync after.
     receipts: BTreeMap<Height, Arc<ReceiptCertificate>>,
     unsynced_receipts: BTreeSet<Height>,
+    /// Evidence, by its name.
+    evidence: BTreeMap<Digest, Arc<Evidence>>,
     /// The latest stable checkpoint, and whether it is durable.
     stable: Option<Arc<StableCheckpoint>>,
     durable_stable: Option<Arc<StableCheckpoint>>,
@@ -114,6 +116,7 @@ impl MemoryStore {
             blocks: BTreeMap::new(),
             receipts: BTreeMap::new(),
             unsynced_receipts: BTreeSet::new(),
+            evidence: BTreeMap::new(),
             stable,
             durable_stable,
             ends,
@@ -166,6 +169,16 @@ impl MemoryStore {
     pub fn put_receipt(&mut self, certificate: Arc<ReceiptCertificate>) {
         self.unsynced_receipts.insert(certificate.head.height);
         self.receipts.insert(certificate.head.height, certificate);
+    }
+
+    /// Keeps evidence. It is durable at once.
+    pub fn put_evidence(&mut self, evidence: Arc<Evidence>) {
+        self.evidence.insert(evidence.name(), evidence);
+    }
+
+    /// The evidence.
+    pub fn evidence(&self) -> impl Iterator<Item = &Arc<Evidence>> {
+        self.evidence.values()
     }
 
     /// The receipt certificate of a block, if it is here.

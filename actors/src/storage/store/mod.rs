@@ -30,7 +30,7 @@
 //! | `tiles` | level `u8`, index `u64` | up to 256 hashes of 32 bytes (`tiles.rs`) |
 //! | `checkpoints` | height `u64` | layout of the stable checkpoint |
 //! | `receipts` | height `u64` | layout of the block's receipt certificate |
-//! | `evidence` | name of the evidence: culprit, kind and slot | number `u64`, layout of the evidence |
+//! | `evidence` | name of the evidence: one for culprit, kind and slot | layout of the evidence |
 //! | `new_views` | epoch `u64`, view `u64` | adopted at height `u64`, layout of the signed NEW-VIEW |
 //! | | epoch `u64`, view `u64`, signer `u16` | layout of the signed VIEW-CHANGE |
 //!
@@ -53,6 +53,7 @@ mod cursor;
 mod database;
 mod epochs;
 mod error;
+mod evidence;
 mod image;
 mod open;
 mod options;
@@ -116,6 +117,7 @@ pub struct Store {
     directory: PathBuf,
     seal: Seal,
     applied: watch::Sender<Applied>,
+    receipts: watch::Sender<Height>,
     states: StateTable,
     tiles: TileBuilder,
     lowest_block: Height,
@@ -127,7 +129,11 @@ impl Store {
     /// A reader. Readers are cheap, work from any thread, and do not keep the store open.
     #[must_use]
     pub fn reader(&self) -> StoreReader {
-        StoreReader { database: Arc::downgrade(&self.database), applied: self.applied.subscribe() }
+        StoreReader {
+            database: Arc::downgrade(&self.database),
+            applied: self.applied.subscribe(),
+            receipts: self.receipts.subscribe(),
+        }
     }
 
     /// The last applied block.
@@ -204,7 +210,10 @@ impl Store {
         for certificate in certificates {
             batch.put_cf(&column, schema::number(certificate.head.height.0), certificate.to_bytes());
         }
-        self.database.write(batch)
+        self.database.write(batch)?;
+        let last = certificates.iter().map(|certificate| certificate.head.height).max();
+        self.receipts.send_modify(|highest| *highest = last.unwrap_or_default().max(*highest));
+        Ok(())
     }
 
     /// Keeps an adopted NEW-VIEW with the VIEW-CHANGEs that it names.
@@ -291,6 +300,7 @@ impl Store {
 pub struct StoreReader {
     database: Weak<Database>,
     applied: watch::Receiver<Applied>,
+    receipts: watch::Receiver<Height>,
 }
 
 impl StoreReader {
@@ -309,6 +319,12 @@ impl StoreReader {
     #[must_use]
     pub fn applied_watch(&self) -> watch::Receiver<Applied> {
         self.applied.clone()
+    }
+
+    /// The highest height that got a receipt certificate since the store was opened, and news of each.
+    #[must_use]
+    pub fn receipts_watch(&self) -> watch::Receiver<Height> {
+        self.receipts.clone()
     }
 
     /// Sizes and figures of the database.

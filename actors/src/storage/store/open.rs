@@ -83,6 +83,7 @@ impl Store {
             directory: directory.to_path_buf(),
             seal,
             applied: watch::Sender::new(parts.applied),
+            receipts: watch::Sender::new(Height(0)),
             states: parts.states,
             tiles: parts.tiles,
             lowest_block: parts.lowest_block,

@@ -3,7 +3,7 @@
 use dtvn_messages::{EventId, Layout, Outcome, Ticket, TicketId, TicketState, Writer};
 
 use super::cursor::{List, Page};
-use super::database::{Order, Range, View};
+use super::database::{ENOUGH, GO_ON, Order, Range, View};
 use super::error::StoreError;
 use super::outcomes::read_outcome;
 use super::schema::{self, Column};
@@ -97,6 +97,31 @@ impl View<'_> {
             let leaf = self.known_leaf(index)?;
             Ok(Some((read_outcome(index, &leaf)?, leaf.len())))
         })
+    }
+
+    /// One outcome of a ticket's history: that at an index of the transparency log, or the latest.
+    ///
+    /// # Errors
+    /// If what is stored is damaged.
+    pub fn outcome_of_ticket(
+        &self,
+        event: &EventId,
+        id: &TicketId,
+        index: Option<u64>,
+    ) -> Result<Option<Outcome>, StoreError> {
+        let prefix = schema::history_of(event, id);
+        let index_at = prefix.len();
+        let mut found = None;
+        self.scan(Column::History, Range::prefix(prefix), Order::Descending, |key, _| {
+            let entry = key.get(index_at..).and_then(schema::read_number);
+            let entry = entry.ok_or_else(|| StoreError::damaged("an entry of a ticket's history"))?;
+            if index.is_none_or(|index| entry <= index) {
+                found = Some(entry).filter(|entry| index.is_none_or(|index| *entry == index));
+                return ENOUGH;
+            }
+            GO_ON
+        })?;
+        found.map(|index| read_outcome(index, &self.known_leaf(index)?)).transpose()
     }
 }
 

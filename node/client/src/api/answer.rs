@@ -35,6 +35,9 @@ pub struct Accepted {
     /// The key under which it happened once.
     #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub idempotency_key: IdempotencyKey,
+    /// The receipt (C2SP tlog-proof), if it was asked for and a quorum has cosigned it; it can be fetched later.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub receipt: Option<String>,
 }
 
 /// The answer to `seed`.
@@ -260,6 +263,7 @@ impl Accepted {
             index: outcome.index,
             agreed_time: Time(outcome.agreed_time),
             idempotency_key: outcome.key.clone(),
+            receipt: None,
         }
     }
 }

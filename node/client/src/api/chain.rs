@@ -44,6 +44,10 @@ pub struct Block {
     pub bundles: Vec<BundleInfo>,
     /// Who signed its commit certificate.
     pub certificate: Option<CertificateInfo>,
+    /// Who cosigned the head of the log after it: a quorum, once there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<Vec<String>>))]
+    pub cosigners: Option<Vec<NodeName>>,
     /// What it decided, in order. Only with `GET /api/v1/blocks/{height}`, and only as far as the node keeps it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub outcomes: Vec<OutcomeRecord>,
@@ -67,6 +71,7 @@ impl Block {
             log_root: header.log_root,
             bundles: Vec::new(),
             certificate: None,
+            cosigners: None,
             outcomes: Vec::new(),
         }
     }

@@ -9,6 +9,7 @@ mod catalogue;
 mod chain;
 mod compact;
 mod event;
+mod evidence;
 mod node;
 mod problem;
 mod request;
@@ -26,6 +27,7 @@ pub use catalogue::{EventInfo, EventList};
 pub use chain::{Block, Blocks, BundleInfo, CertificateInfo, ConsensusLogEntry, ConsensusLogs};
 pub use compact::{CompactError, OPERATIONS_BINCODE, decode_answers, decode_requests, encode_answers, encode_requests};
 pub use event::{Event, EventKind, WsTicket};
+pub use evidence::{EvidencePage, EvidenceRecord};
 pub use node::{
     Configuration, Health, NodeCrypto, Peer, Peers, Ready, SeenTimes, Sequence, Stats, Status, StorageEntries,
     ValidatorInfo, Validators,

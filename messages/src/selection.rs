@@ -8,9 +8,11 @@
 
 use std::collections::BTreeMap;
 
-use dtvn_messages::{
-    CommittedProof, Digest, Header, Height, PreparedCertificate, StableCheckpoint, ValidatorIndex, ViewChange,
-};
+use crate::block::Header;
+use crate::certificate::{CommittedProof, PreparedCertificate, StableCheckpoint};
+use crate::crypto::Digest;
+use crate::ids::{Height, ValidatorIndex};
+use crate::view_change::ViewChange;
 
 /// A block that a new view takes over.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,0 +1,39 @@
+//! Which evidence is known: one piece for each culprit, kind and slot, and not more than enough against each.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use dtvn_messages::limits::EVIDENCE_PER_CULPRIT_MAX;
+use dtvn_messages::{Digest, Evidence, ValidatorIndex};
+
+/// The names of what is known. Shared by who checks evidence, who finds it, and who stores it.
+#[derive(Debug, Clone, Default)]
+pub struct Docket(Arc<Mutex<Known>>);
+
+#[derive(Debug, Default)]
+struct Known {
+    names: BTreeSet<Digest>,
+    counts: BTreeMap<ValidatorIndex, usize>,
+}
+
+impl Docket {
+    /// Whether a piece would be new, and there is room against its culprit: else it is not even checked.
+    #[must_use]
+    pub fn wants(&self, evidence: &Evidence) -> bool {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = known.counts.get(&evidence.culprit()).copied().unwrap_or(0);
+        count < EVIDENCE_PER_CULPRIT_MAX && !known.names.contains(&evidence.name())
+    }
+
+    /// Notes a piece that holds; says whether it is wanted: new, and not more than enough.
+    #[must_use]
+    pub fn admit(&self, evidence: &Evidence) -> bool {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = known.counts.get(&evidence.culprit()).copied().unwrap_or(0);
+        let is_wanted = count < EVIDENCE_PER_CULPRIT_MAX && known.names.insert(evidence.name());
+        if is_wanted {
+            known.counts.insert(evidence.culprit(), count + 1);
+        }
+        is_wanted
+    }
+}

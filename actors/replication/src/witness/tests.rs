@@ -1,0 +1,292 @@
+//! What the witness finds in what a liar says, and what a verifier makes of evidence that peers show.
+
+use std::sync::Arc;
+
+use dtvn_messages::certificate::Signatures;
+use dtvn_messages::crypto::DEVELOPMENT_SEED;
+use dtvn_messages::evidence::EvidenceKind;
+use dtvn_messages::wire::PeerMessage;
+use dtvn_messages::{
+    Block, CommittedProof, Ed25519, Epoch, Genesis, KeyPair, NewView, PreparedCertificate, RulesVersion, Statement,
+    Timestamp, sha256,
+};
+
+use super::*;
+use crate::verify::{Checked as Judged, EvidenceRules, Verifier};
+
+/// Who lies.
+const LIAR: u16 = 1;
+
+struct Case {
+    config: Config,
+    witness: Witness,
+    verifier: Verifier,
+}
+
+impl Case {
+    fn new() -> Self {
+        let genesis = Genesis::development(4, DEVELOPMENT_SEED, false).unwrap();
+        let key = KeyPair::development(DEVELOPMENT_SEED, "node0");
+        let config = Config::from_genesis(&genesis, Some(&key.public()));
+        let verifier = Verifier {
+            chain: config.chain.clone(),
+            epoch: config.epoch,
+            set: Arc::clone(&config.set),
+            scheme: Arc::new(Ed25519),
+            evidence: EvidenceRules::of(&config),
+        };
+        Self { witness: Witness::new(config.clone()), config, verifier }
+    }
+
+    fn by<T: Statement>(&self, signer: u16, body: T) -> Signed<T> {
+        let key = KeyPair::development(DEVELOPMENT_SEED, &format!("node{signer}"));
+        Signed::new(body, &self.config.chain, ValidatorIndex(signer), &key)
+    }
+
+    fn vote(&self, signer: u16, kind: VoteKind, view: u64, height: u64, digest: Digest) -> Message {
+        Message::Vote(self.by(signer, self.witness.vote(kind, View(view), Height(height), digest)))
+    }
+
+    fn header(&self, view: u64, height: u64, time: u64, parent: Digest) -> Header {
+        Header {
+            epoch: Epoch(0),
+            rules_version: RulesVersion(1),
+            height: Height(height),
+            parent,
+            proposer: self.config.set.leader(Epoch(0), View(view)),
+            proposed_in_view: View(view),
+            timestamp: Timestamp(time),
+            bundles_root: Digest([1; 32]),
+            log_size: height,
+            log_root: sha256(&[b"root", &height.to_be_bytes()]),
+        }
+    }
+
+    fn propose(&self, view: u64, header: &Header) -> Message {
+        let digest = header.digest(&self.config.chain);
+        let leader = self.config.set.leader(Epoch(0), View(view)).0;
+        let signature =
+            self.by(leader, self.witness.vote(VoteKind::Prepare, View(view), header.height, digest)).signature;
+        let block = Arc::new(Block { header: header.clone(), bundles: Vec::new() });
+        Message::PrePrepare { view: View(view), block, digest, signature }
+    }
+
+    fn certificate(&self, kind: VoteKind, view: u64, header: &Header) -> Certificate {
+        let vote = self.witness.vote(kind, View(view), header.height, header.digest(&self.config.chain));
+        let signatures = [1, 2, 3].map(|signer| (ValidatorIndex(signer), self.by(signer, vote).signature));
+        Certificate { vote, signatures: Signatures(signatures.to_vec()) }
+    }
+
+    fn prepared(&self, view: u64, header: &Header) -> PreparedCertificate {
+        PreparedCertificate { header: header.clone(), certificate: self.certificate(VoteKind::Prepare, view, header) }
+    }
+
+    fn move_to(&self, view: u64, prepared: Vec<PreparedCertificate>) -> ViewChange {
+        ViewChange { epoch: Epoch(0), view: View(view), stable: None, committed: None, prepared }
+    }
+
+    fn sealed<T: Statement>(&self, signer: u16, body: T) -> Arc<Sealed<T>> {
+        Sealed::new(self.by(signer, body), &self.config.chain)
+    }
+
+    /// What it finds in these messages; each piece holds for everybody.
+    fn see(&mut self, messages: &[Message]) -> Vec<EvidenceKind> {
+        let mut found = Vec::new();
+        messages.iter().for_each(|message| self.witness.see(message, &mut found));
+        for evidence in &found {
+            assert_eq!(self.verifier.check_evidence(evidence), Ok(()), "{evidence:?}");
+            assert_eq!(evidence.culprit(), ValidatorIndex(LIAR), "{evidence:?}");
+        }
+        found.iter().map(Evidence::kind).collect()
+    }
+}
+
+fn digest(byte: u8) -> Digest {
+    Digest([byte; 32])
+}
+
+#[test]
+fn two_votes_are_found_in_votes_proposals_and_certificates() {
+    for second in [VoteKind::Prepare, VoteKind::Commit] {
+        let mut case = Case::new();
+        let first = case.vote(LIAR, VoteKind::Prepare, 3, 9, digest(1));
+        let second = case.vote(LIAR, second, 3, 9, digest(2));
+        let others =
+            [case.vote(2, VoteKind::Prepare, 3, 9, digest(2)), case.vote(LIAR, VoteKind::Prepare, 4, 9, digest(2))];
+        assert_eq!(case.see(&others), []);
+        assert_eq!(case.see(&[first.clone(), first, second]), [EvidenceKind::TwoVotes]);
+    }
+    let mut case = Case::new();
+    let header = case.header(1, 9, 10, digest(9));
+    let against = case.vote(LIAR, VoteKind::Commit, 1, 9, digest(2));
+    assert_eq!(case.see(&[against.clone(), case.propose(1, &header)]), [EvidenceKind::TwoVotes], "in a proposal");
+    let mut case = Case::new();
+    let proof = CommittedProof { header: header.clone(), certificate: case.certificate(VoteKind::Commit, 1, &header) };
+    assert_eq!(case.see(&[against.clone(), Message::Committed(Arc::new(proof))]), [EvidenceKind::TwoVotes]);
+    let mut case = Case::new();
+    let shown = case.sealed(2, case.move_to(5, vec![case.prepared(1, &header)]));
+    assert_eq!(case.see(&[against, Message::ViewChange(shown)]), [EvidenceKind::TwoVotes], "in a view change");
+}
+
+#[test]
+fn a_hidden_certificate_is_found_whichever_comes_first() {
+    for commit_first in [true, false] {
+        let mut case = Case::new();
+        let header = case.header(3, 9, 10, digest(9));
+        let commit = case.vote(LIAR, VoteKind::Commit, 3, 9, header.digest(&case.config.chain));
+        let honest = Message::ViewChange(case.sealed(LIAR, case.move_to(4, vec![case.prepared(3, &header)])));
+        assert_eq!(case.see(&[commit.clone(), honest]), []);
+        let mut case = Case::new();
+        let hiding = Message::ViewChange(case.sealed(LIAR, case.move_to(4, Vec::new())));
+        let both = if commit_first { [commit, hiding] } else { [hiding, commit] };
+        assert_eq!(case.see(&both), [EvidenceKind::HiddenCertificate]);
+    }
+}
+
+#[test]
+fn two_stories_for_one_view_are_found() {
+    let mut case = Case::new();
+    let header = case.header(3, 9, 10, digest(9));
+    let one = Message::ViewChange(case.sealed(LIAR, case.move_to(6, Vec::new())));
+    let two = Message::ViewChange(case.sealed(LIAR, case.move_to(6, vec![case.prepared(3, &header)])));
+    let next = Message::ViewChange(case.sealed(LIAR, case.move_to(7, Vec::new())));
+    assert_eq!(case.see(&[one.clone(), one, next, two]), [EvidenceKind::TwoViewChanges]);
+    let names = |bytes: &[u8]| bytes.iter().zip(0..).map(|(it, at)| (ValidatorIndex(at), digest(*it))).collect();
+    let new_view = |view_changes| NewView { epoch: Epoch(0), view: View(5), view_changes };
+    let one = Message::NewView(case.sealed(LIAR, new_view(names(&[1, 2, 3]))));
+    let two = Message::NewView(case.sealed(LIAR, new_view(names(&[1, 2, 4]))));
+    assert_eq!(case.see(&[one.clone(), one, two]), [EvidenceKind::TwoNewViews]);
+}
+
+#[test]
+fn bad_new_views_and_votes_against_them_are_found() {
+    let mut case = Case::new();
+    let few = NewView { epoch: Epoch(0), view: View(5), view_changes: vec![(ValidatorIndex(0), digest(1))] };
+    let few = Message::NewView(case.sealed(LIAR, few));
+    assert_eq!(case.see(&[few]), [EvidenceKind::BadNewView]);
+    for bad in [false, true] {
+        let mut case = Case::new();
+        let first = case.header(3, 1, 10, case.config.epoch_base_digest);
+        let mut changes = vec![case.sealed(0, case.move_to(5, vec![case.prepared(3, &first)]))];
+        changes.push(case.sealed(2, case.move_to(if bad { 4 } else { 5 }, Vec::new())));
+        changes.push(case.sealed(3, case.move_to(5, Vec::new())));
+        let named = changes.iter().map(|change| (change.signed.signer, change.digest)).collect();
+        let new_view = case.sealed(LIAR, NewView { epoch: Epoch(0), view: View(5), view_changes: named });
+        let mut messages: Vec<Message> = changes.into_iter().map(Message::ViewChange).collect();
+        messages.push(Message::NewView(new_view));
+        if bad {
+            assert_eq!(case.see(&messages), [EvidenceKind::BadNewView]);
+            continue;
+        }
+        messages.push(case.vote(LIAR, VoteKind::Prepare, 5, 1, first.digest(&case.config.chain)));
+        messages.push(case.vote(2, VoteKind::Prepare, 5, 1, digest(7)));
+        assert_eq!(case.see(&messages), []);
+        let mut other = Case::new();
+        *messages.last_mut().unwrap() = other.vote(LIAR, VoteKind::Prepare, 5, 1, digest(7));
+        messages.remove(4);
+        assert_eq!(other.see(&messages), [EvidenceKind::AgainstNewView]);
+        // The vote may come first.
+        messages.rotate_right(1);
+        assert!(Case::new().see(&messages).contains(&EvidenceKind::AgainstNewView));
+    }
+}
+
+#[test]
+fn bad_proposals_are_found_with_the_block_below_them() {
+    let mut case = Case::new();
+    let below = case.header(1, 8, 10, digest(9));
+    case.witness.committed(&below, below.digest(&case.config.chain));
+    let parent = below.digest(&case.config.chain);
+    assert_eq!(case.see(&[case.propose(1, &case.header(1, 9, 11, parent))]), []);
+    let mut late = Case::new();
+    late.witness.committed(&below, parent);
+    assert_eq!(late.see(&[late.propose(1, &late.header(1, 9, 10, parent))]), [EvidenceKind::BadProposal]);
+    let mut foreign = Case::new();
+    let header = Header { proposer: ValidatorIndex(2), ..foreign.header(1, 9, 10, digest(9)) };
+    assert_eq!(foreign.see(&[foreign.propose(1, &header)]), [EvidenceKind::BadProposal]);
+}
+
+#[test]
+fn a_wrong_result_is_an_accusation_that_nobody_is_told() {
+    let mut case = Case::new();
+    let header = case.header(1, 9, 10, digest(9));
+    case.see(&[case.propose(1, &header)]);
+    let name = header.digest(&case.config.chain);
+    let accusation = case.witness.accuse(View(1), Height(9), name, (1, digest(1))).unwrap();
+    assert_eq!((accusation.kind(), accusation.kind().is_proof()), (EvidenceKind::WrongResult, false));
+    let told = case.verifier.receipts(ValidatorIndex(2), PeerMessage::Evidence(Arc::new(accusation)));
+    assert!(told.is_err(), "a peer's accusation is not believed");
+    let own = (header.log_size, header.log_root);
+    assert_eq!(case.witness.accuse(View(1), Height(9), name, own), None);
+}
+
+#[test]
+fn own_votes_and_other_epochs_are_left_alone_and_memory_is_bounded() {
+    let mut case = Case::new();
+    let own = [1, 2].map(|byte| case.vote(0, VoteKind::Prepare, 3, 9, digest(byte)));
+    assert_eq!(case.see(&own), []);
+    let window = case.config.parameters.log_window;
+    let far = [1, 2].map(|byte| case.vote(LIAR, VoteKind::Prepare, 3, 10 * window, digest(byte)));
+    assert_eq!(case.see(&far), []);
+    // A flood of its own pushes out what its sender said, and nothing of others.
+    let other = case.vote(2, VoteKind::Prepare, 0, 1, digest(1));
+    case.see(&[other]);
+    for view in 0..WITNESS_VOTES_PER_SENDER_MAX as u64 + 10 {
+        let body = case.witness.vote(VoteKind::Prepare, View(view), Height(1), digest(1));
+        let vote = Signed { body, signer: ValidatorIndex(LIAR), signature: Signature([0; 64]) };
+        case.witness.see(&Message::Vote(vote), &mut Vec::new());
+    }
+    assert_eq!(case.witness.votes[&ValidatorIndex(LIAR)].len(), WITNESS_VOTES_PER_SENDER_MAX);
+    assert_eq!(case.witness.votes[&ValidatorIndex(2)].len(), 1);
+}
+
+/// Evidence of two votes in a slot of view 3.
+fn two_votes(case: &Case, height: u64) -> Evidence {
+    let vote = |byte| case.by(LIAR, case.witness.vote(VoteKind::Prepare, View(3), Height(height), digest(byte)));
+    Evidence::TwoVotes(vote(1), vote(2))
+}
+
+#[test]
+fn evidence_of_a_peer_is_verified_before_anything_is_done_with_it() {
+    let case = Case::new();
+    let show =
+        |evidence: Evidence| case.verifier.receipts(ValidatorIndex(2), PeerMessage::Evidence(Arc::new(evidence)));
+    let good = two_votes(&case, 9);
+    assert_eq!(show(good.clone()), Ok(Judged::Evidence(Arc::new(good.clone()))));
+    let Evidence::TwoVotes(first, mut second) = good else { unreachable!() };
+    assert!(show(Evidence::TwoVotes(first.clone(), first.clone())).is_err(), "one vote twice");
+    second.signature.0[0] ^= 1;
+    assert!(show(Evidence::TwoVotes(first, second)).is_err(), "a signature that does not hold");
+}
+
+#[test]
+fn what_is_known_costs_nothing_and_there_is_enough_against_each() {
+    let case = Case::new();
+    let docket = case.verifier.evidence.docket.clone();
+    let show = |evidence: &Evidence| {
+        case.verifier.receipts(ValidatorIndex(2), PeerMessage::Evidence(Arc::new(evidence.clone())))
+    };
+    let first = two_votes(&case, 1);
+    assert!(docket.admit(&first));
+    assert!(!docket.admit(&first), "one piece for each culprit, kind and slot");
+    let mut forged = first.clone();
+    if let Evidence::TwoVotes(_, second) = &mut forged {
+        second.signature.0[0] ^= 1;
+    }
+    assert_eq!(show(&forged), Ok(Judged::Nothing), "what is known is not even checked");
+    let admitted = (2..1_000).filter(|height| docket.admit(&two_votes(&case, *height))).count();
+    assert_eq!(admitted + 1, dtvn_messages::limits::EVIDENCE_PER_CULPRIT_MAX);
+    assert_eq!(show(&two_votes(&case, 5_000)), Ok(Judged::Nothing), "enough is known about its culprit");
+}
+
+#[test]
+fn a_forged_certificate_in_a_signed_view_change_is_evidence_against_its_signer() {
+    let case = Case::new();
+    let mut forged = case.prepared(3, &case.header(3, 9, 10, digest(9)));
+    forged.certificate.signatures.0.pop();
+    let relayed = PeerMessage::ViewChange(Arc::new(case.by(LIAR, case.move_to(6, vec![forged]))));
+    let fault = case.verifier.consensus(ValidatorIndex(2), relayed).unwrap_err();
+    let evidence = fault.evidence().unwrap();
+    assert_eq!((evidence.kind(), evidence.culprit()), (EvidenceKind::ForgedCertificate, ValidatorIndex(LIAR)));
+    assert_eq!(case.verifier.check_evidence(evidence), Ok(()));
+}

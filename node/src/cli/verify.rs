@@ -1,0 +1,291 @@
+//! `dtvn verify`: is this receipt true, and does this evidence prove a lie? With the validators' keys alone: no node is asked.
+
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use clap::{Args, Subcommand};
+use dtvn_client::ClientError;
+use dtvn_client::api::{EvidencePage, EvidenceRecord, OutcomeRecord, Time};
+use dtvn_messages::evidence::EpochContext;
+use dtvn_messages::note::decode_base64;
+use dtvn_messages::policy::Policy;
+use dtvn_messages::receipt::{ReceiptError, Verified};
+use dtvn_messages::{ChainId, Digest, Ed25519, Epoch, Evidence, Genesis, Height, Receipt, Timestamp, crypto, limits};
+use serde::Serialize;
+
+use super::exit::Exit;
+use super::genesis;
+use super::output::Output;
+
+#[derive(Debug, Args)]
+pub(super) struct VerifyArguments {
+    #[command(subcommand)]
+    what: VerifyCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum VerifyCommand {
+    /// A receipt (C2SP tlog-proof): what became of an operation
+    Receipt {
+        /// The file; - is standard input
+        file: PathBuf,
+        #[command(flatten)]
+        trust: TrustArguments,
+        /// Policy file (C2SP tlog-policy) with the keys to trust, instead of a genesis
+        #[arg(long, value_name = "FILE", conflicts_with_all = ["genesis", "development"])]
+        policy: Option<PathBuf>,
+    },
+    /// Evidence that a validator lies: its bytes, or what /api/v1/evidence says
+    Evidence {
+        /// The file; - is standard input
+        file: PathBuf,
+        #[command(flatten)]
+        trust: TrustArguments,
+    },
+}
+
+/// Whom to trust.
+#[derive(Debug, Args)]
+struct TrustArguments {
+    /// The genesis file of the network
+    #[arg(long, value_name = "FILE", conflicts_with = "development")]
+    genesis: Option<PathBuf>,
+    /// A development network of so many nodes instead; DTVN_KEY_SEED and DTVN_AUTO_ISSUE count
+    #[arg(long, value_name = "NODES")]
+    development: Option<usize>,
+}
+
+impl TrustArguments {
+    fn genesis(&self) -> anyhow::Result<Genesis> {
+        match (&self.genesis, self.development) {
+            (Some(file), _) => genesis::read(file),
+            (None, Some(nodes)) => {
+                let variable = |name| std::env::var(name).ok().filter(|value: &String| !value.is_empty());
+                let seed = variable("DTVN_KEY_SEED");
+                let seed = seed.as_deref().unwrap_or(crypto::DEVELOPMENT_SEED);
+                let auto_issue = variable("DTVN_AUTO_ISSUE").is_some_and(|value| value == "true");
+                Ok(Genesis::development(nodes, seed, auto_issue)?)
+            }
+            (None, None) => {
+                Err(ClientError::Usage("whom to trust? Give --genesis FILE, or --policy FILE".to_owned()).into())
+            }
+        }
+    }
+}
+
+/// What came of it.
+#[derive(Debug, Serialize)]
+struct Judged {
+    valid: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    why: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    receipt: Option<JudgedReceipt>,
+}
+
+/// What came of one piece of evidence.
+#[derive(Debug, Serialize)]
+struct JudgedEvidence {
+    valid: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    why: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    evidence: Option<EvidenceRecord>,
+}
+
+#[derive(Debug, Serialize)]
+struct JudgedReceipt {
+    outcome: OutcomeRecord,
+    chain_id: ChainId,
+    epoch: Epoch,
+    height: Height,
+    block: Digest,
+    log_size: u64,
+    log_root: Digest,
+    cosigned_at: Time,
+    cosigners: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    power: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    quorum: Option<u64>,
+}
+
+impl JudgedReceipt {
+    fn new(chain_id: ChainId, verified: Verified) -> Self {
+        let Verified { outcome, head, cosigners, power } = verified;
+        Self {
+            outcome: OutcomeRecord::from(&outcome),
+            chain_id,
+            epoch: head.epoch,
+            height: head.height,
+            block: head.block,
+            log_size: head.log_size,
+            log_root: head.log_root,
+            cosigned_at: Time(Timestamp(head.time_seconds.saturating_mul(1_000_000))),
+            cosigners,
+            power: power.map(|(power, _)| power),
+            quorum: power.map(|(_, quorum)| quorum),
+        }
+    }
+}
+
+pub(super) fn run(arguments: &VerifyArguments, output: Output) -> anyhow::Result<Exit> {
+    let (file, trust, policy) = match &arguments.what {
+        VerifyCommand::Receipt { file, trust, policy } => (file, trust, policy),
+        VerifyCommand::Evidence { file, trust } => return evidence(file, &trust.genesis()?, output),
+    };
+    let text = read(file, limits::RECEIPT_BYTES_MAX)?;
+    let judged = match policy {
+        Some(policy) => {
+            let rules = read(policy, limits::NOTE_BYTES_MAX)?;
+            let rules = Policy::parse(&rules).with_context(|| format!("{} is no policy", policy.display()))?;
+            by_policy(&text, &rules)
+        }
+        None => by_genesis(&text, &trust.genesis()?),
+    };
+    Ok(say(judged, output))
+}
+
+fn by_genesis(text: &str, genesis: &Genesis) -> Result<JudgedReceipt, ReceiptError> {
+    let chain = genesis.chain_id();
+    let set_of = |epoch| (epoch == Epoch(0)).then_some(genesis.validators());
+    let verified = Receipt::parse(text)?.verify(chain, set_of, &Ed25519)?;
+    Ok(JudgedReceipt::new(chain.clone(), verified))
+}
+
+/// A policy names keys and no chain: what they cosigned says which one it is.
+fn by_policy(text: &str, policy: &Policy) -> Result<JudgedReceipt, ReceiptError> {
+    let receipt = Receipt::parse(text)?;
+    let origin = receipt.checkpoint.text.lines().next().and_then(|line| line.strip_prefix("dtvn/"));
+    let chain = origin.and_then(|name| ChainId::new(name).ok());
+    let chain = chain.ok_or(dtvn_messages::note::NoteError::Form("its checkpoint is not of a DTVN chain"))?;
+    let verified = receipt.verify_by_policy(policy, &chain, &Ed25519)?;
+    Ok(JudgedReceipt::new(chain, verified))
+}
+
+fn say(judged: Result<JudgedReceipt, ReceiptError>, output: Output) -> Exit {
+    let exit = if judged.is_ok() { Exit::Good } else { Exit::Refused };
+    let judged = match judged {
+        Ok(receipt) => Judged { valid: true, why: None, receipt: Some(receipt) },
+        Err(error) => Judged { valid: false, why: Some(error.to_string()), receipt: None },
+    };
+    output.result(&judged, |judged| match &judged.receipt {
+        None => format!("NOT VALID: {}", judged.why.as_deref().unwrap_or_default()),
+        Some(receipt) => words(receipt),
+    });
+    exit
+}
+
+fn words(receipt: &JudgedReceipt) -> String {
+    let JudgedReceipt { outcome, chain_id, height, cosigners, power, quorum, .. } = receipt;
+    let ticket =
+        outcome.ticket_id.as_ref().map_or_else(|| "no single ticket".to_owned(), |ticket| format!("ticket {ticket}"));
+    let verdict = outcome.reason.map_or_else(|| "accepted".to_owned(), |reason| format!("refused ({reason})"));
+    let enough = match (power, quorum) {
+        (Some(power), Some(quorum)) => format!("power {power}, a quorum is {quorum}"),
+        _ => "the quorum of the policy".to_owned(),
+    };
+    format!(
+        "VALID: {} of {ticket} in the event {} was {verdict} at {}, as outcome {} of the chain {chain_id}.\nCosigned by {} \
+         after block {height} ({enough}).",
+        outcome.kind,
+        outcome.event,
+        outcome.agreed_time,
+        outcome.index,
+        cosigners.join(", "),
+    )
+}
+
+/// Judges one piece of evidence, or all of a page of `/api/v1/evidence`.
+fn evidence(file: &Path, genesis: &Genesis, output: Output) -> anyhow::Result<Exit> {
+    let bytes = read_bytes(file, limits::CLIENT_ANSWER_BYTES_MAX)?;
+    let pieces: Vec<Vec<u8>> = match serde_json::from_slice::<EvidencePage>(&bytes) {
+        Ok(page) => page.evidence.iter().map(|it| decode_base64(&it.bytes).unwrap_or_default()).collect(),
+        Err(_) => match serde_json::from_slice::<EvidenceRecord>(&bytes) {
+            Ok(record) => vec![decode_base64(&record.bytes).unwrap_or_default()],
+            Err(_) => {
+                let text = std::str::from_utf8(&bytes).ok().and_then(|text| decode_base64(text.trim()));
+                vec![text.unwrap_or(bytes)]
+            }
+        },
+    };
+    if pieces.is_empty() {
+        output.note("there is no evidence in it");
+        return Ok(Exit::Refused);
+    }
+    let mut exit = Exit::Good;
+    for bytes in pieces {
+        let judged = judge(&bytes, genesis);
+        if !judged.valid {
+            exit = Exit::Refused;
+        }
+        output.item(&judged, evidence_words);
+    }
+    Ok(exit)
+}
+
+fn judge(bytes: &[u8], genesis: &Genesis) -> JudgedEvidence {
+    let not_valid = |why: String| JudgedEvidence { valid: false, why: Some(why), evidence: None };
+    let evidence = match Evidence::decode(bytes) {
+        Ok(evidence) => evidence,
+        Err(error) => return not_valid(format!("this is no evidence: {error}")),
+    };
+    let rotation_interval = genesis.parameters().rotation_interval;
+    let context = EpochContext { set: genesis.validators(), base: (Height(0), genesis.hash()), rotation_interval };
+    let context_of = |epoch| (epoch == Epoch(0)).then_some(context);
+    if let Err(error) = evidence.verify(genesis.chain_id(), context_of, &Ed25519) {
+        return not_valid(error.to_string());
+    }
+    if !evidence.kind().is_proof() {
+        return not_valid("it is an accusation, which only a node that holds the state can check".to_owned());
+    }
+    let name = genesis.validators().get(evidence.culprit()).map(|validator| validator.name.clone());
+    match name {
+        Some(name) => JudgedEvidence { valid: true, why: None, evidence: Some(EvidenceRecord::new(&evidence, name)) },
+        None => not_valid("its culprit is no validator".to_owned()),
+    }
+}
+
+fn evidence_words(judged: &JudgedEvidence) -> String {
+    match &judged.evidence {
+        None => format!("NOT VALID: {}", judged.why.as_deref().unwrap_or_default()),
+        Some(EvidenceRecord { kind, culprit, epoch, view, height, .. }) => format!(
+            "VALID: {culprit} does not follow the protocol: {} ({kind}, epoch {epoch}, view {view}, height {height}).",
+            what_it_did(kind)
+        ),
+    }
+}
+
+fn what_it_did(kind: &str) -> &'static str {
+    match kind {
+        "two_votes" => "it voted for two blocks in one view and height",
+        "two_heads" => "it cosigned two logs that contradict each other",
+        "two_view_changes" => "it moved to one view with two stories",
+        "two_new_views" => "it started one view twice",
+        "hidden_certificate" => "it hid what it knew to be prepared",
+        "bad_new_view" => "it started a view that it may not start so",
+        "against_new_view" => "it voted against its own start of the view",
+        "bad_proposal" => "it voted for a block that no honest leader makes",
+        "forged_certificate" => "it signed a certificate that proves nothing",
+        _ => "it signed what no honest validator signs",
+    }
+}
+
+/// The text of a file, or of standard input; not more than is ever valid, and one byte.
+fn read(file: &Path, limit: usize) -> anyhow::Result<String> {
+    // What is no text is no receipt and no policy either.
+    Ok(String::from_utf8_lossy(&read_bytes(file, limit)?).into_owned())
+}
+
+fn read_bytes(file: &Path, limit: usize) -> anyhow::Result<Vec<u8>> {
+    let limit = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
+    let mut bytes = Vec::new();
+    let done = match file == Path::new("-") {
+        true => io::stdin().lock().take(limit).read_to_end(&mut bytes),
+        false => File::open(file).and_then(|file| file.take(limit).read_to_end(&mut bytes)),
+    };
+    done.with_context(|| format!("cannot read {}", file.display()))?;
+    Ok(bytes)
+}
