@@ -132,3 +132,26 @@ fn a_cut_of_no_parts_is_nothing_and_one_part_is_the_root() {
     assert!(Cut(vec![(0, root), (0, root)]).parts(&root).is_none());
     assert!(Cut(vec![(1, root); 2]).parts(&root).is_none());
 }
+
+#[test]
+fn a_part_that_is_longer_than_allowed_is_malformed_wherever_it_is_read() {
+    use dtvn_messages::limits::{SNAPSHOT_PART_BYTES_MAX, STATE_VALUE_BYTES_MAX};
+    use dtvn_messages::snapshot::{decode_entries, encode_entries};
+    use dtvn_messages::wire::{Class, PeerMessage, WireError, decode, encode};
+    let entry = |number: u8| RawEntry { kind: 1, name: vec![number], value: vec![0; STATE_VALUE_BYTES_MAX] };
+    let fits: Vec<_> = (0..3).map(entry).collect();
+    assert_eq!(decode_entries(&encode_entries(&fits)).unwrap(), fits);
+    let long = encode_entries(&(0..5).map(entry).collect::<Vec<_>>());
+    assert!(long.len() as u64 > SNAPSHOT_PART_BYTES_MAX);
+    assert!(decode_entries(&long).is_err());
+    let message = |entries: Vec<u8>| PeerMessage::Part {
+        height: dtvn_messages::Height(4),
+        part: Part::WHOLE,
+        entries: std::sync::Arc::new(entries),
+    };
+    let frame = encode(&message(encode_entries(&fits))).unwrap();
+    assert!(decode(&frame, Class::Sync).is_ok());
+    assert!(matches!(decode(&encode(&message(long)).unwrap(), Class::Sync), Err(WireError::Malformed(_))));
+    let value = RawEntry { kind: 1, name: Vec::new(), value: vec![0; STATE_VALUE_BYTES_MAX + 1] };
+    assert!(decode_entries(&encode_entries(&[value])).is_err());
+}

@@ -147,5 +147,36 @@ fn load(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, apply, log_root, load);
+/// What a checkpoint costs, beside the way of a block: the map of 100,000 tickets and their keys, after 256 blocks of 500.
+fn state_map(criterion: &mut Criterion) {
+    let mut maker = Maker::new();
+    let genesis = maker.genesis.clone();
+    let mut ledger = maker.issued();
+    let image = ledger.image();
+    let map = image.state_map(&genesis);
+    let blocks: Vec<Arc<BlockEffects>> = (0..256)
+        .map(|block| {
+            let bundle = maker.bundle(scans(block * BLOCK_OPERATIONS / 2 % TICKETS));
+            Arc::new(execute_and_commit(&genesis, &mut ledger, &bundle).remove(0))
+        })
+        .collect();
+    let mut group = criterion.benchmark_group("state_map");
+    group.sample_size(10);
+    group.bench_function("256 blocks of 500 operations", |bencher| {
+        bencher.iter_batched(
+            || map.clone(),
+            |mut map| {
+                map.apply(&blocks);
+                (map.root(), map)
+            },
+            BatchSize::PerIteration,
+        );
+    });
+    group.bench_function("100,000 tickets and keys, at a start", |bencher| {
+        bencher.iter(|| image.state_map(&genesis).root());
+    });
+    group.finish();
+}
+
+criterion_group!(benches, apply, log_root, load, state_map);
 criterion_main!(benches);

@@ -302,17 +302,18 @@ impl StateMap {
     /// The first entry that this state and another do not have alike; none if they are the same.
     #[must_use]
     pub fn first_difference(&self, other: &Self) -> Option<Difference> {
-        first_difference(&self.root, &other.root, 0)
+        first_difference(&self.root, &other.root)
     }
 }
 
-fn first_difference(own: &Tree, other: &Tree, depth: usize) -> Option<Difference> {
+fn first_difference(own: &Tree, other: &Tree) -> Option<Difference> {
     if own.hash() == other.hash() {
         return None;
     }
     match (own, other) {
-        (Tree::Node(own), Tree::Node(other)) => first_difference(&own.left, &other.left, depth + 1)
-            .or_else(|| first_difference(&own.right, &other.right, depth + 1)),
+        (Tree::Node(own), Tree::Node(other)) => {
+            first_difference(&own.left, &other.left).or_else(|| first_difference(&own.right, &other.right))
+        }
         // One of them has at most one entry here.
         _ => {
             let (mut left, mut right) = (BTreeMap::new(), BTreeMap::new());
