@@ -520,3 +520,14 @@ pub const WS_MESSAGE_BYTES_MAX: usize = 4 * 1024;
 pub const WS_PASS_LIFETIME: Duration = Duration::from_secs(30);
 /// Passes that were given out and not used. Beyond it the oldest one no longer holds.
 pub const WS_PASSES_MAX: usize = 1_024;
+
+// The simulator (`dtvn simulator`).
+
+/// Nodes of a simulated network: messages grow with the square. More are refused.
+pub const SIMULATOR_NODES_MAX: usize = 31;
+/// Tickets of a simulation: each is held with all its outcomes, several times over. More are refused.
+pub const SIMULATOR_TICKETS_MAX: usize = 100_000;
+/// Virtual time of a simulation, in microseconds: a day. More is refused.
+pub const SIMULATOR_DURATION_US_MAX: u64 = 24 * 3_600 * 1_000_000;
+/// Latency of a simulated link, in microseconds: beyond it nobody waits for an answer. More is refused.
+pub const SIMULATOR_LATENCY_US_MAX: u64 = 10 * 1_000_000;

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use dtvn_messages::canary::{Canary, planted};
 use dtvn_messages::{Block, CommittedProof, Digest, Genesis, Height, StableCheckpoint, Timestamp, View};
 
 use crate::bundles::Positions;
@@ -74,6 +75,7 @@ impl Replica {
     pub(crate) fn on_replay(&mut self, record: Record) {
         assert!(!self.started, "records are replayed before the start");
         match record {
+            Record::Proposal { .. } if planted(Canary::ProposalForgotten) => {}
             Record::Proposal { view, block } => {
                 let digest = block.header.digest(&self.config.chain);
                 let height = block.header.height;

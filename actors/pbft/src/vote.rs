@@ -7,6 +7,7 @@
 
 use std::sync::Arc;
 
+use dtvn_messages::canary::{Canary, planted};
 use dtvn_messages::certificate::Signatures;
 use dtvn_messages::{
     Certificate, Digest, Height, PreparedCertificate, Signature, Signed, ValidatorIndex, Vote, VoteKind,
@@ -70,7 +71,8 @@ impl Replica {
     /// Whether votes of power `Q` for this block are there.
     pub(crate) fn has_quorum(&self, kind: VoteKind, height: Height, digest: &Digest) -> bool {
         let Some(slot) = self.slots.get(&height) else { return false };
-        let votes = slot.votes(kind).iter().filter(|(_, (voted, _))| voted == digest);
+        let is_counted = |voted: &Digest| voted == digest || planted(Canary::VotesWithoutDigest);
+        let votes = slot.votes(kind).iter().filter(|(_, (voted, _))| is_counted(voted));
         self.config.set.power_of(votes.map(|(signer, _)| *signer)) >= self.config.set.quorum()
     }
 
@@ -82,7 +84,8 @@ impl Replica {
         let mut power = 0;
         let mut signatures = Vec::new();
         for (signer, (voted, signature)) in self.slots.get(&height)?.votes(kind) {
-            if *voted == digest && power < self.config.set.quorum() {
+            let is_counted = *voted == digest || planted(Canary::VotesWithoutDigest);
+            if is_counted && power < self.config.set.quorum() {
                 power += self.config.set.power(*signer);
                 signatures.push((*signer, *signature));
             }
@@ -199,11 +202,12 @@ impl Replica {
         // The certificate may have come before the block was accepted here: COMMIT does not overtake PREPARE.
         let Some(logged) = proposal.logged.filter(|_| slot.prepare_said) else { return false };
         let below = height.previous();
-        let below_after = match below <= self.chain.committed() {
+        let below_after = match below <= self.chain.committed() || planted(Canary::CommitOutOfOrder) {
             true => Some(0),
             false => self.slots.get(&below).and_then(|slot| slot.commit_after),
         };
         let Some(below_after) = below_after.filter(|_| self.may_vote()) else { return false };
+        let prepared = if planted(Canary::CertificateNotDurable) { 0 } else { prepared };
         let after = prepared.max(logged).max(below_after);
         if let Some(slot) = self.slots.get_mut(&height) {
             slot.commit_after = Some(after);

@@ -68,7 +68,7 @@ impl World {
             Effect::RolledBack(_) => self.coverage.rolled_back += honest,
             Effect::Stable(_) => self.coverage.stable += honest,
             Effect::CaughtUp { .. } => self.coverage.caught_up += honest,
-            Effect::Moved { .. } => self.coverage.view_changes += honest,
+            Effect::Moved { cause, .. } => self.coverage.views.0[cause as usize] += honest,
             Effect::Active(_) | Effect::Conflict { .. } => {}
             Effect::Blame { peer, why } => self.on_blame(host, peer, &why)?,
             Effect::Diverged(height) => self.on_diverged(host, height)?,
@@ -130,10 +130,11 @@ impl World {
         let Host { filter, node, .. } = &mut self.hosts[from];
         match (filter, node) {
             (Some(filter), Some(node)) => {
-                let before = filter.lies;
                 let chance = (&mut self.randoms.lies, &mut self.conspiracy);
-                let said = filter.distort(node, peer, message, chance);
-                self.coverage.lies += filter.lies - before;
+                let (said, lie) = filter.distort(node, peer, message, chance);
+                if let Some(lie) = lie {
+                    self.coverage.told.0[lie as usize] += 1;
+                }
                 said.into_iter().for_each(|message| self.transmit(from, to, message));
             }
             _ => self.transmit(from, to, message),
@@ -145,6 +146,7 @@ impl World {
             return;
         }
         let delays = self.weather.delays(&mut self.randoms.network);
+        self.coverage.sent += 1;
         self.coverage.lost += u64::from(delays.is_empty());
         self.coverage.repeated += u64::from(delays.len() > 1);
         for delay_us in delays {

@@ -7,7 +7,7 @@ use dtvn_replication::node::{Input, Part};
 use crate::links::Weather;
 use crate::oracle::Violation;
 use crate::random::Random;
-use crate::scenario::{Canary, Fault, Level};
+use crate::scenario::{Fault, Level, Sabotage};
 use crate::world::{Event, World};
 
 /// Something breaks, or is mended.
@@ -31,10 +31,7 @@ impl World {
         for host in 0..self.hosts.len() {
             self.start(host)?;
         }
-        for client in 0..self.clients.len() {
-            let after_us = self.randoms.workload.between(60_000, 200_000);
-            self.schedule(after_us, Event::Client { client, turn: 0 });
-        }
+        self.start_clients();
         SUDDEN.into_iter().for_each(|fault| self.schedule_next(fault));
         Ok(())
     }
@@ -182,12 +179,12 @@ impl World {
     /// All faults end: links, clocks and disks are as they should be, and who is down starts, except as many as may stay
     /// away for good. Liars go on lying.
     pub(crate) fn heal(&mut self) -> Result<(), Violation> {
-        if self.scenario.canary == Some(Canary::NoHealing) {
+        if self.scenario.sabotage == Some(Sabotage::NoHealing) {
             self.links.cut_all(self.hosts.len());
             return Ok(());
         }
         self.is_faulty = false;
-        self.weather = Weather::fine();
+        self.weather = Weather::fine(&self.scenario);
         for host in 0..self.hosts.len() {
             let at = &mut self.hosts[host];
             at.clock.ahead_us = 0;

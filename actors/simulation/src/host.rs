@@ -77,6 +77,9 @@ impl World {
             let index = ValidatorIndex(place as u16);
             let lie = self.scenario.liars.iter().find(|(liar, _)| *liar == place).map(|(_, behaviour)| *behaviour);
             let chain: ChainId = self.genesis.chain_id().clone();
+            if let Some(is_always) = lie.filter(|lie| matches!(lie, Behaviour::Twin | Behaviour::Mixed)) {
+                self.coverage.told.0[is_always as usize] += 1;
+            }
             let filter = lie.map(|behaviour| Filter::new(behaviour, index, chain.clone(), self.signer(index)));
             let drift_us = self.scenario.by_level(Fault::Clocks, 0, 20_000, 80_000);
             let ahead_us = self.randoms.clock.between(0, 2 * drift_us) as i64 - drift_us as i64;

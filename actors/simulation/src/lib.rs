@@ -32,7 +32,8 @@ pub mod scenario;
 pub mod signature;
 mod world;
 
-pub use coverage::Coverage;
+pub use coverage::{Counter, Coverage, Group};
+pub use lies::Behaviour;
 pub use oracle::{Invariant, Violation};
-pub use run::{End, Report, simulate};
-pub use scenario::{Canary, Fault, Scenario};
+pub use run::{End, Latency, Progress, Report, Simulation, simulate};
+pub use scenario::{Changes, Fault, Level, Link, Plan, PlanError, Sabotage, Scenario, Workload};

@@ -83,34 +83,28 @@ pub(crate) struct Filter {
     me: ValidatorIndex,
     chain: ChainId,
     signer: Arc<dyn Signer>,
-    /// How many lies it told.
-    pub(crate) lies: u64,
 }
 
 impl Filter {
     pub(crate) fn new(behaviour: Behaviour, me: ValidatorIndex, chain: ChainId, signer: Arc<dyn Signer>) -> Self {
-        Self { behaviour, me, chain, signer, lies: 0 }
+        Self { behaviour, me, chain, signer }
     }
 
-    /// What the liar sends to one peer instead of `message`.
+    /// What the liar sends to one peer instead of `message`, and which lie that is.
     pub(crate) fn distort(
-        &mut self,
+        &self,
         node: &Node<MemoryDisk>,
         to: ValidatorIndex,
         message: PeerMessage,
         (random, conspiracy): (&mut Random, &mut Conspiracy),
-    ) -> Vec<PeerMessage> {
+    ) -> (Vec<PeerMessage>, Option<Behaviour>) {
         let behaviour = match self.behaviour {
             Behaviour::Mixed if random.permille(500) => random.pick(&Behaviour::ALL[1..8]),
             other => other,
         };
-        let said = self.say(behaviour, node, to, &message, (random, conspiracy));
-        match said {
-            Some(said) => {
-                self.lies += 1;
-                said
-            }
-            None => vec![message],
+        match self.say(behaviour, node, to, &message, (random, conspiracy)) {
+            Some(said) => (said, Some(behaviour)),
+            None => (vec![message], None),
         }
     }
 

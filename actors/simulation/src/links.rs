@@ -5,36 +5,53 @@ use std::collections::BTreeSet;
 use crate::random::Random;
 use crate::scenario::{Fault, Scenario};
 
+/// How long messages take.
+#[derive(Debug, Clone, Copy)]
+enum Delay {
+    /// Mostly about this long, and sometimes many times as long.
+    Changeable(u64),
+    /// Between half of this and half as much again.
+    Steady(u64),
+}
+
 /// The weather on all links.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Weather {
-    lost_permille: u64,
-    repeated_permille: u64,
-    delay_us: u64,
+    lost_ppm: u64,
+    repeated_ppm: u64,
+    delay: Delay,
 }
 
 impl Weather {
     /// While faults happen.
     pub(crate) fn of(scenario: &Scenario) -> Self {
+        if let Some(link) = scenario.link {
+            return Self { lost_ppm: link.lost_ppm, repeated_ppm: 0, delay: Delay::Steady(link.latency_us) };
+        }
         Self {
-            lost_permille: scenario.by_level(Fault::Loss, 0, 5, 100),
-            repeated_permille: scenario.by_level(Fault::Repetition, 0, 10, 150),
-            delay_us: scenario.by_level(Fault::Delay, 300, 3_000, 30_000),
+            lost_ppm: scenario.by_level(Fault::Loss, 0, 5_000, 100_000),
+            repeated_ppm: scenario.by_level(Fault::Repetition, 0, 10_000, 150_000),
+            delay: Delay::Changeable(scenario.by_level(Fault::Delay, 300, 3_000, 30_000)),
         }
     }
 
     /// Once they have healed.
-    pub(crate) const fn fine() -> Self {
-        Self { lost_permille: 0, repeated_permille: 0, delay_us: 300 }
+    pub(crate) fn fine(scenario: &Scenario) -> Self {
+        let delay = scenario.link.map_or(Delay::Changeable(300), |link| Delay::Steady(link.latency_us));
+        Self { lost_ppm: 0, repeated_ppm: 0, delay }
     }
 
     /// After how long copies of a message arrive; none is lost.
     pub(crate) fn delays(&self, random: &mut Random) -> Vec<u64> {
-        if random.permille(self.lost_permille) {
+        if random.ppm(self.lost_ppm) {
             return Vec::new();
         }
-        let copies = if random.permille(self.repeated_permille) { 2 } else { 1 };
-        (0..copies).map(|_| random.around(self.delay_us)).collect()
+        let copies = if random.ppm(self.repeated_ppm) { 2 } else { 1 };
+        let mut delay_us = || match self.delay {
+            Delay::Changeable(typical_us) => random.around(typical_us),
+            Delay::Steady(typical_us) => random.between(typical_us / 2, typical_us + typical_us / 2),
+        };
+        (0..copies).map(|_| delay_us()).collect()
     }
 }
 

@@ -18,7 +18,7 @@ use crate::lies::Conspiracy;
 use crate::links::{Links, Weather};
 use crate::oracle::{Chain, Invariant, Violation};
 use crate::random::{Concern, Random};
-use crate::scenario::{Canary, Scenario};
+use crate::scenario::{Sabotage, Scenario};
 use crate::signature::FastScheme;
 
 /// Something that happens.
@@ -155,7 +155,7 @@ impl World {
         let settings = self.settings(host);
         let now = self.now_of(host);
         let Some(media) = self.hosts[host].media.take() else { return Ok(()) };
-        if self.scenario.canary == Some(Canary::LyingDisk) {
+        if self.scenario.sabotage == Some(Sabotage::LyingDisk) {
             self.hosts[host].stale_disk = Some(media.disk.clone());
         }
         let mut effects = Vec::new();
@@ -229,6 +229,7 @@ impl World {
                     && let Event::Deliver { message, .. } = event
                     && reaches
                 {
+                    self.coverage.delivered += 1;
                     self.note(1, to as u64, (from as u64) << 8 | message.name().len() as u64);
                     let from = self.hosts[from].index;
                     return self.input(to, self.received(from, message));

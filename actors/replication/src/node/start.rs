@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
+use dtvn_messages::canary::{Canary, planted};
 use dtvn_messages::{Height, Now};
 use dtvn_pbft::Base;
 
@@ -172,7 +173,7 @@ impl<D: Disk> Node<D> {
             self.reopen_log(effects)?;
         }
         let records = self.desk.records.take().unwrap_or_default();
-        let voting = self.amnesia.is_none();
+        let voting = self.amnesia.is_none() || planted(Canary::AmnesiacVotes);
         let (config, signer) = (self.settings.config.clone(), self.settings.signer.clone());
         self.consensus = Consensus::new(config, base, voting, signer);
         for record in records {
