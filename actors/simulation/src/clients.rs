@@ -8,6 +8,7 @@ use dtvn_messages::{Action, EventId, IdempotencyKey, Operation, TicketId, Timest
 use dtvn_replication::intake::{Answer, RequestId};
 use dtvn_replication::node::Input;
 
+use crate::lies::Behaviour;
 use crate::oracle::Violation;
 use crate::random::Random;
 use crate::scenario::{Scenario, Workload};
@@ -222,6 +223,11 @@ impl World {
         clients.requests.insert(request, (client, number));
         let operations = vec![clients.operations[number].operation.clone()];
         let wait_ms = patience_us / 1_000;
+        let is_ignored = self.hosts[host].filter.as_ref().is_some_and(|filter| filter.ignores_client(client));
+        if is_ignored {
+            self.coverage.told.0[Behaviour::ClientCensored as usize] += 1;
+            return Ok(());
+        }
         // A host that stands still takes nothing in; a request to it is lost like the process that it waits for.
         if self.hosts[host].paused_until_us > self.now_us {
             return Ok(());

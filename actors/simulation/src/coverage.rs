@@ -3,6 +3,7 @@
 use dtvn_pbft::Cause;
 
 use crate::lies::Behaviour;
+use crate::links::Shape;
 
 /// What a counter is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,6 +62,8 @@ macro_rules! counters {
             $($(#[$doc])* pub $field: u64,)*
             /// Moves to another view, by cause.
             pub views: Tally<{ Cause::ALL.len() }>,
+            /// Partitions, by shape.
+            pub(crate) shapes: Tally<{ Shape::ALL.len() }>,
             /// Lies that were told, by behaviour.
             pub told: Tally<{ Behaviour::ALL.len() }>,
         }
@@ -87,7 +90,7 @@ counters! {
     /// Stable checkpoints at honest nodes.
     stable: Nodes, "stable checkpoints";
     /// Logs with a torn tail that was cut.
-    torn: Nodes, "torn logs repaired";
+    torn: Nodes, "disk-torn-tail";
     /// Answers to sync that were taken.
     caught_up: Nodes, "answers to sync taken";
     /// Speculative executions that were undone.
@@ -102,22 +105,54 @@ counters! {
     sent: Nodes, "messages sent";
     /// Messages that arrived.
     delivered: Nodes, "messages delivered";
+    /// Nodes that ended because their disk failed.
+    disk_failures: Nodes, "failures of a disk noticed";
     /// Processes that ended and started again.
-    restarts: Faults, "restarts";
+    restarts: Faults, "crash-full-log";
     /// Losses of power among them.
-    power_losses: Faults, "losses of power";
+    power_losses: Faults, "crash-lost-tail";
+    /// Times that all nodes ended at once.
+    all_killed: Faults, "all-killed";
+    /// Leaders that were killed.
+    leaders_killed: Faults, "leader-killed";
+    /// Times that several leaders in a row were killed.
+    leaders_in_a_row: Faults, "leaders-dead-in-a-row";
     /// Parts of a node that started again by themselves.
-    part_restarts: Faults, "restarts of a part";
+    part_restarts: Faults, "actor-killed";
+    /// Disks without space.
+    full_disks: Faults, "disk-full";
+    /// Disks that could only be read.
+    read_only_disks: Faults, "disk-read-only";
+    /// Syncs that failed.
+    failed_syncs: Faults, "disk-fsync-error";
+    /// Disks that became slow.
+    slow_disks: Faults, "disk-slow";
+    /// Logs in which a bit was flipped.
+    bits_flipped: Faults, "disk-bit-flip";
+    /// Logs that were truncated.
+    logs_truncated: Faults, "disk-truncated";
+    /// Logs that lost a segment.
+    segments_lost: Faults, "disk-lost-file";
+    /// Disks that were replaced by empty ones.
+    disks_emptied: Faults, "disk-empty";
     /// Partitions.
     partitions: Faults, "partitions";
+    /// Partitions that came and went.
+    flapping: Faults, "net-flapping";
+    /// Times that votes were lost.
+    votes_lost: Faults, "net-votes-lost";
     /// Nodes that were paused.
     pauses: Faults, "pauses";
+    /// Nodes that were paused for long.
+    long_pauses: Faults, "pause-30s";
     /// Clocks that jumped.
-    clock_jumps: Faults, "clock jumps";
+    clock_jumps: Faults, "clock-jumps";
+    /// Clocks that stood still.
+    clocks_frozen: Faults, "clock-frozen";
     /// Messages that were lost.
-    lost: Faults, "messages lost";
+    lost: Faults, "net-loss";
     /// Messages that came twice.
-    repeated: Faults, "messages repeated";
+    repeated: Faults, "net-duplication";
     /// Operations that were decided.
     decided: Clients, "operations decided";
     /// Of those, refused.
@@ -125,9 +160,9 @@ counters! {
     /// Answers that repeated an earlier outcome.
     repeats: Clients, "repeated outcomes";
     /// Answers that a key was used for another payload.
-    keys_reused: Clients, "keys reused";
+    keys_reused: Clients, "client-same-key-other-payload";
     /// Requests that were sent again, elsewhere.
-    retries: Clients, "retries";
+    retries: Clients, "client-retry-elsewhere";
 }
 
 impl Coverage {
@@ -135,6 +170,7 @@ impl Coverage {
     pub fn add(&mut self, other: &Self) {
         self.add_named(other);
         self.views.add(&other.views);
+        self.shapes.add(&other.shapes);
         self.told.add(&other.told);
     }
 
@@ -144,6 +180,8 @@ impl Coverage {
         let mut all = self.named();
         let views = Cause::ALL.iter().zip(self.views.0);
         all.extend(views.map(|(cause, count)| Counter { name: cause.name(), group: Group::Views, count }));
+        let shapes = Shape::ALL.iter().zip(self.shapes.0);
+        all.extend(shapes.map(|(shape, count)| Counter { name: shape.name(), group: Group::Faults, count }));
         let told = Behaviour::ALL.iter().zip(self.told.0);
         all.extend(told.map(|(behaviour, count)| Counter { name: behaviour.name(), group: Group::Lies, count }));
         all

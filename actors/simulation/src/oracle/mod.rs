@@ -4,6 +4,7 @@
 //! | invariant | where |
 //! |---|---|
 //! | agreement, chain, validity, exactly once, certified outcome | `chain` |
+//! | minority | `crate::effects` |
 //! | integrity, durable before sent | `promises` |
 //! | no false accusation, liveness | `crate::world`, `crate::run` |
 
@@ -20,6 +21,8 @@ pub(crate) use promises::Promises;
 pub enum Invariant {
     /// No two honest replicas commit different blocks at a height.
     Agreement,
+    /// The minority side of a partition decides nothing.
+    Minority,
     /// Heights have no holes, parents match.
     Chain,
     /// Every committed operation came from a client.
@@ -42,8 +45,9 @@ pub enum Invariant {
 
 impl Invariant {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Agreement,
+        Self::Minority,
         Self::Chain,
         Self::Validity,
         Self::ExactlyOnce,
@@ -60,6 +64,7 @@ impl Invariant {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Agreement => "agreement",
+            Self::Minority => "minority",
             Self::Chain => "chain",
             Self::Validity => "validity",
             Self::ExactlyOnce => "exactly once",
@@ -77,6 +82,7 @@ impl Invariant {
     pub const fn demand(self) -> &'static str {
         match self {
             Self::Agreement => "no two honest nodes commit different blocks at a height",
+            Self::Minority => "the minority side of a partition decides nothing",
             Self::Chain => "heights have no holes, and every block builds on the one below",
             Self::Validity => "every decided operation was asked for by a client",
             Self::ExactlyOnce => "a key takes effect once, and tickets only take legal steps",

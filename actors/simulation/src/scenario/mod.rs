@@ -39,11 +39,19 @@ pub enum Fault {
     Damage,
     /// Some nodes lie.
     Lies,
+    /// Leaders end, again and again.
+    Leaders,
+    /// All nodes end at once.
+    Outages,
+    /// Disks are full or read-only, or do not sync.
+    Disks,
+    /// Votes are lost.
+    Votes,
 }
 
 impl Fault {
     /// All kinds.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 15] = [
         Self::Loss,
         Self::Repetition,
         Self::Delay,
@@ -55,6 +63,10 @@ impl Fault {
         Self::SlowDisks,
         Self::Damage,
         Self::Lies,
+        Self::Leaders,
+        Self::Outages,
+        Self::Disks,
+        Self::Votes,
     ];
 
     /// The name on the command line.
@@ -72,6 +84,10 @@ impl Fault {
             Self::SlowDisks => "slow-disks",
             Self::Damage => "damage",
             Self::Lies => "lies",
+            Self::Leaders => "leaders",
+            Self::Outages => "outages",
+            Self::Disks => "disks",
+            Self::Votes => "votes",
         }
     }
 }

@@ -1,0 +1,106 @@
+//! Partitions of all shapes, and votes that are lost.
+
+use dtvn_messages::VoteKind;
+use dtvn_messages::wire::PeerMessage;
+
+use super::Act;
+use crate::links::Shape;
+use crate::random::Random;
+use crate::world::{Event, World};
+
+/// How long a link that flaps is up or down.
+const FLAP_US: u64 = 120_000;
+
+/// Votes of which many are lost, and with them what would replace them.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct LossyVotes {
+    prepares_permille: u64,
+    commits_permille: u64,
+    /// At heights that leave this remainder by two; none is at all.
+    parity: Option<u64>,
+}
+
+impl LossyVotes {
+    fn draw(random: &mut Random) -> Self {
+        Self {
+            prepares_permille: random.pick(&[0, 200, 600]),
+            commits_permille: random.pick(&[0, 600, 950]),
+            parity: random.permille(300).then(|| random.below(2)),
+        }
+    }
+
+    /// Whether a message is lost.
+    pub(crate) fn take(&self, message: &PeerMessage, random: &mut Random) -> bool {
+        let (height, permille) = match message {
+            PeerMessage::Vote(vote) if vote.body.kind == VoteKind::Prepare => {
+                (vote.body.height, self.prepares_permille)
+            }
+            PeerMessage::Vote(vote) => (vote.body.height, self.commits_permille),
+            PeerMessage::Prepared(prepared) => (prepared.height(), self.prepares_permille.max(self.commits_permille)),
+            PeerMessage::Committed(proof) => (proof.height(), self.prepares_permille.max(self.commits_permille)),
+            _ => return false,
+        };
+        self.parity.is_none_or(|parity| height.0 % 2 == parity) && random.permille(permille)
+    }
+}
+
+impl World {
+    pub(super) fn lose_votes(&mut self) {
+        self.coverage.votes_lost += 1;
+        self.lossy_votes = Some(LossyVotes::draw(&mut self.randoms.faults));
+        let (time, after_us) = (self.coverage.votes_lost, self.randoms.faults.around(1_000_000));
+        self.schedule(after_us, Event::Act(Act::Votes(time)));
+    }
+
+    pub(super) fn part(&mut self) {
+        let shape = self.randoms.faults.pick(&Shape::ALL);
+        self.cut(shape);
+        let partition = self.partition;
+        if self.randoms.faults.permille(150) {
+            self.coverage.flapping += 1;
+            let times = self.randoms.faults.between(4, 16);
+            self.schedule(FLAP_US, Event::Act(Act::Flap(partition, times)));
+        } else {
+            let after_us = self.randoms.faults.around(1_000_000);
+            self.schedule(after_us, Event::Act(Act::Heal(partition)));
+        }
+    }
+
+    /// Parts the network in a way, until something else is done about it.
+    pub(crate) fn cut(&mut self, shape: Shape) {
+        self.partition += 1;
+        self.coverage.partitions += 1;
+        self.coverage.shapes.0[shape as usize] += 1;
+        self.links.cut(shape, self.hosts.len(), self.now_us, &mut self.randoms.faults);
+        self.look_at_all();
+    }
+
+    pub(super) fn flap(&mut self, partition: u64, times: u64) {
+        self.note(10, partition, times);
+        self.links.flap(self.now_us);
+        if times == 0 {
+            self.links.heal();
+        } else {
+            self.schedule(FLAP_US, Event::Act(Act::Flap(partition, times - 1)));
+        }
+        self.look_at_all();
+    }
+
+    pub(crate) fn heal_links(&mut self) {
+        self.links.heal();
+        self.look_at_all();
+    }
+
+    /// All hosts notice soon which of their links are up.
+    pub(crate) fn look_at_all(&mut self) {
+        for host in 0..self.hosts.len() {
+            for peer in 0..self.hosts.len() {
+                let is_linked = self.hosts[host].linked.contains(&self.hosts[peer].index);
+                let is_joined = self.hosts[peer].is_up() && self.links.joins(host, peer);
+                if host != peer && self.hosts[host].is_up() && is_linked != is_joined {
+                    self.look(host, peer, is_joined);
+                }
+            }
+        }
+    }
+}
