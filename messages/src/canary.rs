@@ -1,8 +1,12 @@
 //! Canaries: bugs that are planted on purpose, to see that the simulator finds them (faults.md, "Canaries"). Each drops
 //! one rule of consensus.md where the code keeps it: `if planted(Canary::X)`.
 //!
-//! They exist only with the feature `canary`, which no crate but the simulator's tests turns on: without it [`planted`] is
-//! a constant, and the program `dtvn` does not compile with it ([`refuse_canaries`](crate::refuse_canaries)).
+//! They exist only with the feature `canary`, which nothing but a command turns on: without it [`planted`] is a constant.
+//!
+//! ```text
+//! cargo test -p dtvn-simulation --features canary --test planted    the simulator finds each of them
+//! cargo check -p dtvn --features dtvn-messages/canary               the program refuses to be built with them
+//! ```
 
 /// A planted bug, by the rule that it drops.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -244,6 +244,13 @@ impl World {
 
     /// An honest node answers.
     pub(crate) fn answered(&mut self, request: RequestId, answer: &Answer) -> Result<(), Violation> {
+        if let Some(operation) = self.staged.operation(request) {
+            if let Answer::Decided(result) = answer {
+                self.chain.answered(operation, result)?;
+            }
+            self.staged.answered(request, answer.clone());
+            return Ok(());
+        }
         let Some((client, number)) = self.clients.requests.remove(&request.0) else { return Ok(()) };
         let is_waiting = self.clients.clients[client].asking == Some(number);
         match answer {

@@ -20,6 +20,7 @@ use crate::oracle::{Chain, Invariant, Violation};
 use crate::random::{Concern, Random};
 use crate::scenario::{Sabotage, Scenario};
 use crate::signature::FastScheme;
+use crate::stage::Staged;
 
 /// Something that happens.
 pub(crate) enum Event {
@@ -63,6 +64,10 @@ pub(crate) struct World {
     pub(crate) partition: u64,
     /// Votes are lost.
     pub(crate) lossy_votes: Option<LossyVotes>,
+    /// What a story asks for.
+    pub(crate) staged: Staged,
+    /// How many messages of each kind arrived.
+    pub(crate) arrived: BTreeMap<&'static str, u64>,
     /// When a block was first proposed.
     pub(crate) proposed_us: BTreeMap<Digest, u64>,
     /// Whether faults happen.
@@ -122,6 +127,8 @@ impl World {
             coverage: Coverage::default(),
             partition: 0,
             lossy_votes: None,
+            staged: Staged::default(),
+            arrived: BTreeMap::new(),
             proposed_us: BTreeMap::new(),
             is_faulty: true,
             events: 0,
@@ -188,6 +195,10 @@ impl World {
             Err(unstarted) => {
                 self.hosts[host].media = Some(unstarted.media);
                 if self.hosts[host].is_disk_broken || !self.hosts[host].is_honest {
+                    // The next attempt is another process: it reads the disk anew.
+                    if let Some(media) = self.hosts[host].media.as_mut() {
+                        media.disk.restart();
+                    }
                     self.schedule(200_000, Event::Act(Act::Start(host)));
                     return Ok(());
                 }
@@ -275,6 +286,7 @@ impl World {
         match self.after_pause(to, Event::Deliver { from, to, payload }) {
             Some(Event::Deliver { payload, .. }) if reaches => {
                 self.coverage.delivered += 1;
+                *self.arrived.entry(payload.name()).or_default() += 1;
                 self.note(1, to as u64, (from as u64) << 8 | payload.name().len() as u64);
                 if self.is_ignored(to, &payload) {
                     return Ok(());

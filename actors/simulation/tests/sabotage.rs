@@ -27,6 +27,7 @@ fn disks_that_lie_about_a_sync_are_found() {
 fn a_fork_by_more_liars_than_a_network_tolerates_is_found() {
     let found = violated(40, |scenario| {
         scenario.spare_faults = 0;
+        scenario.powers.clear();
         let honest = 2.min(scenario.validators);
         scenario.liars = (honest..scenario.validators).map(|liar| (liar, Behaviour::TwoBlocks)).collect();
     });

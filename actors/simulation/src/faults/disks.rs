@@ -4,6 +4,7 @@
 use dtvn_replication::log::MemoryDisk;
 
 use super::Act;
+use crate::stage::Broken;
 use crate::world::{Event, World};
 
 /// How long a process takes to come back after its disk failed.
@@ -26,25 +27,29 @@ impl World {
     }
 
     pub(super) fn break_disk(&mut self, host: usize) {
-        let kind = self.randoms.disk.below(3);
+        let how = self.randoms.disk.pick(&[Broken::Full, Broken::ReadOnly, Broken::NextSync]);
         let for_us = self.randoms.disk.around(1_000_000);
-        let Some(disk) = self.disk_mut(host) else { return };
-        match kind {
-            0 => disk.no_space_after(0),
-            1 => disk.make_read_only(),
-            _ => disk.fail_next_sync(),
-        }
-        let count = match kind {
-            0 => &mut self.coverage.full_disks,
-            1 => &mut self.coverage.read_only_disks,
-            _ => &mut self.coverage.failed_syncs,
-        };
-        *count += 1;
-        self.hosts[host].is_disk_broken = true;
+        self.break_disk_so(host, how);
         self.schedule(for_us, Event::Act(Act::Mend(host)));
     }
 
-    pub(super) fn mend_disk(&mut self, host: usize) {
+    pub(crate) fn break_disk_so(&mut self, host: usize, how: Broken) {
+        let Some(disk) = self.disk_mut(host) else { return };
+        match how {
+            Broken::Full => disk.no_space_after(0),
+            Broken::ReadOnly => disk.make_read_only(),
+            Broken::NextSync => disk.fail_next_sync(),
+        }
+        let count = match how {
+            Broken::Full => &mut self.coverage.full_disks,
+            Broken::ReadOnly => &mut self.coverage.read_only_disks,
+            Broken::NextSync => &mut self.coverage.failed_syncs,
+        };
+        *count += 1;
+        self.hosts[host].is_disk_broken = true;
+    }
+
+    pub(crate) fn mend_disk(&mut self, host: usize) {
         if let Some(disk) = self.disk_mut(host) {
             disk.mend();
         }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use dtvn_messages::limits::SYNC_BLOCKS_MAX;
 use dtvn_messages::wire::{CommittedBlock, PeerMessage, Status};
 use dtvn_messages::{Block, Checkpoint, Height, sha256};
 
@@ -9,8 +10,6 @@ use super::{Behaviour, Filter, Lie, Moment, Payload, Said, one};
 
 /// How late a slow server is.
 const SLOW_US: u64 = 3_000_000;
-/// How often an endless answer repeats what was asked for.
-const ENDLESS: usize = 40;
 /// How far ahead a boaster is.
 const BOAST: u64 = 1_000;
 
@@ -52,8 +51,8 @@ impl Filter {
                 certificate.signatures.0.iter_mut().for_each(|(_, signature)| *signature = own);
             }
             Behaviour::SyncEndless => {
-                let all = blocks.clone();
-                (0..ENDLESS).for_each(|_| blocks.extend(all.iter().cloned()));
+                let again = blocks.clone();
+                blocks.extend(again.into_iter().cycle().take(SYNC_BLOCKS_MAX));
             }
             Behaviour::SyncStale => {
                 let first: Vec<CommittedBlock> =

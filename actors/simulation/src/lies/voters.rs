@@ -25,7 +25,8 @@ impl Filter {
             Behaviour::RandomDigest => one(self.vote(Vote { digest: any_digest(moment.random), ..body })),
             Behaviour::BadSignature => one(PeerMessage::Vote(Signed { signature: Self::NO_SIGNATURE, ..vote.clone() })),
             Behaviour::ForeignIndex => {
-                also(message, [PeerMessage::Vote(Signed { signer: self.victim(), ..vote.clone() })])
+                let forged = self.sign(Vote { digest: any_digest(moment.random), ..body });
+                also(message, [PeerMessage::Vote(Signed { signer: self.victim(), ..forged })])
             }
             Behaviour::ForeignChain => {
                 let chain = ChainId::new("another-chain").ok()?;

@@ -127,6 +127,10 @@ impl Simulation {
         let world = &mut self.world;
         for _ in 0..events {
             match self.phase {
+                _ if world.scenario.events_max.is_some_and(|most| world.events > most) => {
+                    let storm = format!("a storm: {} events, most by {}", world.events, world.busiest());
+                    return Err(Violation::new(Invariant::Liveness, storm));
+                }
                 Phase::New => {
                     world.begin()?;
                     self.phase = Phase::Faults { until_us: world.now_us + world.scenario.faults_us };
@@ -186,6 +190,12 @@ impl World {
     fn heights(&self) -> impl Iterator<Item = Height> {
         let honest = self.hosts.iter().filter(|host| host.is_honest);
         honest.filter_map(|host| host.node.as_ref()).map(|node| node.show().committed)
+    }
+
+    /// The kind of message that arrived most often.
+    fn busiest(&self) -> String {
+        let most = self.arrived.iter().max_by_key(|(_, count)| **count);
+        most.map_or_else(|| "nothing".to_owned(), |(name, count)| format!("{name} ({count} arrived)"))
     }
 
     pub(crate) fn describe(&self) -> String {

@@ -180,6 +180,8 @@ pub struct Scenario {
     pub seed: u64,
     /// How many validators there are.
     pub validators: usize,
+    /// Their voting powers; empty is 1 for each. Unequal ones are drawn only where nobody lies or is lost for good.
+    pub powers: Vec<u32>,
     /// Those that lie, and how.
     pub liars: Vec<(usize, Behaviour)>,
     /// How many more may be lost for good: damaged, or left down when the rest heals.
@@ -204,6 +206,8 @@ pub struct Scenario {
     pub real: bool,
     /// How long faults happen, in virtual microseconds.
     pub faults_us: u64,
+    /// More events than this are a storm, which is a stall of its own kind; none is no bound.
+    pub events_max: Option<u64>,
     /// What goes wrong and may not, to see that it is found.
     pub sabotage: Option<Sabotage>,
     /// A bug that is planted in all nodes, to see that it is found.
@@ -220,6 +224,7 @@ impl Scenario {
         Self {
             seed,
             validators,
+            powers: Vec::new(),
             liars: Vec::new(),
             spare_faults: 0,
             parameters: ConsensusParameters::default(),
@@ -232,6 +237,7 @@ impl Scenario {
             tickets: 0,
             real: false,
             faults_us: 0,
+            events_max: None,
             sabotage: None,
             #[cfg(feature = "canary")]
             planted: None,
@@ -245,10 +251,12 @@ impl Scenario {
         let mut random = Random::new(seed, Concern::Scenario);
         let validators = random.pick(&[4, 4, 4, 4, 4, 4, 5, 6, 7, 7, 10, 3, 2, 1]);
         let faulty_max = (validators - 1) / 3;
-        let lying = random.below(faulty_max as u64 + 1) as usize;
+        // Three of four networks have as many liars as they tolerate.
+        let lying = if random.permille(750) { faulty_max } else { random.below(faulty_max as u64 + 1) as usize };
         let mut liars = Vec::new();
         while liars.len() < lying {
-            let liar = (random.below(validators as u64) as usize, random.pick(&Behaviour::ALL));
+            let behaviour = if random.permille(250) { Behaviour::Mixed } else { random.pick(&Behaviour::ALL) };
+            let liar = (random.below(validators as u64) as usize, behaviour);
             if liars.iter().all(|(known, _)| *known != liar.0) {
                 liars.push(liar);
             }
@@ -267,8 +275,14 @@ impl Scenario {
             real: random.permille(60),
             faults_us: random.between(5, 30) * 1_000_000,
             levels,
+            events_max: Some(EVENTS_MAX),
             ..Self::quiet(seed, validators)
         };
+        if random.permille(120) {
+            scenario.powers = (0..validators).map(|_| random.between(1, 3) as u32).collect();
+            scenario.liars.clear();
+            scenario.spare_faults = 0;
+        }
         scenario.change(changes);
         scenario
     }
@@ -322,7 +336,10 @@ impl Scenario {
     pub fn genesis(&self) -> Genesis {
         let development = Genesis::development(self.validators, KEY_SEED, self.seed.is_multiple_of(2));
         let file = development.expect("the number of validators is within the bounds").file().clone();
-        let file = GenesisFile { consensus: self.parameters.clone(), ..file };
+        let mut file = GenesisFile { consensus: self.parameters.clone(), ..file };
+        for (validator, power) in file.validators.iter_mut().zip(&self.powers) {
+            validator.power = *power;
+        }
         Genesis::new(file).expect("the parameters are within the bounds")
     }
 
@@ -333,6 +350,9 @@ impl Scenario {
         (30_000 + 30 * self.parameters.view_timeout_cap_ms) * 1_000 + 100 * latency_us
     }
 }
+
+/// More events than any network that a seed draws has use for: most have some ten thousands.
+const EVENTS_MAX: u64 = 1_500_000;
 
 /// The seed text of the validators' keys.
 pub const KEY_SEED: &str = "simulation";
@@ -380,6 +400,9 @@ impl fmt::Display for Scenario {
         for (liar, behaviour) in &self.liars {
             write!(formatter, ", node{liar} lies ({})", behaviour.name())?;
         }
+        if !self.powers.is_empty() {
+            write!(formatter, ", powers {:?}", self.powers)?;
+        }
         if self.real { formatter.write_str(", real signatures and codec") } else { Ok(()) }
     }
 }
@@ -394,7 +417,8 @@ mod tests {
             let scenario = Scenario::draw(seed, &Changes::default());
             let genesis = scenario.genesis();
             let power = genesis.validators().weak_quorum();
-            assert!(((scenario.liars.len() + scenario.spare_faults) as u64) < power, "seed {seed}");
+            let lost = (scenario.liars.len() + scenario.spare_faults) as u64;
+            assert!(lost < power && (lost == 0 || scenario.powers.is_empty()), "seed {seed}");
         }
     }
 
