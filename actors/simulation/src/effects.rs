@@ -177,7 +177,7 @@ impl World {
             return;
         }
         if let (Some(lossy), Payload::Message(message)) = (self.lossy_votes, &payload)
-            && lossy.take(message, &mut self.randoms.network)
+            && lossy.take(to, message, &mut self.randoms.network)
         {
             self.coverage.lost += 1;
             return;

@@ -35,6 +35,7 @@ pub mod stage;
 mod world;
 
 pub use coverage::{Counter, Coverage, Group};
+pub use faults::LostVotes;
 pub use lies::Behaviour;
 pub use oracle::{Invariant, Violation};
 pub use run::{End, Latency, Progress, Report, Simulation, simulate};

@@ -12,7 +12,7 @@ use dtvn_replication::verify::Remembering;
 
 use crate::clients::Clients;
 use crate::coverage::Coverage;
-use crate::faults::{Act, LossyVotes};
+use crate::faults::{Act, LostVotes};
 use crate::host::Host;
 use crate::lies::{Behaviour, Conspiracy, Payload};
 use crate::links::{Links, Weather};
@@ -63,7 +63,7 @@ pub(crate) struct World {
     /// The number of the partition of the moment.
     pub(crate) partition: u64,
     /// Votes are lost.
-    pub(crate) lossy_votes: Option<LossyVotes>,
+    pub(crate) lossy_votes: Option<LostVotes>,
     /// What a story asks for.
     pub(crate) staged: Staged,
     /// How many messages of each kind arrived.

@@ -6,7 +6,7 @@ use std::sync::Once;
 
 use dtvn_messages::canary::Canary;
 use dtvn_simulation::run::simulate_scenario;
-use dtvn_simulation::{Behaviour, Changes, Fault, Invariant, Level, Scenario};
+use dtvn_simulation::{Behaviour, Changes, Fault, Invariant, Level, LostVotes, Scenario};
 
 /// A planted bug makes code panic, which is found like anything else: nobody needs to see where.
 fn quiet() {
@@ -29,6 +29,13 @@ fn tune(canary: Canary, scenario: &mut Scenario) {
     scenario.powers.clear();
     scenario.liars = lie.map(|lie| (scenario.seed as usize % 4, lie)).into_iter().collect();
     (scenario.validators, scenario.spare_faults) = (4, 0);
+    // One node gets all votes, the others none: it alone knows what was prepared, or committed.
+    let lost = LostVotes { prepares_permille: 1_000, commits_permille: 1_000, parity: None, spared: None };
+    scenario.lost_votes = match canary {
+        Canary::CommitOutOfOrder => Some(LostVotes { parity: Some(scenario.seed % 2), ..lost }),
+        Canary::StopRuleDropped => Some(lost),
+        _ => None,
+    };
     for fault in [Fault::Votes, Fault::Partitions, Fault::Leaders] {
         scenario.set_level(fault, Level::High);
     }
@@ -82,8 +89,6 @@ fn every_canary_is_found_within_its_seeds() {
 #[test]
 fn scan() {
     for canary in [
-        Canary::SignaturesIgnored,
-        Canary::SyncUnproven,
         Canary::CommitOutOfOrder,
         Canary::StopRuleDropped,
         Canary::OldestCertificate,

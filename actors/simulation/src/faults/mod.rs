@@ -10,7 +10,7 @@ mod disks;
 mod network;
 mod nodes;
 
-pub(crate) use network::LossyVotes;
+pub use network::LostVotes;
 
 use crate::links::Weather;
 use crate::oracle::Violation;

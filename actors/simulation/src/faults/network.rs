@@ -1,7 +1,7 @@
 //! Partitions of all shapes, and votes that are lost.
 
-use dtvn_messages::VoteKind;
 use dtvn_messages::wire::PeerMessage;
+use dtvn_messages::{Height, VoteKind};
 
 use super::Act;
 use crate::links::Shape;
@@ -11,43 +11,54 @@ use crate::world::{Event, World};
 /// How long a link that flaps is up or down.
 const FLAP_US: u64 = 120_000;
 
-/// Votes of which many are lost, and with them what would replace them.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct LossyVotes {
-    prepares_permille: u64,
-    commits_permille: u64,
-    /// At heights that leave this remainder by two; none is at all.
-    parity: Option<u64>,
+/// Votes of which many are lost, and with them the certificates that would replace them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LostVotes {
+    /// How many of 1,000 PREPAREs.
+    pub prepares_permille: u64,
+    /// How many of 1,000 COMMITs.
+    pub commits_permille: u64,
+    /// PREPAREs only at heights that leave this remainder by two; none is at all.
+    pub parity: Option<u64>,
+    /// The host that gets all of them.
+    pub spared: Option<usize>,
 }
 
-impl LossyVotes {
-    fn draw(random: &mut Random) -> Self {
+impl LostVotes {
+    fn draw(hosts: usize, random: &mut Random) -> Self {
         Self {
-            prepares_permille: random.pick(&[0, 200, 600]),
-            commits_permille: random.pick(&[0, 600, 950]),
+            prepares_permille: random.pick(&[0, 200, 600, 1_000]),
+            commits_permille: random.pick(&[0, 600, 950, 1_000]),
             parity: random.permille(300).then(|| random.below(2)),
+            spared: random.permille(400).then(|| random.below(hosts as u64) as usize),
         }
     }
 
-    /// Whether a message is lost.
-    pub(crate) fn take(&self, message: &PeerMessage, random: &mut Random) -> bool {
-        let (height, permille) = match message {
-            PeerMessage::Vote(vote) if vote.body.kind == VoteKind::Prepare => {
-                (vote.body.height, self.prepares_permille)
-            }
-            PeerMessage::Vote(vote) => (vote.body.height, self.commits_permille),
-            PeerMessage::Prepared(prepared) => (prepared.height(), self.prepares_permille.max(self.commits_permille)),
-            PeerMessage::Committed(proof) => (proof.height(), self.prepares_permille.max(self.commits_permille)),
+    /// Whether a message to a host is lost.
+    pub(crate) fn take(&self, to: usize, message: &PeerMessage, random: &mut Random) -> bool {
+        let prepares = |height: Height| match self.parity {
+            Some(parity) if height.0 % 2 != parity => 0,
+            _ => self.prepares_permille,
+        };
+        let permille = match message {
+            PeerMessage::Vote(vote) if vote.body.kind == VoteKind::Prepare => prepares(vote.body.height),
+            PeerMessage::Prepared(prepared) => prepares(prepared.height()),
+            PeerMessage::Vote(_) | PeerMessage::Committed(_) => self.commits_permille,
             _ => return false,
         };
-        self.parity.is_none_or(|parity| height.0 % 2 == parity) && random.permille(permille)
+        self.spared != Some(to) && random.permille(permille)
     }
 }
 
 impl World {
     pub(super) fn lose_votes(&mut self) {
         self.coverage.votes_lost += 1;
-        self.lossy_votes = Some(LossyVotes::draw(&mut self.randoms.faults));
+        let hosts = self.hosts.len();
+        let mut lost = self.scenario.lost_votes.unwrap_or_else(|| LostVotes::draw(hosts, &mut self.randoms.faults));
+        if self.scenario.lost_votes.is_some() {
+            lost.spared = Some(self.randoms.faults.below(hosts as u64) as usize);
+        }
+        self.lossy_votes = Some(lost);
         let (time, after_us) = (self.coverage.votes_lost, self.randoms.faults.around(1_000_000));
         self.schedule(after_us, Event::Act(Act::Votes(time)));
     }

@@ -25,7 +25,8 @@ fn silent_backup() {
     assert!(clients_ask_elsewhere, "some asked the silent node first");
     assert_eq!(one_silent.coverage.views.total(), 0, "a silent backup changes no view");
     let (before_us, after_us) = (healthy.latency.p50_us, one_silent.latency.p50_us);
-    assert!(after_us * 5 <= before_us * 6, "p50 went from {before_us} us to {after_us} us");
+    // Now every vote is needed, and some clients ask twice; but nobody waits for a timeout of 250 ms.
+    assert!(after_us * 2 <= before_us * 3, "p50 went from {before_us} us to {after_us} us");
 }
 
 #[test]
