@@ -8,6 +8,7 @@ use dtvn_replication::intake::{Answer, RequestId};
 use dtvn_replication::node::Input;
 
 use crate::coverage::Coverage;
+use crate::faults::LostVotes;
 use crate::oracle::Violation;
 use crate::scenario::{Scenario, Workload};
 use crate::world::World;
@@ -214,6 +215,11 @@ impl Stage {
         let now_us = self.world.now_us;
         self.world.links.cut_these(links, now_us);
         self.world.look_at_all();
+    }
+
+    /// Votes are lost, or no longer.
+    pub fn lose_votes(&mut self, lost: Option<LostVotes>) {
+        self.world.lossy_votes = lost;
     }
 
     /// All links carry everything again.

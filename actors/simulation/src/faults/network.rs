@@ -20,8 +20,10 @@ pub struct LostVotes {
     pub commits_permille: u64,
     /// PREPAREs only at heights that leave this remainder by two; none is at all.
     pub parity: Option<u64>,
-    /// The host that gets all of them.
-    pub spared: Option<usize>,
+    /// The host that gets all PREPAREs.
+    pub prepares_to: Option<usize>,
+    /// The host that gets all COMMITs.
+    pub commits_to: Option<usize>,
 }
 
 impl LostVotes {
@@ -30,7 +32,8 @@ impl LostVotes {
             prepares_permille: random.pick(&[0, 200, 600, 1_000]),
             commits_permille: random.pick(&[0, 600, 950, 1_000]),
             parity: random.permille(300).then(|| random.below(2)),
-            spared: random.permille(400).then(|| random.below(hosts as u64) as usize),
+            prepares_to: random.permille(400).then(|| random.below(hosts as u64) as usize),
+            commits_to: random.permille(400).then(|| random.below(hosts as u64) as usize),
         }
     }
 
@@ -40,13 +43,15 @@ impl LostVotes {
             Some(parity) if height.0 % 2 != parity => 0,
             _ => self.prepares_permille,
         };
-        let permille = match message {
-            PeerMessage::Vote(vote) if vote.body.kind == VoteKind::Prepare => prepares(vote.body.height),
-            PeerMessage::Prepared(prepared) => prepares(prepared.height()),
-            PeerMessage::Vote(_) | PeerMessage::Committed(_) => self.commits_permille,
+        let (permille, spared) = match message {
+            PeerMessage::Vote(vote) if vote.body.kind == VoteKind::Prepare => {
+                (prepares(vote.body.height), self.prepares_to)
+            }
+            PeerMessage::Prepared(prepared) => (prepares(prepared.height()), self.prepares_to),
+            PeerMessage::Vote(_) | PeerMessage::Committed(_) => (self.commits_permille, self.commits_to),
             _ => return false,
         };
-        self.spared != Some(to) && random.permille(permille)
+        spared != Some(to) && random.permille(permille)
     }
 }
 
@@ -54,11 +59,7 @@ impl World {
     pub(super) fn lose_votes(&mut self) {
         self.coverage.votes_lost += 1;
         let hosts = self.hosts.len();
-        let mut lost = self.scenario.lost_votes.unwrap_or_else(|| LostVotes::draw(hosts, &mut self.randoms.faults));
-        if self.scenario.lost_votes.is_some() {
-            lost.spared = Some(self.randoms.faults.below(hosts as u64) as usize);
-        }
-        self.lossy_votes = Some(lost);
+        self.lossy_votes = Some(LostVotes::draw(hosts, &mut self.randoms.faults));
         let (time, after_us) = (self.coverage.votes_lost, self.randoms.faults.around(1_000_000));
         self.schedule(after_us, Event::Act(Act::Votes(time)));
     }

@@ -9,7 +9,6 @@ use std::fmt;
 use dtvn_messages::genesis::{ConsensusParameters, GenesisFile};
 use dtvn_messages::{Genesis, limits};
 
-use crate::faults::LostVotes;
 use crate::lies::Behaviour;
 use crate::random::{Concern, Random};
 
@@ -207,8 +206,6 @@ pub struct Scenario {
     pub real: bool,
     /// How long faults happen, in virtual microseconds.
     pub faults_us: u64,
-    /// Which votes are lost when votes are, instead of what chance says; who is spared is always drawn.
-    pub lost_votes: Option<LostVotes>,
     /// More events than this are a storm, which is a stall of its own kind; none is no bound.
     pub events_max: Option<u64>,
     /// What goes wrong and may not, to see that it is found.
@@ -240,7 +237,6 @@ impl Scenario {
             tickets: 0,
             real: false,
             faults_us: 0,
-            lost_votes: None,
             events_max: None,
             sabotage: None,
             #[cfg(feature = "canary")]

@@ -7,5 +7,6 @@ mod crashes;
 mod disks;
 mod lies;
 mod network;
+mod rules;
 mod table;
 mod views;
