@@ -42,8 +42,9 @@ clean: ## Remove bin/, data/, *.db and what was built
 
 ## Test
 
-test: prerequisites ## All tests
+test: prerequisites ## All tests, and bugs that are planted to see that the simulator finds them
 	cargo test --locked --workspace
+	cargo test --locked --package dtvn-simulation --features canary --test planted
 
 test-unit: prerequisites ## Tests without whole networks: fast
 	cargo test --locked --workspace --exclude dtvn-integration

@@ -7,6 +7,7 @@
 
 pub mod block;
 pub mod bundle;
+pub mod canary;
 pub mod certificate;
 pub mod checkpoint;
 pub mod clock;

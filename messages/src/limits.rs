@@ -621,3 +621,14 @@ pub const SNAPSHOT_REFUSED_ASKS: u32 = 16;
 pub const OBSERVER_CREDITS: usize = 2;
 /// How often a node without a vote asks for new blocks when it has all that it knows of.
 pub const OBSERVER_FOLLOW_INTERVAL: Duration = Duration::from_millis(250);
+
+// The simulator (`dtvn simulator`).
+
+/// Nodes of a simulated network: messages grow with the square. More are refused.
+pub const SIMULATOR_NODES_MAX: usize = 31;
+/// Tickets of a simulation: each is held with all its outcomes, several times over. More are refused.
+pub const SIMULATOR_TICKETS_MAX: usize = 100_000;
+/// Virtual time of a simulation, in microseconds: a day. More is refused.
+pub const SIMULATOR_DURATION_US_MAX: u64 = 24 * 3_600 * 1_000_000;
+/// Latency of a simulated link, in microseconds: beyond it nobody waits for an answer. More is refused.
+pub const SIMULATOR_LATENCY_US_MAX: u64 = 10 * 1_000_000;

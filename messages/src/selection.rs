@@ -9,6 +9,7 @@
 use std::collections::BTreeMap;
 
 use crate::block::Header;
+use crate::canary::{Canary, planted};
 use crate::certificate::{CommittedProof, PreparedCertificate, StableCheckpoint};
 use crate::crypto::Digest;
 use crate::ids::{Height, ValidatorIndex};
@@ -78,7 +79,10 @@ pub fn select(view_changes: &[&ViewChange], floor: (Height, Digest)) -> Selectio
     };
     let prepared = highest_views(view_changes, base);
     let mut below = base_digest;
-    while let Some(best) = prepared.get(&selection.end.next()).filter(|best| best.header.parent == below) {
+    while let Some(best) = prepared
+        .get(&selection.end.next())
+        .filter(|best| best.header.parent == below || planted(Canary::StopRuleDropped))
+    {
         let (height, holders) = (best.height(), best.certificate.signatures.signers().collect());
         below = best.digest();
         selection.blocks.insert(height, Selected { header: best.header.clone(), digest: below, holders });
@@ -94,7 +98,9 @@ fn highest_views<'a>(view_changes: &[&'a ViewChange], base: Height) -> BTreeMap<
     for prepared in shown.filter(|prepared| prepared.height() > base) {
         let rank = |prepared: &PreparedCertificate| (prepared.view(), prepared.digest());
         let best = highest.entry(prepared.height()).or_insert(prepared);
-        if rank(prepared) > rank(best) {
+        let is_better =
+            if planted(Canary::OldestCertificate) { rank(prepared) < rank(best) } else { rank(prepared) > rank(best) };
+        if is_better {
             *best = prepared;
         }
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use thiserror::Error;
 
+use crate::canary::{Canary, planted};
 use crate::codec::{DecodeError, Layout, Reader, Writer};
 use crate::crypto::{Digest, PublicKey, sha256};
 use crate::ids::{Epoch, NodeName, ValidatorIndex, View};
@@ -152,7 +153,8 @@ impl ValidatorSet {
     /// `Q = floor(2W/3) + 1`: the least power strictly above two thirds.
     #[must_use]
     pub fn quorum(&self) -> u64 {
-        2 * self.total / 3 + 1
+        let quorum = 2 * self.total / 3 + 1;
+        if planted(Canary::QuorumMinusOne) { (quorum - 1).max(1) } else { quorum }
     }
 
     /// `F = floor((W-1)/3) + 1`: a set of this power holds an honest validator.

@@ -1,6 +1,8 @@
 //! A DTVN node and its tools: the library behind the one binary `dtvn` (architecture.md section 1).
 #![warn(missing_docs)]
 
+dtvn_messages::refuse_canaries!();
+
 pub mod cli;
 pub mod cluster;
 pub mod config;

@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use dtvn_messages::canary::{Canary, planted};
 use dtvn_messages::genesis::ConsensusParameters;
 use dtvn_messages::merkle::Frontier;
 use dtvn_messages::{
@@ -129,13 +130,18 @@ impl Ledger {
         assert!(to <= self.tip(), "there is nothing to go back from: the tip {} is below {to}", self.tip());
         while let Some(block) = self.speculative.pop_back_if(|block| block.point.height > to) {
             for change in block.tickets.into_iter().rev() {
-                self.tickets.roll_back(change);
+                if !planted(Canary::TicketsNotRolledBack) {
+                    self.tickets.roll_back(change);
+                }
             }
             if let Some((before, _)) = block.membership {
                 self.membership = before;
             }
             self.keys.roll_back(block.keys_added.len(), &block.keys_expired);
             for BundleChange { origin, before, .. } in block.bundles.into_iter().rev() {
+                if planted(Canary::PositionsNotRolledBack) {
+                    continue;
+                }
                 match before {
                     Some(before) => self.last_bundles.insert(origin, before),
                     None => self.last_bundles.remove(&origin),

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use dtvn_messages::canary::{Canary, planted};
 use dtvn_messages::{Block, Digest, Height, Succession, Timestamp};
 
 use crate::bundles::Positions;
@@ -124,7 +125,9 @@ impl Chain {
     pub fn is_executed(&self, height: Height, digest: &Digest) -> bool {
         self.link(height).is_some_and(|link| {
             link.block.as_ref().is_some_and(|(block, known)| {
-                known == digest && link.log == Some((block.header.log_size, block.header.log_root))
+                let is_result = link.log == Some((block.header.log_size, block.header.log_root));
+                let is_ignored = planted(Canary::LogRootIgnored) && link.log.is_some();
+                known == digest && (is_result || is_ignored)
             })
         })
     }

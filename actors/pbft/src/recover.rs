@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use dtvn_messages::canary::{Canary, planted};
 use dtvn_messages::{
     Block, CommittedProof, Digest, Epoch, Genesis, Height, StableCheckpoint, Succession, Timestamp, View,
 };
@@ -87,6 +88,7 @@ impl Replica {
             return;
         }
         match record {
+            Record::Proposal { .. } if planted(Canary::ProposalForgotten) => {}
             Record::Proposal { view, block } => {
                 let digest = block.header.digest(&self.config.chain);
                 let height = block.header.height;

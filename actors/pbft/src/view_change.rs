@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use dtvn_messages::canary::{Canary, planted};
 use dtvn_messages::limits::REPLICA_VIEW_CHANGES_PER_SENDER_MAX;
 use dtvn_messages::view_change::{SealedNewView, SealedViewChange};
 use dtvn_messages::{CommittedProof, Digest, NewView, PreparedCertificate, ValidatorIndex, View, ViewChange};
@@ -20,6 +21,7 @@ impl Replica {
         let committed = self.tip_proof.as_ref().filter(|proof| proof.header.epoch == self.config.epoch);
         let floor = committed.map_or(self.config.epoch_base, |proof| proof.height());
         let above = self.prepared.range(floor.next()..).filter(|(_, kept)| kept.certificate.view() < self.view);
+        let above = above.filter(|_| !planted(Canary::ViewChangeWithoutProofs));
         ViewChange {
             epoch: self.config.epoch,
             view: self.view,

@@ -7,6 +7,7 @@
 
 use std::sync::Arc;
 
+use dtvn_messages::canary::{Canary, planted};
 use dtvn_messages::certificate::Signatures;
 use dtvn_messages::{
     Certificate, Digest, Height, PreparedCertificate, Signature, Signed, ValidatorIndex, Vote, VoteKind,
@@ -24,11 +25,13 @@ impl Replica {
     pub(crate) fn on_vote(&mut self, from: ValidatorIndex, vote: &Signed<Vote>, effects: &mut Vec<Effect>) {
         let height = vote.body.height;
         let is_current = vote.body.epoch == self.config.epoch && vote.body.view == self.view && self.active;
-        if vote.signer != from || !is_current || height > self.window_end() {
+        let is_foreign = vote.signer != from && !planted(Canary::SignaturesIgnored);
+        if is_foreign || !is_current || height > self.window_end() {
             return;
         }
-        if !self.count(from, vote.body.kind, height, vote.body.digest, vote.signature) {
-            effects.push(Effect::Blame { peer: from, why: "it voted for two blocks in one view and height" });
+        let signer = vote.signer;
+        if !self.count(signer, vote.body.kind, height, vote.body.digest, vote.signature) {
+            effects.push(Effect::Blame { peer: signer, why: "it voted for two blocks in one view and height" });
             return;
         }
         if vote.body.kind == VoteKind::Prepare {
@@ -70,7 +73,8 @@ impl Replica {
     /// Whether votes of power `Q` for this block are there.
     pub(crate) fn has_quorum(&self, kind: VoteKind, height: Height, digest: &Digest) -> bool {
         let Some(slot) = self.slots.get(&height) else { return false };
-        let votes = slot.votes(kind).iter().filter(|(_, (voted, _))| voted == digest);
+        let is_counted = |voted: &Digest| voted == digest || planted(Canary::VotesWithoutDigest);
+        let votes = slot.votes(kind).iter().filter(|(_, (voted, _))| is_counted(voted));
         self.config.set.power_of(votes.map(|(signer, _)| *signer)) >= self.config.set.quorum()
     }
 
@@ -82,7 +86,8 @@ impl Replica {
         let mut power = 0;
         let mut signatures = Vec::new();
         for (signer, (voted, signature)) in self.slots.get(&height)?.votes(kind) {
-            if *voted == digest && power < self.config.set.quorum() {
+            let is_counted = *voted == digest || planted(Canary::VotesWithoutDigest);
+            if is_counted && power < self.config.set.quorum() {
                 power += self.config.set.power(*signer);
                 signatures.push((*signer, *signature));
             }
@@ -199,11 +204,12 @@ impl Replica {
         // The certificate may have come before the block was accepted here: COMMIT does not overtake PREPARE.
         let Some(logged) = proposal.logged.filter(|_| slot.prepare_said) else { return false };
         let below = height.previous();
-        let below_after = match below <= self.chain.committed() {
+        let below_after = match below <= self.chain.committed() || planted(Canary::CommitOutOfOrder) {
             true => Some(0),
             false => self.slots.get(&below).and_then(|slot| slot.commit_after),
         };
         let Some(below_after) = below_after.filter(|_| self.may_vote()) else { return false };
+        let prepared = if planted(Canary::CertificateNotDurable) { 0 } else { prepared };
         let after = prepared.max(logged).max(below_after);
         if let Some(slot) = self.slots.get_mut(&height) {
             slot.commit_after = Some(after);

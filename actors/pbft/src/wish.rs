@@ -13,6 +13,7 @@
 //! The fairness timer runs on the oldest bundle that is relayed and can be ordered; only its commit or a move resets
 //! it.
 
+use dtvn_messages::canary::{Canary, planted};
 use dtvn_messages::{Epoch, ValidatorIndex, View};
 
 use crate::effect::{Cause, Effect, Say, Unsigned};
@@ -121,7 +122,7 @@ impl Replica {
     /// What a move changes, also when it is replayed from the log.
     pub(crate) fn enter_view(&mut self, view: View) {
         self.view = view;
-        self.active = false;
+        self.active = planted(Canary::ActiveViewIgnored);
         self.adopting = None;
         self.said_new_view = None;
         self.own_view_change = None;

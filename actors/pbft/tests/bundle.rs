@@ -6,7 +6,7 @@ use dtvn_messages::{Block, Digest, View};
 use dtvn_pbft::{BundleMeta, Effect, Timer};
 
 use crate::common::build::{numbered, started, validator};
-use crate::common::node::bundle;
+use crate::common::fake::bundle;
 use crate::common::under::{Under, blame, under, votes_said, wish};
 
 fn refused(under: &mut Under, block: &Block) -> bool {

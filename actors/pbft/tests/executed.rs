@@ -100,7 +100,7 @@ fn a_refusal_for_the_block_below_is_no_divergence_when_the_others_accepted_anoth
     lost.header.timestamp = lost.header.timestamp.plus_micros(1);
     let digests = lost.bundles.clone();
     let empty = (0, dtvn_messages::merkle::empty_root());
-    (lost.header.log_size, lost.header.log_root) = crate::common::node::execute(empty, lost.header.timestamp, &digests);
+    (lost.header.log_size, lost.header.log_root) = crate::common::fake::execute(empty, lost.header.timestamp, &digests);
     assert_eq!(votes_said(&under.propose(0, &lost)).len(), 1);
     let refused = under.propose(0, &blocks[1]);
     assert_eq!(refused, [blame(0, "its block does not build on the block below"), wish(1)]);

@@ -8,17 +8,19 @@ use dtvn_messages::{Action, EventId, IdempotencyKey, Operation, TicketId, Timest
 use dtvn_replication::intake::{Answer, RequestId};
 use dtvn_replication::node::Input;
 
+use crate::lies::Behaviour;
 use crate::oracle::Violation;
 use crate::random::Random;
-use crate::scenario::Scenario;
+use crate::scenario::{Scenario, Workload};
 use crate::world::{Event, World};
 
 /// An operation on its way.
 #[derive(Debug, Clone)]
 struct Asking {
     operation: Operation,
-    decided: bool,
     times: u64,
+    /// When it was asked for first.
+    since_us: u64,
 }
 
 #[derive(Debug, Default)]
@@ -37,6 +39,13 @@ pub(crate) struct Clients {
     requests: BTreeMap<u64, (usize, usize)>,
     next_request: u64,
     tickets: u64,
+    workload: Workload,
+    /// Clients that wait for an outcome, and operations that will still be asked for.
+    open: u64,
+    /// Operations of which a client heard that they were accepted.
+    accepted: u64,
+    /// How long each operation took from the first request to its outcome, in virtual microseconds.
+    latencies_us: Vec<u64>,
 }
 
 impl Clients {
@@ -48,6 +57,10 @@ impl Clients {
             requests: BTreeMap::new(),
             next_request: 0,
             tickets: scenario.tickets,
+            workload: scenario.workload,
+            open: scenario.clients as u64 * scenario.operations,
+            accepted: 0,
+            latencies_us: Vec::new(),
         }
     }
 
@@ -56,14 +69,35 @@ impl Clients {
         self.clients.len()
     }
 
-    /// Nothing new is asked for from now on.
+    /// Nothing new is asked for from now on; lifecycles that have begun go on.
     pub(crate) fn finish(&mut self) {
-        self.clients.iter_mut().for_each(|client| client.left = 0);
+        if self.workload == Workload::Anything {
+            for client in &mut self.clients {
+                self.open -= std::mem::take(&mut client.left);
+            }
+        }
     }
 
     /// Whether all have heard the outcomes of all that they asked for.
-    pub(crate) fn are_content(&self) -> bool {
-        self.clients.iter().all(|client| client.asking.is_none())
+    pub(crate) const fn are_content(&self) -> bool {
+        self.open == 0
+    }
+
+    /// How many operations were asked for, and how many there will be, as far as that is known.
+    pub(crate) fn progress(&self) -> (u64, u64) {
+        let asked = self.operations.len() as u64;
+        (asked, asked + self.clients.iter().map(|client| client.left).sum::<u64>())
+    }
+
+    /// Of how many operations a client heard that they were accepted.
+    pub(crate) const fn accepted(&self) -> u64 {
+        self.accepted
+    }
+
+    /// How long each operation took, in ascending order.
+    pub(crate) fn latencies_us(&mut self) -> Vec<u64> {
+        self.latencies_us.sort_unstable();
+        std::mem::take(&mut self.latencies_us)
     }
 
     /// What is not decided, in words.
@@ -73,6 +107,9 @@ impl Clients {
     }
 
     fn new_operation(&mut self, client: usize, random: &mut Random) -> Operation {
+        if matches!(self.workload, Workload::Lifecycles { .. }) {
+            return self.next_of_lifecycle(client);
+        }
         // Now and then a key is used again for something else, or the very same is asked for again.
         let number = self.operations.len();
         let earlier = (number > 0).then(|| self.operations[random.below(number as u64) as usize].operation.clone());
@@ -81,29 +118,65 @@ impl Clients {
         {
             return earlier.clone();
         }
-        let name = format!("ticket-{}", random.below(self.tickets));
-        let ticket = TicketId::new(&name).unwrap_or_else(|error| unreachable!("{name} is a name: {error}"));
+        let ticket = ticket_name(random.below(self.tickets));
         let action = match random.below(10) {
-            0..4 => {
-                Action::Issue { ticket, data: None, metadata: BTreeMap::new(), valid_from: None, valid_until: None }
-            }
+            0..4 => issue(ticket),
             4..7 => Action::Validate { ticket, data: None },
             7..9 => Action::Consume { ticket, data: None },
             _ => Action::Dispute { ticket, reason: None },
         };
-        let text = format!("client {client:>4} operation {number:>6}");
-        let fresh = IdempotencyKey::new(&text).unwrap_or_else(|error| unreachable!("{text} is a key: {error}"));
-        let key = match earlier {
-            Some(earlier) if random.permille(30) => earlier.key,
-            _ => fresh,
+        let mut operation = self.operation(client, action);
+        if let Some(earlier) = earlier
+            && random.permille(30)
+        {
+            operation.key = earlier.key;
+        }
+        operation
+    }
+
+    /// Issue, validate, consume: the next step with the client's own ticket.
+    fn next_of_lifecycle(&self, client: usize) -> Operation {
+        let ticket = ticket_name(client as u64);
+        let action = match self.clients[client].left {
+            2.. => issue(ticket),
+            1 => Action::Validate { ticket, data: None },
+            0 => Action::Consume { ticket, data: None },
         };
+        self.operation(client, action)
+    }
+
+    fn operation(&self, client: usize, action: Action) -> Operation {
+        let text = format!("client {client:>4} operation {:>6}", self.operations.len());
+        let key = IdempotencyKey::new(&text).unwrap_or_else(|error| unreachable!("{text} is a key: {error}"));
         let event = EventId::default_event();
         let valid_until = Timestamp(0);
         Operation { key, valid_until, event, gate: None, device: None, scanned_at: None, seen: None, action }
     }
 }
 
+fn ticket_name(number: u64) -> TicketId {
+    let name = format!("ticket-{number}");
+    TicketId::new(&name).unwrap_or_else(|error| unreachable!("{name} is a name: {error}"))
+}
+
+fn issue(ticket: TicketId) -> Action {
+    Action::Issue { ticket, data: None, metadata: BTreeMap::new(), valid_from: None, valid_until: None }
+}
+
 impl World {
+    /// Clients begin.
+    pub(crate) fn start_clients(&mut self) {
+        let clients = self.clients.len();
+        for client in 0..clients {
+            let soon_us = self.randoms.workload.between(60_000, 200_000);
+            let after_us = match self.clients.workload {
+                Workload::Anything => 0,
+                Workload::Lifecycles { within_us } => within_us / clients as u64 * client as u64,
+            };
+            self.schedule(soon_us + after_us, Event::Client { client, turn: 0 });
+        }
+    }
+
     /// A client acts: it asks for something new, or for the same again.
     pub(crate) fn on_client(&mut self, client: usize, turn: u64) -> Result<(), Violation> {
         if self.clients.clients.get(client).is_none_or(|at| at.turn != turn) {
@@ -121,7 +194,7 @@ impl World {
                 at.left -= 1;
                 let operation = self.clients.new_operation(client, &mut self.randoms.workload);
                 self.chain.asked(&operation);
-                self.clients.operations.push(Asking { operation, decided: false, times: 0 });
+                self.clients.operations.push(Asking { operation, times: 0, since_us: self.now_us });
                 self.clients.operations.len() - 1
             }
         };
@@ -132,7 +205,8 @@ impl World {
             1..4 => 2.min(hosts),
             _ => 1,
         };
-        let patience_us = self.randoms.workload.between(500_000, 3_000_000);
+        let latency_us = self.scenario.link.map_or(0, |link| link.latency_us);
+        let patience_us = self.randoms.workload.between(500_000, 3_000_000) + 20 * latency_us;
         self.clients.clients[client].asking = Some(number);
         self.next_turn(client, patience_us);
         for host in (first..first + at_once).map(|host| (host % hosts) as usize) {
@@ -149,6 +223,11 @@ impl World {
         clients.requests.insert(request, (client, number));
         let operations = vec![clients.operations[number].operation.clone()];
         let wait_ms = patience_us / 1_000;
+        let is_ignored = self.hosts[host].filter.as_ref().is_some_and(|filter| filter.ignores_client(client));
+        if is_ignored {
+            self.coverage.told.0[Behaviour::ClientCensored as usize] += 1;
+            return Ok(());
+        }
         // A host that stands still takes nothing in; a request to it is lost like the process that it waits for.
         if self.hosts[host].paused_until_us > self.now_us {
             return Ok(());
@@ -165,13 +244,22 @@ impl World {
 
     /// An honest node answers.
     pub(crate) fn answered(&mut self, request: RequestId, answer: &Answer) -> Result<(), Violation> {
+        if let Some(operation) = self.staged.operation(request) {
+            if let Answer::Decided(result) = answer {
+                self.chain.answered(operation, result)?;
+            }
+            self.staged.answered(request, answer.clone());
+            return Ok(());
+        }
         let Some((client, number)) = self.clients.requests.remove(&request.0) else { return Ok(()) };
         let is_waiting = self.clients.clients[client].asking == Some(number);
         match answer {
             Answer::Decided(result) => {
-                let asking = &mut self.clients.operations[number];
+                let asking = &self.clients.operations[number];
                 self.chain.answered(&asking.operation, result)?;
-                asking.decided = true;
+                let took_us = self.now_us - asking.since_us;
+                let is_its_own = !matches!(result, OperationResult::KeyReused { .. });
+                let is_accepted = is_its_own && result.outcome().verdict.is_accepted();
                 match result {
                     OperationResult::Recorded(outcome) => {
                         self.coverage.decided += 1;
@@ -181,6 +269,9 @@ impl World {
                     OperationResult::KeyReused { .. } => self.coverage.keys_reused += 1,
                 }
                 if is_waiting {
+                    self.clients.open -= 1;
+                    self.clients.accepted += u64::from(is_accepted);
+                    self.clients.latencies_us.push(took_us);
                     self.clients.clients[client].asking = None;
                     let pause_us = self.randoms.workload.around(20_000);
                     self.next_turn(client, pause_us);

@@ -1,26 +1,81 @@
 //! What a run met. A batch of runs in which a counter stays at zero is blind to it, and fails (faults.md).
 
 use dtvn_messages::EvidenceKind;
+use dtvn_pbft::Cause;
 
-/// Makes the counters: field, name, and whether every batch must meet it.
+use crate::lies::Behaviour;
+use crate::links::Shape;
+
+/// What a counter is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Group {
+    /// What nodes did.
+    Nodes,
+    /// What was broken.
+    Faults,
+    /// What clients saw.
+    Clients,
+    /// Why views ended.
+    Views,
+    /// What liars did, by behaviour.
+    Lies,
+}
+
+/// A counter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Counter {
+    /// What it counts.
+    pub name: &'static str,
+    /// What it is about.
+    pub group: Group,
+    /// How often that happened.
+    pub count: u64,
+}
+
+/// How often each of several kinds happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tally<const KINDS: usize>(pub [u64; KINDS]);
+
+impl<const KINDS: usize> Default for Tally<KINDS> {
+    fn default() -> Self {
+        Self([0; KINDS])
+    }
+}
+
+impl<const KINDS: usize> Tally<KINDS> {
+    fn add(&mut self, other: &Self) {
+        self.0.iter_mut().zip(other.0).for_each(|(count, more)| *count += more);
+    }
+
+    /// Of all kinds together.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.0.iter().sum()
+    }
+}
+
+/// Makes the counters: field, group and name.
 macro_rules! counters {
-    ($($(#[$doc:meta])* $field:ident: $name:literal, $needed:literal;)*) => {
+    ($($(#[$doc:meta])* $field:ident: $group:ident, $name:literal;)*) => {
         /// How often something happened.
         #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
         pub struct Coverage {
             $($(#[$doc])* pub $field: u64,)*
+            /// Moves to another view, by cause.
+            pub views: Tally<{ Cause::ALL.len() }>,
+            /// Partitions, by shape.
+            pub(crate) shapes: Tally<{ Shape::ALL.len() }>,
+            /// Lies that were told, by behaviour.
+            pub told: Tally<{ Behaviour::ALL.len() }>,
         }
 
         impl Coverage {
-            /// Adds another run's.
-            pub fn add(&mut self, other: &Self) {
+            fn add_named(&mut self, other: &Self) {
                 $(self.$field += other.$field;)*
             }
 
-            /// The counters: name, count, and whether every batch must meet it.
-            #[must_use]
-            pub fn all(&self) -> Vec<(&'static str, u64, bool)> {
-                vec![$(($name, self.$field, $needed),)*]
+            fn named(&self) -> Vec<Counter> {
+                vec![$(Counter { name: $name, group: Group::$group, count: self.$field },)*]
             }
         }
     };
@@ -28,73 +83,101 @@ macro_rules! counters {
 
 counters! {
     /// Blocks that an honest node committed.
-    commits: "blocks committed", true;
-    /// Moves of an honest node to another view.
-    view_changes: "moves to another view", true;
+    commits: Nodes, "blocks committed";
     /// VIEW-CHANGEs of honest nodes that carried prepared certificates.
-    carried: "view changes with certificates", true;
+    carried: Nodes, "view changes with certificates";
     /// NEW-VIEWs of honest nodes.
-    new_views: "new views", true;
+    new_views: Nodes, "new views";
     /// Stable checkpoints at honest nodes.
-    stable: "stable checkpoints", true;
+    stable: Nodes, "stable checkpoints";
     /// Receipt certificates at honest nodes.
-    receipts: "receipt certificates", true;
+    receipts: Nodes, "receipt certificates";
     /// Pieces of evidence at honest nodes.
-    evidence: "pieces of evidence", true;
+    evidence: Nodes, "pieces of evidence";
     /// Of those, two votes in one slot.
-    two_votes: "evidence of two votes", true;
+    two_votes: Nodes, "evidence of two votes";
     /// Two VIEW-CHANGEs for one view.
-    two_view_changes: "evidence of two view changes", true;
-    /// A VIEW-CHANGE that hides what its signer knew.
-    hidden_certificates: "evidence of a hidden certificate", false;
-    /// Other kinds of evidence.
-    other_evidence: "evidence of other kinds", false;
+    two_view_changes: Nodes, "evidence of two view changes";
     /// Accusations.
-    accusations: "accusations of a wrong log root", true;
-    /// Processes that ended and started again.
-    restarts: "restarts", true;
-    /// Losses of power among them.
-    power_losses: "losses of power", true;
+    accusations: Nodes, "accusations of a wrong log root";
     /// Logs with a torn tail that was cut.
-    torn: "torn logs repaired", true;
-    /// Parts of a node that started again by themselves.
-    part_restarts: "restarts of a part", true;
+    torn: Nodes, "disk-torn-tail";
     /// Answers to sync that were taken.
-    caught_up: "answers to sync taken", true;
+    caught_up: Nodes, "answers to sync taken";
     /// Speculative executions that were undone.
-    rolled_back: "rollbacks", true;
+    rolled_back: Nodes, "rollbacks";
     /// Segments of a log that were dropped.
-    collected: "log segments dropped", true;
+    collected: Nodes, "log segments dropped";
     /// Nodes that lost their memory, and follow.
-    amnesiacs: "nodes with amnesia", true;
+    amnesiacs: Nodes, "nodes with amnesia";
     /// Epochs that began at an honest node.
-    epochs: "epochs begun", true;
+    epochs: Nodes, "epochs begun";
     /// Nodes that lost their memory, and vote again.
-    recoveries: "recoveries of nodes with amnesia", true;
-    /// Partitions.
-    partitions: "partitions", true;
-    /// Nodes that were paused.
-    pauses: "pauses", true;
-    /// Clocks that jumped.
-    clock_jumps: "clock jumps", true;
-    /// Messages that were lost.
-    lost: "messages lost", true;
-    /// Messages that came twice.
-    repeated: "messages repeated", true;
-    /// Lies that were told.
-    lies: "lies told", true;
+    recoveries: Nodes, "recoveries of nodes with amnesia";
     /// Times that an honest node blamed a liar.
-    blamed: "blames of liars", true;
-    /// Operations that clients had decided.
-    decided: "operations decided", true;
+    blamed: Nodes, "blames of liars";
+    /// Messages that were sent, each copy.
+    sent: Nodes, "messages sent";
+    /// Messages that arrived.
+    delivered: Nodes, "messages delivered";
+    /// Nodes that ended because their disk failed.
+    disk_failures: Nodes, "failures of a disk noticed";
+    /// Processes that ended and started again.
+    restarts: Faults, "crash-full-log";
+    /// Losses of power among them.
+    power_losses: Faults, "crash-lost-tail";
+    /// Times that all nodes ended at once.
+    all_killed: Faults, "all-killed";
+    /// Leaders that were killed.
+    leaders_killed: Faults, "leader-killed";
+    /// Times that several leaders in a row were killed.
+    leaders_in_a_row: Faults, "leaders-dead-in-a-row";
+    /// Parts of a node that started again by themselves.
+    part_restarts: Faults, "actor-killed";
+    /// Disks without space.
+    full_disks: Faults, "disk-full";
+    /// Disks that could only be read.
+    read_only_disks: Faults, "disk-read-only";
+    /// Syncs that failed.
+    failed_syncs: Faults, "disk-fsync-error";
+    /// Disks that became slow.
+    slow_disks: Faults, "disk-slow";
+    /// Logs in which a bit was flipped.
+    bits_flipped: Faults, "disk-bit-flip";
+    /// Logs that were truncated.
+    logs_truncated: Faults, "disk-truncated";
+    /// Logs that lost a segment.
+    segments_lost: Faults, "disk-lost-file";
+    /// Disks that were replaced by empty ones.
+    disks_emptied: Faults, "disk-empty";
+    /// Partitions.
+    partitions: Faults, "partitions";
+    /// Partitions that came and went.
+    flapping: Faults, "net-flapping";
+    /// Times that votes were lost.
+    votes_lost: Faults, "net-votes-lost";
+    /// Nodes that were paused.
+    pauses: Faults, "pauses";
+    /// Nodes that were paused for long.
+    long_pauses: Faults, "pause-30s";
+    /// Clocks that jumped.
+    clock_jumps: Faults, "clock-jumps";
+    /// Clocks that stood still.
+    clocks_frozen: Faults, "clock-frozen";
+    /// Messages that were lost.
+    lost: Faults, "net-loss";
+    /// Messages that came twice.
+    repeated: Faults, "net-duplication";
+    /// Operations that were decided.
+    decided: Clients, "operations decided";
     /// Of those, refused.
-    refused: "operations refused", true;
+    refused: Clients, "operations refused";
     /// Answers that repeated an earlier outcome.
-    repeats: "repeated outcomes", true;
+    repeats: Clients, "repeated outcomes";
     /// Answers that a key was used for another payload.
-    keys_reused: "keys reused", true;
+    keys_reused: Clients, "client-same-key-other-payload";
     /// Requests that were sent again, elsewhere.
-    retries: "retries", true;
+    retries: Clients, "client-retry-elsewhere";
 }
 
 impl Coverage {
@@ -103,16 +186,36 @@ impl Coverage {
         let counter = match kind {
             EvidenceKind::TwoVotes => &mut self.two_votes,
             EvidenceKind::TwoViewChanges => &mut self.two_view_changes,
-            EvidenceKind::HiddenCertificate => &mut self.hidden_certificates,
             EvidenceKind::WrongResult => &mut self.accusations,
-            _ => &mut self.other_evidence,
+            _ => return,
         };
         *counter += 1;
+    }
+
+    /// Adds another run's.
+    pub fn add(&mut self, other: &Self) {
+        self.add_named(other);
+        self.views.add(&other.views);
+        self.shapes.add(&other.shapes);
+        self.told.add(&other.told);
+    }
+
+    /// All counters.
+    #[must_use]
+    pub fn all(&self) -> Vec<Counter> {
+        let mut all = self.named();
+        let views = Cause::ALL.iter().zip(self.views.0);
+        all.extend(views.map(|(cause, count)| Counter { name: cause.name(), group: Group::Views, count }));
+        let shapes = Shape::ALL.iter().zip(self.shapes.0);
+        all.extend(shapes.map(|(shape, count)| Counter { name: shape.name(), group: Group::Faults, count }));
+        let told = Behaviour::ALL.iter().zip(self.told.0);
+        all.extend(told.map(|(behaviour, count)| Counter { name: behaviour.name(), group: Group::Lies, count }));
+        all
     }
 
     /// What a batch never met and had to.
     #[must_use]
     pub fn blind_spots(&self) -> Vec<&'static str> {
-        self.all().into_iter().filter(|(_, count, needed)| *needed && *count == 0).map(|(name, ..)| name).collect()
+        self.all().into_iter().filter(|counter| counter.count == 0).map(|counter| counter.name).collect()
     }
 }

@@ -1,12 +1,16 @@
 //! What follows from a step of a node: messages on their way, work and timers, and all that the oracle looks at.
 
+use std::collections::BTreeSet;
+
 use dtvn_messages::evidence::EpochContext;
 use dtvn_messages::wire::PeerMessage;
 use dtvn_messages::{Evidence, Height, ValidatorIndex};
+use dtvn_replication::consensus::Committed;
 use dtvn_replication::intake::{Answer, RequestId};
 use dtvn_replication::node::{Effect, Work};
 
 use crate::host::Host;
+use crate::lies::{Moment, Payload};
 use crate::oracle::{Invariant, Violation, ensure};
 use crate::world::{Event, World};
 
@@ -63,6 +67,7 @@ impl World {
                 self.note(5, host as u64, first_word(&committed.digest.0));
                 self.coverage.commits += honest;
                 if honest == 1 {
+                    self.check_majority(host, &committed)?;
                     self.chain.committed(&committed, &effects)?;
                 }
             }
@@ -76,7 +81,7 @@ impl World {
             Effect::RolledBack(_) => self.coverage.rolled_back += honest,
             Effect::Stable(_) => self.coverage.stable += honest,
             Effect::CaughtUp { .. } => self.coverage.caught_up += honest,
-            Effect::Moved { .. } => self.coverage.view_changes += honest,
+            Effect::Moved { cause, .. } => self.coverage.views.0[cause as usize] += honest,
             Effect::Active(_) | Effect::Conflict { .. } | Effect::Installed { .. } => {}
             Effect::EpochBegan(_) => {
                 self.coverage.epochs += honest;
@@ -95,10 +100,31 @@ impl World {
             Effect::Blame { peer, why } => self.on_blame(host, peer, &why)?,
             Effect::Diverged(height) => self.on_diverged(host, height)?,
             Effect::Failed(why) => {
-                ensure(honest == 0, Invariant::NoCrash, || format!("host {host} failed: {why}"))?;
+                let may_fail = honest == 0 || self.hosts[host].is_disk_broken;
+                ensure(may_fail, Invariant::NoCrash, || format!("host {host} failed: {why}"))?;
+                self.hosts[host].has_failed = true;
             }
         }
         Ok(())
+    }
+
+    /// What is proposed while the network is parted is decided only where a quorum can be heard.
+    fn check_majority(&self, host: usize, committed: &Committed) -> Result<(), Violation> {
+        let Some(cut_us) = self.links.cut_since_us() else { return Ok(()) };
+        let proposed_us = self.proposed_us.get(&committed.digest).copied().unwrap_or(0);
+        let is_new = committed.block.header.height > self.chain.height();
+        if !is_new || proposed_us < cut_us {
+            return Ok(());
+        }
+        let heard = self.links.heard_by(host, self.hosts.len());
+        let set = self.genesis.validators();
+        let indices: BTreeSet<ValidatorIndex> = heard.into_iter().map(|host| self.hosts[host].index).collect();
+        let power = set.power_of(indices.iter().copied());
+        let needed = 2 * set.total_power() / 3 + 1;
+        ensure(power >= needed, Invariant::Minority, || {
+            let height = committed.block.header.height;
+            format!("host {host} decides block {height} with a power of {power} in reach, and {needed} are needed")
+        })
     }
 
     fn on_blame(&mut self, host: usize, peer: ValidatorIndex, why: &str) -> Result<(), Violation> {
@@ -170,25 +196,38 @@ impl World {
         let Host { filter, node, .. } = &mut self.hosts[from];
         match (filter, node) {
             (Some(filter), Some(node)) => {
-                let before = filter.lies;
-                let chance = (&mut self.randoms.lies, &mut self.conspiracy);
-                let said = filter.distort(node, peer, message, chance);
-                self.coverage.lies += filter.lies - before;
-                said.into_iter().for_each(|message| self.transmit(from, to, message));
+                let (random, conspiracy) = (&mut self.randoms.lies, &mut self.conspiracy);
+                let moment = Moment { node, to: peer, random, conspiracy, now_us: self.now_us };
+                let (said, lie) = filter.distort(message, moment);
+                if let Some(lie) = lie {
+                    self.coverage.told.0[lie as usize] += 1;
+                }
+                said.into_iter().for_each(|said| self.transmit(from, to, said.payload, said.after_us));
             }
-            _ => self.transmit(from, to, message),
+            _ => self.transmit(from, to, Payload::Message(message), 0),
         }
     }
 
-    fn transmit(&mut self, from: usize, to: usize, message: PeerMessage) {
+    fn transmit(&mut self, from: usize, to: usize, payload: Payload, after_us: u64) {
+        if let Payload::Message(PeerMessage::PrePrepare(proposal)) = &payload {
+            let digest = proposal.block.header.digest(self.genesis.chain_id());
+            self.proposed_us.entry(digest).or_insert(self.now_us);
+        }
         if !self.links.carries(from, to) || !self.hosts[to].is_up() {
             return;
         }
+        if let (Some(lossy), Payload::Message(message)) = (self.lossy_votes, &payload)
+            && lossy.take(to, message, &mut self.randoms.network)
+        {
+            self.coverage.lost += 1;
+            return;
+        }
         let delays = self.weather.delays(&mut self.randoms.network);
+        self.coverage.sent += 1;
         self.coverage.lost += u64::from(delays.is_empty());
         self.coverage.repeated += u64::from(delays.len() > 1);
         for delay_us in delays {
-            self.schedule(delay_us, Event::Deliver { from, to, message: message.clone() });
+            self.schedule(after_us + delay_us, Event::Deliver { from, to, payload: payload.clone() });
         }
     }
 

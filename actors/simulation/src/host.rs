@@ -20,6 +20,8 @@ use crate::world::World;
 pub(crate) struct Clock {
     /// How far its wall clock is ahead, in microseconds.
     pub(crate) ahead_us: i64,
+    /// The time at which its wall clock stands still.
+    pub(crate) frozen_us: Option<u64>,
 }
 
 /// A machine.
@@ -45,6 +47,10 @@ pub(crate) struct Host {
     pub(crate) clock: Clock,
     pub(crate) paused_until_us: u64,
     pub(crate) slow_disk: bool,
+    /// Its disk fails, or has failed: its node may fail.
+    pub(crate) is_disk_broken: bool,
+    /// Its node said that it cannot go on.
+    pub(crate) has_failed: bool,
     /// The event of the timer that is set, for each.
     pub(crate) timers: BTreeMap<Timed, u64>,
     /// Until when execution and verification are busy: what they are given is done in order.
@@ -62,7 +68,8 @@ impl Host {
 
     /// The time on this host.
     pub(crate) fn now(&self, start: Timestamp, now_us: u64) -> Now {
-        let wall = start.0.saturating_add(now_us).saturating_add_signed(self.clock.ahead_us);
+        let true_us = self.clock.frozen_us.unwrap_or(now_us);
+        let wall = start.0.saturating_add(true_us).saturating_add_signed(self.clock.ahead_us);
         Now { monotonic_us: now_us, wall: Timestamp(wall) }
     }
 }
@@ -75,7 +82,11 @@ impl World {
             let index = ValidatorIndex(place as u16);
             let lie = self.scenario.liars.iter().find(|(liar, _)| *liar == place).map(|(_, behaviour)| *behaviour);
             let chain: ChainId = self.genesis.chain_id().clone();
-            let filter = lie.map(|behaviour| Filter::new(behaviour, index, chain.clone(), self.signer(index)));
+            if let Some(is_always) = lie.filter(|lie| matches!(lie, Behaviour::Twin | Behaviour::Mixed)) {
+                self.coverage.told.0[is_always as usize] += 1;
+            }
+            let filter =
+                lie.map(|behaviour| Filter::new(behaviour, index, Arc::clone(&self.genesis), self.signer(index)));
             let drift_us = self.scenario.by_level(Fault::Clocks, 0, 20_000, 80_000);
             let ahead_us = self.randoms.clock.between(0, 2 * drift_us) as i64 - drift_us as i64;
             self.hosts.push(Host {
@@ -90,9 +101,11 @@ impl World {
                 stale_disk: None,
                 is_gone: false,
                 promises: Promises::new(index, chain),
-                clock: Clock { ahead_us },
+                clock: Clock { ahead_us, frozen_us: None },
                 paused_until_us: 0,
                 slow_disk: false,
+                is_disk_broken: false,
+                has_failed: false,
                 timers: BTreeMap::new(),
                 busy_until_us: [0; 2],
                 linked: BTreeSet::new(),

@@ -15,6 +15,7 @@
 //! | `clients` | the workload |
 //! | [`oracle`] | the invariants |
 //! | [`coverage`] | what a run met: a batch that misses something is blind |
+//! | [`stage`] | directed scenarios, step by step |
 //! | [`run`] | a run, a batch, and shrinking |
 #![warn(missing_docs)]
 
@@ -30,9 +31,13 @@ pub mod random;
 pub mod run;
 pub mod scenario;
 pub mod signature;
+pub mod stage;
 mod world;
 
-pub use coverage::Coverage;
+pub use coverage::{Counter, Coverage, Group};
+pub use faults::LostVotes;
+pub use lies::Behaviour;
 pub use oracle::{Invariant, Violation};
-pub use run::{End, Report, simulate};
-pub use scenario::{Canary, Fault, Scenario};
+pub use run::{End, Latency, Progress, Report, Simulation, simulate};
+pub use scenario::{Changes, Fault, Level, Link, Plan, PlanError, Sabotage, Scenario, Workload};
+pub use stage::{Broken, Harm, Stage};

@@ -5,36 +5,110 @@ use std::collections::BTreeSet;
 use crate::random::Random;
 use crate::scenario::{Fault, Scenario};
 
+/// How long messages take.
+#[derive(Debug, Clone, Copy)]
+enum Delay {
+    /// Mostly about this long, and sometimes many times as long.
+    Changeable(u64),
+    /// Between half of this and half as much again.
+    Steady(u64),
+}
+
 /// The weather on all links.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Weather {
-    lost_permille: u64,
-    repeated_permille: u64,
-    delay_us: u64,
+    lost_ppm: u64,
+    repeated_ppm: u64,
+    delay: Delay,
 }
 
 impl Weather {
     /// While faults happen.
     pub(crate) fn of(scenario: &Scenario) -> Self {
+        if let Some(link) = scenario.link {
+            return Self { lost_ppm: link.lost_ppm, repeated_ppm: 0, delay: Delay::Steady(link.latency_us) };
+        }
         Self {
-            lost_permille: scenario.by_level(Fault::Loss, 0, 5, 100),
-            repeated_permille: scenario.by_level(Fault::Repetition, 0, 10, 150),
-            delay_us: scenario.by_level(Fault::Delay, 300, 3_000, 30_000),
+            lost_ppm: scenario.by_level(Fault::Loss, 0, 5_000, 100_000),
+            repeated_ppm: scenario.by_level(Fault::Repetition, 0, 10_000, 150_000),
+            delay: Delay::Changeable(scenario.by_level(Fault::Delay, 300, 3_000, 30_000)),
         }
     }
 
     /// Once they have healed.
-    pub(crate) const fn fine() -> Self {
-        Self { lost_permille: 0, repeated_permille: 0, delay_us: 300 }
+    pub(crate) fn fine(scenario: &Scenario) -> Self {
+        let delay = scenario.link.map_or(Delay::Changeable(300), |link| Delay::Steady(link.latency_us));
+        Self { lost_ppm: 0, repeated_ppm: 0, delay }
     }
 
     /// After how long copies of a message arrive; none is lost.
     pub(crate) fn delays(&self, random: &mut Random) -> Vec<u64> {
-        if random.permille(self.lost_permille) {
+        if random.ppm(self.lost_ppm) {
             return Vec::new();
         }
-        let copies = if random.permille(self.repeated_permille) { 2 } else { 1 };
-        (0..copies).map(|_| random.around(self.delay_us)).collect()
+        let copies = if random.ppm(self.repeated_ppm) { 2 } else { 1 };
+        let mut delay_us = || match self.delay {
+            Delay::Changeable(typical_us) => random.around(typical_us),
+            Delay::Steady(typical_us) => random.between(typical_us / 2, typical_us + typical_us / 2),
+        };
+        (0..copies).map(|_| delay_us()).collect()
+    }
+}
+
+/// How a network is parted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Shape {
+    /// One host alone.
+    Isolated,
+    /// Two groups of any sizes.
+    Groups,
+    /// Two halves, or nearly: 2-2 of four, 4-3 of seven.
+    Halves,
+    /// Three groups of any sizes.
+    Thirds,
+    /// Each host hears only its neighbours.
+    Ring,
+    /// Some hear others, who do not hear them.
+    Asymmetric,
+}
+
+impl Shape {
+    /// All shapes.
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Isolated, Self::Groups, Self::Halves, Self::Thirds, Self::Ring, Self::Asymmetric];
+
+    /// The id of its item in faults.md.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Isolated => "net-isolated",
+            Self::Groups => "net-groups",
+            Self::Halves => "net-half",
+            Self::Thirds => "net-thirds",
+            Self::Ring => "net-ring",
+            Self::Asymmetric => "net-asymmetric",
+        }
+    }
+
+    /// The links that this cuts.
+    fn cut(self, hosts: usize, random: &mut Random) -> BTreeSet<(usize, usize)> {
+        let all = (0..hosts).flat_map(|from| (0..hosts).map(move |to| (from, to)));
+        if self == Self::Ring {
+            let apart = |from: usize, to: usize| (from + 1) % hosts != to && (to + 1) % hosts != from;
+            return all.filter(|(from, to)| from != to && apart(*from, *to)).collect();
+        }
+        let alone = random.below(hosts as u64) as usize;
+        let groups: Vec<u64> = match self {
+            Self::Isolated => (0..hosts).map(|host| u64::from(host == alone)).collect(),
+            Self::Halves => (0..hosts).map(|host| u64::from((host + alone) % hosts < hosts / 2)).collect(),
+            Self::Thirds => (0..hosts).map(|_| random.below(3)).collect(),
+            Self::Groups | Self::Asymmetric | Self::Ring => (0..hosts).map(|_| random.below(2)).collect(),
+        };
+        let is_one_way = self == Self::Asymmetric;
+        let apart = |from: usize, to: usize| match is_one_way {
+            true => groups[from] < groups[to],
+            false => groups[from] != groups[to],
+        };
+        all.filter(|(from, to)| apart(*from, *to)).collect()
     }
 }
 
@@ -42,6 +116,10 @@ impl Weather {
 #[derive(Debug, Default)]
 pub(crate) struct Links {
     cut: BTreeSet<(usize, usize)>,
+    /// What a partition that flaps cuts when it comes again.
+    flapping: BTreeSet<(usize, usize)>,
+    /// Since when they are cut as they are.
+    since_us: u64,
 }
 
 impl Links {
@@ -55,35 +133,88 @@ impl Links {
         self.carries(left, right) && self.carries(right, left)
     }
 
-    /// Cuts a network of so many hosts in some way: in groups, one host alone, or single directions.
-    pub(crate) fn cut(&mut self, hosts: usize, random: &mut Random) {
-        self.cut.clear();
-        let groups: Vec<u64> = match random.below(3) {
-            0 => {
-                let alone = random.below(hosts as u64) as usize;
-                (0..hosts).map(|host| u64::from(host == alone)).collect()
-            }
-            1 => (0..hosts).map(|_| random.below(2)).collect(),
-            _ => (0..hosts).map(|_| random.below(3)).collect(),
-        };
-        let is_one_way = random.permille(200);
-        for from in 0..hosts {
-            for to in 0..hosts {
-                let apart = if is_one_way { groups[from] < groups[to] } else { groups[from] != groups[to] };
-                if apart {
-                    self.cut.insert((from, to));
-                }
-            }
-        }
+    /// Parts a network of so many hosts.
+    pub(crate) fn cut(&mut self, shape: Shape, hosts: usize, now_us: u64, random: &mut Random) {
+        self.cut_these(shape.cut(hosts, random), now_us);
+    }
+
+    /// Cuts these links, from one host to another, and no others.
+    pub(crate) fn cut_these(&mut self, cut: BTreeSet<(usize, usize)>, now_us: u64) {
+        (self.cut, self.flapping, self.since_us) = (cut, BTreeSet::new(), now_us);
+    }
+
+    /// What is cut is not, and the other way round.
+    pub(crate) fn flap(&mut self, now_us: u64) {
+        std::mem::swap(&mut self.cut, &mut self.flapping);
+        self.since_us = now_us;
     }
 
     /// Cuts every link.
-    pub(crate) fn cut_all(&mut self, hosts: usize) {
-        self.cut = (0..hosts).flat_map(|from| (0..hosts).map(move |to| (from, to))).collect();
+    pub(crate) fn cut_all(&mut self, hosts: usize, now_us: u64) {
+        self.cut_these((0..hosts).flat_map(|from| (0..hosts).map(move |to| (from, to))).collect(), now_us);
     }
 
     /// Heals all.
     pub(crate) fn heal(&mut self) {
         self.cut.clear();
+        self.flapping.clear();
+    }
+
+    /// Since when links are cut as they are; none if none is.
+    pub(crate) fn cut_since_us(&self) -> Option<u64> {
+        (!self.cut.is_empty()).then_some(self.since_us)
+    }
+
+    /// The hosts from which anything may come to one of so many, by others too.
+    pub(crate) fn heard_by(&self, host: usize, hosts: usize) -> BTreeSet<usize> {
+        let mut heard = BTreeSet::from([host]);
+        let mut next = vec![host];
+        while let Some(to) = next.pop() {
+            for from in (0..hosts).filter(|from| self.carries(*from, to)) {
+                if heard.insert(from) {
+                    next.push(from);
+                }
+            }
+        }
+        heard
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::random::Concern;
+
+    #[test]
+    fn shapes_cut_what_they_say() {
+        let mut random = Random::new(1, Concern::Faults);
+        for hosts in [2, 4, 7] {
+            for _ in 0..20 {
+                let mut links = Links::default();
+                links.cut(Shape::Halves, hosts, 5, &mut random);
+                let halves: BTreeSet<usize> = (0..hosts).map(|host| links.heard_by(host, hosts).len()).collect();
+                assert_eq!(halves, BTreeSet::from([hosts / 2, hosts - hosts / 2]));
+                assert_eq!(links.cut_since_us(), Some(5));
+                links.cut(Shape::Isolated, hosts, 6, &mut random);
+                assert!((0..hosts).any(|host| links.heard_by(host, hosts).len() == 1));
+                links.cut(Shape::Ring, hosts, 7, &mut random);
+                let neighbours = |host: usize| (0..hosts).filter(|to| *to != host && links.joins(host, *to)).count();
+                assert!((0..hosts).all(|host| neighbours(host) == 2.min(hosts - 1)));
+                assert_eq!(links.heard_by(0, hosts).len(), hosts, "a ring still carries everything");
+            }
+        }
+    }
+
+    #[test]
+    fn what_flaps_comes_and_goes() {
+        let mut links = Links::default();
+        links.cut_all(4, 1);
+        links.flap(2);
+        assert!(links.joins(0, 1));
+        links.flap(3);
+        assert!(!links.joins(0, 1));
+        links.heal();
+        links.flap(4);
+        assert!(links.joins(0, 1), "what has healed does not come again");
     }
 }

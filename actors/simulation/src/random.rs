@@ -57,6 +57,11 @@ impl Random {
         self.below(1_000) < of_thousand
     }
 
+    /// True in so many of a million cases.
+    pub fn ppm(&mut self, of_million: u64) -> bool {
+        self.below(1_000_000) < of_million
+    }
+
     /// One of several.
     ///
     /// # Panics

@@ -2,29 +2,30 @@
 //! happens in one event after the other, and the oracle looks at each.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeSet, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::sync::Arc;
 
-use dtvn_messages::wire::{self, PeerMessage};
-use dtvn_messages::{Ed25519, Genesis, Scheme, Timestamp, ValidatorIndex};
+use dtvn_messages::wire;
+use dtvn_messages::{Digest, Ed25519, Genesis, Scheme, Timestamp, ValidatorIndex};
 use dtvn_replication::node::{Effect, Input, Node, Timer, Work};
 use dtvn_replication::verify::Remembering;
 
 use crate::clients::Clients;
 use crate::coverage::Coverage;
-use crate::faults::Act;
+use crate::faults::{Act, LostVotes};
 use crate::host::Host;
-use crate::lies::Conspiracy;
+use crate::lies::{Behaviour, Conspiracy, Payload};
 use crate::links::{Links, Weather};
 use crate::oracle::{Chain, Invariant, Violation};
 use crate::random::{Concern, Random};
-use crate::scenario::{Canary, Scenario};
+use crate::scenario::{Sabotage, Scenario};
 use crate::signature::FastScheme;
+use crate::stage::Staged;
 
 /// Something that happens.
 pub(crate) enum Event {
     /// A message arrives.
-    Deliver { from: usize, to: usize, message: PeerMessage },
+    Deliver { from: usize, to: usize, payload: Payload },
     /// Work that a node announced is done.
     Done { host: usize, incarnation: u64, work: Work },
     /// A timer fires.
@@ -59,6 +60,16 @@ pub(crate) struct World {
     pub(crate) clients: Clients,
     pub(crate) chain: Chain,
     pub(crate) coverage: Coverage,
+    /// The number of the partition of the moment.
+    pub(crate) partition: u64,
+    /// Votes are lost.
+    pub(crate) lossy_votes: Option<LostVotes>,
+    /// What a story asks for.
+    pub(crate) staged: Staged,
+    /// How many messages of each kind arrived.
+    pub(crate) arrived: BTreeMap<&'static str, u64>,
+    /// When a block was first proposed.
+    pub(crate) proposed_us: BTreeMap<Digest, u64>,
     /// Whether faults happen.
     pub(crate) is_faulty: bool,
     /// How many events happened.
@@ -114,11 +125,16 @@ impl World {
             clients: Clients::new(&scenario),
             chain,
             coverage: Coverage::default(),
+            partition: 0,
+            lossy_votes: None,
+            staged: Staged::default(),
+            arrived: BTreeMap::new(),
+            proposed_us: BTreeMap::new(),
             is_faulty: true,
             events: 0,
             hash: 0xcbf2_9ce4_8422_2325,
             liars,
-            conspiracy: Conspiracy::new(),
+            conspiracy: Conspiracy::default(),
             heap: BinaryHeap::new(),
             pending: Vec::new(),
             free: Vec::new(),
@@ -155,7 +171,7 @@ impl World {
         let settings = self.settings(host);
         let now = self.now_of(host);
         let Some(media) = self.hosts[host].media.take() else { return Ok(()) };
-        if self.scenario.canary == Some(Canary::LyingDisk) {
+        if self.scenario.sabotage == Some(Sabotage::LyingDisk) {
             self.hosts[host].stale_disk = Some(media.disk.clone());
         }
         let mut effects = Vec::new();
@@ -178,6 +194,14 @@ impl World {
             }
             Err(unstarted) => {
                 self.hosts[host].media = Some(unstarted.media);
+                if self.hosts[host].is_disk_broken || !self.hosts[host].is_honest {
+                    // The next attempt is another process: it reads the disk anew.
+                    if let Some(media) = self.hosts[host].media.as_mut() {
+                        media.disk.restart();
+                    }
+                    self.schedule(200_000, Event::Act(Act::Start(host)));
+                    return Ok(());
+                }
                 Err(Violation::new(Invariant::NoCrash, format!("host {host} does not start: {}", unstarted.why)))
             }
         }
@@ -234,18 +258,7 @@ impl World {
 
     fn happen(&mut self, sequence: u64, event: Event) -> Result<(), Violation> {
         match event {
-            Event::Deliver { from, to, message } => {
-                let reaches = self.hosts[to].is_up() && self.links.carries(from, to);
-                if let Some(event) = self.after_pause(to, Event::Deliver { from, to, message })
-                    && let Event::Deliver { message, .. } = event
-                    && reaches
-                {
-                    self.note(1, to as u64, (from as u64) << 8 | message.name().len() as u64);
-                    let from = self.hosts[from].index;
-                    return self.input(to, self.received(from, message));
-                }
-                Ok(())
-            }
+            Event::Deliver { from, to, payload } => self.deliver(from, to, payload),
             Event::Done { host, incarnation, work } => {
                 if self.hosts[host].incarnation != incarnation {
                     return Ok(());
@@ -279,6 +292,31 @@ impl World {
         }
     }
 
+    fn deliver(&mut self, from: usize, to: usize, payload: Payload) -> Result<(), Violation> {
+        let reaches = self.hosts[to].is_up() && self.links.carries(from, to);
+        match self.after_pause(to, Event::Deliver { from, to, payload }) {
+            Some(Event::Deliver { payload, .. }) if reaches => {
+                self.coverage.delivered += 1;
+                *self.arrived.entry(payload.name()).or_default() += 1;
+                self.note(1, to as u64, (from as u64) << 8 | payload.name().len() as u64);
+                if self.is_ignored(to, &payload) {
+                    return Ok(());
+                }
+                let from = self.hosts[from].index;
+                self.input(to, self.received(from, payload))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether a liar closes its ears to something.
+    fn is_ignored(&mut self, to: usize, payload: &Payload) -> bool {
+        let (Some(filter), Payload::Message(message)) = (&self.hosts[to].filter, payload) else { return false };
+        let is_ignored = filter.ignores(message);
+        self.coverage.told.0[Behaviour::OriginCensored as usize] += u64::from(is_ignored);
+        is_ignored
+    }
+
     /// What comes for a host that stands still waits, in its order.
     fn after_pause(&mut self, host: usize, event: Event) -> Option<Event> {
         let until_us = self.hosts[host].paused_until_us;
@@ -289,10 +327,12 @@ impl World {
         None
     }
 
-    fn received(&self, from: ValidatorIndex, message: PeerMessage) -> Input {
-        if !self.scenario.real {
-            return Input::Message { from, message };
-        }
+    fn received(&self, from: ValidatorIndex, payload: Payload) -> Input {
+        let message = match payload {
+            Payload::Bytes(class, bytes) => return Input::Frame { from, class, bytes: bytes.to_vec() },
+            Payload::Message(message) if !self.scenario.real => return Input::Message { from, message },
+            Payload::Message(message) => message,
+        };
         let class = message.class();
         match wire::encode(&message) {
             Ok(bytes) => Input::Frame { from, class, bytes },
@@ -328,7 +368,11 @@ impl World {
         effects.clear();
         node.step(now, input, &mut effects);
         self.effects = effects;
-        self.carry_out(host)
+        self.carry_out(host)?;
+        if std::mem::take(&mut self.hosts[host].has_failed) {
+            self.on_failed(host);
+        }
+        Ok(())
     }
 
     pub(crate) fn show(&mut self, host: usize, arrow: &str, what: &dyn std::fmt::Debug) {

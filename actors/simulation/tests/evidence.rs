@@ -1,10 +1,9 @@
 //! Whoever lies so that it can be proved is found, and nobody else: networks in which one validator tells one kind of lie.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
-use std::collections::BTreeSet;
-
 use dtvn_simulation::lies::Behaviour;
 use dtvn_simulation::run::simulate_scenario;
+use dtvn_simulation::scenario::Changes;
 use dtvn_simulation::{Coverage, End, Scenario};
 
 /// What some seeds met with one liar of this kind. The oracle judges each piece of evidence: it must hold, and accuse the
@@ -12,7 +11,7 @@ use dtvn_simulation::{Coverage, End, Scenario};
 fn met(seeds: std::ops::Range<u64>, behaviour: Behaviour) -> Coverage {
     let mut coverage = Coverage::default();
     for seed in seeds {
-        let mut scenario = Scenario::draw(seed, &BTreeSet::new());
+        let mut scenario = Scenario::draw(seed, &Changes::default());
         if scenario.validators < 4 {
             continue;
         }
@@ -32,7 +31,7 @@ fn liars_leave_evidence_of_their_kind() {
     let two_blocks = met(0..12, Behaviour::TwoBlocks);
     assert!(two_blocks.two_votes > 0, "{two_blocks:?}");
     let hidden = met(0..20, Behaviour::HiddenCertificate);
-    assert!(hidden.two_view_changes + hidden.hidden_certificates > 0, "{hidden:?}");
+    assert!(hidden.two_view_changes + hidden.evidence > 0, "{hidden:?}");
     let wrong = met(0..12, Behaviour::WrongRoot);
     assert!(wrong.accusations > 0, "{wrong:?}");
     let twins = met(0..40, Behaviour::Twin);

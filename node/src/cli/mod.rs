@@ -1,7 +1,7 @@
 //! The command line of `dtvn` (api.md section 7). Client commands use nothing but `dtvn-client`.
 //!
 //! Exit codes: 0 good, 1 refused, different or failed, 2 wrong command line or configuration, 3 no node could be
-//! reached, 4 the outcome is not known. Results go to stdout, everything else to stderr.
+//! reached, 4 the outcome is not known; those of a simulation are in `simulator`. Results go to stdout, everything else to stderr.
 
 mod actors;
 mod argv;
@@ -18,6 +18,7 @@ mod load;
 mod nodes;
 mod output;
 mod setting_flags;
+mod simulator;
 mod testnet;
 #[cfg(test)]
 mod tests;
@@ -69,6 +70,8 @@ enum Command {
     Load(load::LoadArguments),
     /// Measure a network of its own
     Bench(bench::BenchArguments),
+    /// Simulate a network with liars, losses and partitions in virtual time, from a seed
+    Simulator(simulator::SimulatorArguments),
     /// Make and show validators' keys
     Keys(keys::KeysArguments),
     /// Make, check and show genesis files
@@ -97,6 +100,7 @@ pub fn main() -> ExitCode {
     let output = Output::new(line.json);
     let done = match line.command {
         Command::Validator(arguments) => validator::run(arguments, output),
+        Command::Simulator(arguments) => simulator::run(&arguments, output),
         command => run(command, output).map(ExitCode::from),
     };
     match done {
@@ -113,6 +117,7 @@ fn run(command: Command, output: Output) -> anyhow::Result<Exit> {
     runtime.block_on(async {
         match command {
             Command::Validator(_) => unreachable!("a node runs on a runtime of its own"),
+            Command::Simulator(_) => unreachable!("a simulation needs no runtime"),
             Command::Devnet(arguments) => devnet::run(arguments, output).await,
             Command::Ticket(arguments) => ticket::run(arguments, output).await,
             Command::Watch(arguments) => watch::run(arguments, output).await,

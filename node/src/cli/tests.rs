@@ -52,6 +52,8 @@ fn the_commands_of_the_readme_are_understood() {
         "dtvn genesis show --development 4",
         "dtvn testnet -n 4 --out ./net --hosts 10.0.0.1,10.0.0.2,10.0.0.3,10.0.0.4",
         "dtvn config check -id node1 -api-port 8082 -primary",
+        "dtvn simulator -nodes 7 -byzantine 2 -tickets 100 -duration 60s -latency 50ms -packet-loss 0.01",
+        "dtvn simulator --nodes 10 --byzantine=3 -partition --seed 7 --seeds 20 --wall-limit 1m --json",
         "dtvn completions bash",
     ] {
         let parsed = parse(line);
@@ -87,7 +89,7 @@ fn exit_codes_of_usage_errors_are_two() {
 
 /// Every command line of the README, from its blocks and its tables.
 fn readme_lines(text: &str) -> Vec<String> {
-    let starts = ["dtvn ", "bin/validator "];
+    let starts = ["dtvn ", "bin/validator ", "bin/simulator "];
     let is_command = |line: &&str| starts.iter().any(|start| line.starts_with(start));
     // Odd pieces stand between backquotes; a command may be broken over two lines of text.
     let quoted = text.split('`').skip(1).step_by(2).map(|piece| piece.split_whitespace().collect::<Vec<_>>().join(" "));

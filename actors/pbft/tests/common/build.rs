@@ -15,7 +15,7 @@ use dtvn_messages::{
 };
 use dtvn_pbft::{Base, BundleMeta, CertifiedBlock, Message};
 
-use super::node::{bundle, execute};
+use super::fake::{bundle, execute};
 use super::sign;
 
 /// A validator by number.

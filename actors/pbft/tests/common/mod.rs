@@ -1,13 +1,9 @@
-//! What the tests share: a genesis, fake signatures, messages of other validators, a replica under test, and whole
-//! networks of replicas.
-#![allow(dead_code, clippy::print_stdout, reason = "each test binary uses a part; a trace is for the eyes")]
+//! What the tests share: a genesis, fake signatures, messages of other validators, and a replica under test. Whole networks
+//! under any schedule are the simulator's (actors/simulation): it runs the same core with all that is around it.
+#![allow(dead_code, reason = "the benchmark uses a part")]
 
 pub mod build;
-pub mod lies;
-pub mod network;
-pub mod node;
-pub mod oracle;
-pub mod random;
+pub mod fake;
 pub mod under;
 
 use dtvn_messages::genesis::ConsensusParameters;

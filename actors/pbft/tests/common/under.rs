@@ -14,7 +14,7 @@ use dtvn_pbft::{
 };
 
 use super::build::{Story, numbered, validator};
-use super::node::execute;
+use super::fake::execute;
 use super::{genesis, sign};
 
 /// The replica, the clock, and a ledger that executes at once.

@@ -20,6 +20,7 @@ pub struct MemoryDisk {
     free_bytes: Option<u64>,
     failing_syncs: u32,
     operations_left: Option<u64>,
+    is_read_only: bool,
     writes: u64,
     syncs: u64,
 }
@@ -131,6 +132,19 @@ impl MemoryDisk {
         self.free_bytes = None;
     }
 
+    /// Nothing can be changed any more.
+    pub const fn make_read_only(&mut self) {
+        self.is_read_only = true;
+    }
+
+    /// The disk works again: what was planned to fail does not, there is space, and everything can be changed. What was
+    /// lost is lost.
+    pub const fn mend(&mut self) {
+        self.failing_syncs = 0;
+        self.free_bytes = None;
+        self.is_read_only = false;
+    }
+
     /// The power fails after so many more changes (creations, writes, syncs, removals). The one at which it fails
     /// may, like all that is unsynced, be kept or lost in [`MemoryDisk::crash`]; it and all later ones are errors.
     pub const fn fail_power_after(&mut self, changes: u64) {
@@ -199,6 +213,10 @@ impl MemoryDisk {
 
     fn file_mut(&mut self, name: &str) -> Option<&mut File> {
         self.files.get_mut(self.names.get(name)?)
+    }
+
+    fn check_writable(&self, operation: &'static str, name: &str) -> Result<(), DiskError> {
+        if self.is_read_only { Err(failure(operation, name, "read-only file system")) } else { Ok(()) }
     }
 
     /// Whether the change at hand happens, and whether it is reported as done.
@@ -288,6 +306,7 @@ impl Disk for MemoryDisk {
     }
 
     fn create(&mut self, name: &str, length: u64) -> Result<(), DiskError> {
+        self.check_writable("create", name)?;
         if self.names.contains_key(name) {
             return Err(DiskError::AlreadyExists { name: name.to_owned() });
         }
@@ -309,6 +328,7 @@ impl Disk for MemoryDisk {
     }
 
     fn write_at(&mut self, name: &str, offset: u64, bytes: &[u8]) -> Result<(), DiskError> {
+        self.check_writable("write", name)?;
         let end = offset + bytes.len() as u64;
         if end > self.file(name)?.length {
             return Err(failure("write", name, "the file ends before"));
@@ -351,6 +371,7 @@ impl Disk for MemoryDisk {
     }
 
     fn remove(&mut self, name: &str) -> Result<(), DiskError> {
+        self.check_writable("remove", name)?;
         let length = self.file(name)?.length;
         let (happens, reported) = self.spend();
         if happens {

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
+use dtvn_messages::canary::{Canary, planted};
 use dtvn_messages::{Height, Now};
 use dtvn_pbft::{Base, Config};
 
@@ -180,7 +181,7 @@ impl<D: Disk> Node<D> {
             self.reopen_log(effects)?;
         }
         let records = self.desk.records.take().unwrap_or_default();
-        let voting = self.amnesia.is_none();
+        let voting = self.amnesia.is_none() || planted(Canary::AmnesiacVotes);
         let docket = self.verifier.evidence.docket.clone();
         self.store.evidence().for_each(|evidence| _ = docket.admit(evidence));
         self.consensus = Consensus::new(config, base, voting, self.settings.signer.clone()).with_docket(docket);

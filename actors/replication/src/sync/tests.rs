@@ -96,6 +96,7 @@ fn manifest(height: u64, entries: u64, salt: u64) -> (Arc<CheckedManifest>, Stat
         height: Height(height),
         block: Digest::ZERO,
         state_root: map.root(),
+        next_epoch: Epoch(0),
         next_set: Digest::ZERO,
     };
     let stable = StableCheckpoint { header: header.clone(), checkpoint, signatures: Signatures(Vec::new()) };

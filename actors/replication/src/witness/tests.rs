@@ -29,6 +29,7 @@ impl Case {
         let key = KeyPair::development(DEVELOPMENT_SEED, "node0");
         let config = Config::from_genesis(&genesis, Some(&key.public()));
         let verifier = Verifier {
+            former: None,
             chain: config.chain.clone(),
             epoch: config.epoch,
             set: Arc::clone(&config.set),

@@ -56,6 +56,12 @@ impl Chain {
         Height(self.blocks.len() as u64)
     }
 
+    /// How many tickets there are in each state.
+    pub(crate) fn tickets_by_state(&self) -> Vec<(TicketState, u64)> {
+        let count = |state| self.tickets.values().filter(|known| **known == state).count() as u64;
+        TicketState::ALL.into_iter().map(|state| (state, count(state))).collect()
+    }
+
     /// A client asks for an operation.
     pub(crate) fn asked(&mut self, operation: &Operation) {
         self.asked.insert((operation.key.clone(), operation.payload_digest()));

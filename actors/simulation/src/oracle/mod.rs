@@ -4,6 +4,7 @@
 //! | invariant | where |
 //! |---|---|
 //! | agreement, chain, validity, exactly once, certified outcome | `chain` |
+//! | minority | `crate::effects` |
 //! | integrity, durable before sent | `promises` |
 //! | no false accusation, liveness | `crate::world`, `crate::run` |
 
@@ -20,6 +21,8 @@ pub(crate) use promises::Promises;
 pub enum Invariant {
     /// No two honest replicas commit different blocks at a height.
     Agreement,
+    /// The minority side of a partition decides nothing.
+    Minority,
     /// Heights have no holes, parents match.
     Chain,
     /// Every committed operation came from a client.
@@ -40,6 +43,59 @@ pub enum Invariant {
     NoCrash,
 }
 
+impl Invariant {
+    /// All of them.
+    pub const ALL: [Self; 11] = [
+        Self::Agreement,
+        Self::Minority,
+        Self::Chain,
+        Self::Validity,
+        Self::ExactlyOnce,
+        Self::Integrity,
+        Self::DurableBeforeSent,
+        Self::CertifiedOutcome,
+        Self::NoFalseAccusation,
+        Self::Liveness,
+        Self::NoCrash,
+    ];
+
+    /// The name in reports.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Agreement => "agreement",
+            Self::Minority => "minority",
+            Self::Chain => "chain",
+            Self::Validity => "validity",
+            Self::ExactlyOnce => "exactly once",
+            Self::Integrity => "integrity",
+            Self::DurableBeforeSent => "durable before sent",
+            Self::CertifiedOutcome => "certified outcome",
+            Self::NoFalseAccusation => "no false accusation",
+            Self::Liveness => "liveness",
+            Self::NoCrash => "no crash",
+        }
+    }
+
+    /// What it demands, in a few words.
+    #[must_use]
+    pub const fn demand(self) -> &'static str {
+        match self {
+            Self::Agreement => "no two honest nodes commit different blocks at a height",
+            Self::Minority => "the minority side of a partition decides nothing",
+            Self::Chain => "heights have no holes, and every block builds on the one below",
+            Self::Validity => "every decided operation was asked for by a client",
+            Self::ExactlyOnce => "a key takes effect once, and tickets only take legal steps",
+            Self::Integrity => "no honest node signs two different things for one slot, crashes included",
+            Self::DurableBeforeSent => "nothing leaves a node that its disk could still forget",
+            Self::CertifiedOutcome => "certificates verify, and clients are told what the history says",
+            Self::NoFalseAccusation => "nobody honest is accused, and no honest node diverges",
+            Self::Liveness => "after the faults have healed, all is decided within a bound",
+            Self::NoCrash => "no honest node fails, and no code panics",
+        }
+    }
+}
+
 /// A violated invariant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Violation {
@@ -57,7 +113,7 @@ impl Violation {
 
 impl fmt::Display for Violation {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{:?}: {}", self.invariant, self.details)
+        write!(formatter, "{}: {}", self.invariant.name(), self.details)
     }
 }
 

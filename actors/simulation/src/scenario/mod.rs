@@ -1,14 +1,18 @@
 //! What a seed stands for: swarm testing. Each seed draws the size of the network, small limits (they find more), who
 //! lies, and for each fault off, low or high.
 
+mod plan;
+
 use std::collections::BTreeSet;
 use std::fmt;
 
-use dtvn_messages::Genesis;
 use dtvn_messages::genesis::{ConsensusParameters, GenesisFile};
+use dtvn_messages::{Genesis, limits};
 
 use crate::lies::Behaviour;
 use crate::random::{Concern, Random};
+
+pub use plan::{Plan, PlanError};
 
 /// Kinds of fault; each can be switched off without changing what the others do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -35,11 +39,19 @@ pub enum Fault {
     Damage,
     /// Some nodes lie.
     Lies,
+    /// Leaders end, again and again.
+    Leaders,
+    /// All nodes end at once.
+    Outages,
+    /// Disks are full or read-only, or do not sync.
+    Disks,
+    /// Votes are lost.
+    Votes,
 }
 
 impl Fault {
     /// All kinds.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 15] = [
         Self::Loss,
         Self::Repetition,
         Self::Delay,
@@ -51,6 +63,10 @@ impl Fault {
         Self::SlowDisks,
         Self::Damage,
         Self::Lies,
+        Self::Leaders,
+        Self::Outages,
+        Self::Disks,
+        Self::Votes,
     ];
 
     /// The name on the command line.
@@ -68,6 +84,10 @@ impl Fault {
             Self::SlowDisks => "slow-disks",
             Self::Damage => "damage",
             Self::Lies => "lies",
+            Self::Leaders => "leaders",
+            Self::Outages => "outages",
+            Self::Disks => "disks",
+            Self::Votes => "votes",
         }
     }
 }
@@ -83,13 +103,74 @@ pub enum Level {
     High,
 }
 
-/// Bugs that are planted around the nodes, each of which the oracle must find (faults.md, "Canaries").
+/// What goes wrong around the nodes and may not: the oracle must find it. (Bugs in the nodes themselves are
+/// [`dtvn_messages::canary`].)
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Canary {
+pub enum Sabotage {
     /// Disks that say that they have synced, and have not.
     LyingDisk,
     /// Nothing heals.
     NoHealing,
+}
+
+/// What is changed of what a seed stands for: what shrinking takes away.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// Faults that are switched off.
+    pub without: BTreeSet<Fault>,
+    /// So many validators, at least 1. Liars beyond what they tolerate are honest.
+    pub validators: Option<usize>,
+    /// So many clients.
+    pub clients: Option<usize>,
+    /// So long a time of faults.
+    pub faults_ms: Option<u64>,
+}
+
+impl Changes {
+    /// Without some faults.
+    #[must_use]
+    pub fn without(faults: impl IntoIterator<Item = Fault>) -> Self {
+        Self { without: faults.into_iter().collect(), ..Self::default() }
+    }
+}
+
+/// As options of `cargo sim`, each with a blank before it.
+impl fmt::Display for Changes {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.without.is_empty() {
+            let names: Vec<&str> = self.without.iter().map(|fault| fault.name()).collect();
+            write!(formatter, " --without {}", names.join(","))?;
+        }
+        if let Some(validators) = self.validators {
+            write!(formatter, " --nodes {validators}")?;
+        }
+        if let Some(clients) = self.clients {
+            write!(formatter, " --clients {clients}")?;
+        }
+        self.faults_ms.map_or(Ok(()), |faults_ms| write!(formatter, " --faults-ms {faults_ms}"))
+    }
+}
+
+/// All links alike, instead of what the levels of faults make of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Link {
+    /// How long a message takes: from half of this to half as much again, in microseconds.
+    pub latency_us: u64,
+    /// How many of a million messages are lost while faults happen.
+    pub lost_ppm: u64,
+}
+
+/// What clients ask for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Workload {
+    /// Anything, about few tickets: most of it is refused.
+    Anything,
+    /// Each client has a ticket of its own issued, validated and consumed. The clients begin one after the other, within
+    /// this time in microseconds.
+    Lifecycles {
+        /// The time in which all begin.
+        within_us: u64,
+    },
 }
 
 /// What a seed draws.
@@ -99,6 +180,8 @@ pub struct Scenario {
     pub seed: u64,
     /// How many validators there are.
     pub validators: usize,
+    /// Their voting powers; empty is 1 for each. Unequal ones are drawn only where nobody lies or is lost for good.
+    pub powers: Vec<u32>,
     /// Those that lie, and how.
     pub liars: Vec<(usize, Behaviour)>,
     /// How many more may be lost for good: damaged, or left down when the rest heals.
@@ -109,6 +192,10 @@ pub struct Scenario {
     pub bundle_operations: usize,
     /// After how many blocks a store is made durable.
     pub store_sync_blocks: u64,
+    /// What all links are like; none: what the levels of faults make of them.
+    pub link: Option<Link>,
+    /// What clients ask for.
+    pub workload: Workload,
     /// How many clients there are.
     pub clients: usize,
     /// How many operations each asks for.
@@ -119,23 +206,57 @@ pub struct Scenario {
     pub real: bool,
     /// How long faults happen, in virtual microseconds.
     pub faults_us: u64,
-    /// A bug that is planted, to see that it is found.
-    pub canary: Option<Canary>,
+    /// More events than this are a storm, which is a stall of its own kind; none is no bound.
+    pub events_max: Option<u64>,
+    /// What goes wrong and may not, to see that it is found.
+    pub sabotage: Option<Sabotage>,
+    /// A bug that is planted in all nodes, to see that it is found.
+    #[cfg(feature = "canary")]
+    pub planted: Option<dtvn_messages::canary::Canary>,
     /// How much there is of each fault.
     levels: [Level; Fault::ALL.len()],
 }
 
 impl Scenario {
-    /// What a seed stands for, without some faults.
+    /// A network without faults, liars or work.
     #[must_use]
-    pub fn draw(seed: u64, without: &BTreeSet<Fault>) -> Self {
+    pub fn quiet(seed: u64, validators: usize) -> Self {
+        Self {
+            seed,
+            validators,
+            powers: Vec::new(),
+            liars: Vec::new(),
+            spare_faults: 0,
+            parameters: ConsensusParameters::default(),
+            bundle_operations: limits::BLOCK_OPERATIONS_MAX,
+            store_sync_blocks: 3,
+            link: None,
+            workload: Workload::Anything,
+            clients: 0,
+            operations: 0,
+            tickets: 0,
+            real: false,
+            faults_us: 0,
+            events_max: None,
+            sabotage: None,
+            #[cfg(feature = "canary")]
+            planted: None,
+            levels: [Level::Off; Fault::ALL.len()],
+        }
+    }
+
+    /// What a seed stands for, changed in some ways.
+    #[must_use]
+    pub fn draw(seed: u64, changes: &Changes) -> Self {
         let mut random = Random::new(seed, Concern::Scenario);
         let validators = random.pick(&[4, 4, 4, 4, 4, 4, 5, 6, 7, 7, 10, 3, 2, 1]);
         let faulty_max = (validators - 1) / 3;
-        let lying = random.below(faulty_max as u64 + 1) as usize;
+        // Three of four networks have as many liars as they tolerate.
+        let lying = if random.permille(750) { faulty_max } else { random.below(faulty_max as u64 + 1) as usize };
         let mut liars = Vec::new();
         while liars.len() < lying {
-            let liar = (random.below(validators as u64) as usize, random.pick(&Behaviour::ALL));
+            let behaviour = if random.permille(250) { Behaviour::Mixed } else { random.pick(&Behaviour::ALL) };
+            let liar = (random.below(validators as u64) as usize, behaviour);
             if liars.iter().all(|(known, _)| *known != liar.0) {
                 liars.push(liar);
             }
@@ -143,8 +264,6 @@ impl Scenario {
         let levels = Fault::ALL.map(|_| random.pick(&[Level::Off, Level::Low, Level::Low, Level::High]));
         let parameters = draw_parameters(&mut random);
         let mut scenario = Self {
-            seed,
-            validators,
             liars,
             spare_faults: faulty_max - lying,
             parameters,
@@ -155,19 +274,34 @@ impl Scenario {
             tickets: random.between(2, 40),
             real: random.permille(60),
             faults_us: random.between(5, 30) * 1_000_000,
-            canary: None,
             levels,
+            events_max: Some(EVENTS_MAX),
+            ..Self::quiet(seed, validators)
         };
-        scenario.switch_off(without);
+        if random.permille(120) {
+            scenario.powers = (0..validators).map(|_| random.between(1, 3) as u32).collect();
+            scenario.liars.clear();
+            scenario.spare_faults = 0;
+        }
+        scenario.change(changes);
         scenario
     }
 
-    fn switch_off(&mut self, without: &BTreeSet<Fault>) {
+    fn change(&mut self, changes: &Changes) {
         for (fault, level) in Fault::ALL.iter().zip(&mut self.levels) {
-            if without.contains(fault) {
+            if changes.without.contains(fault) {
                 *level = Level::Off;
             }
         }
+        if let Some(validators) = changes.validators {
+            self.validators = validators;
+            let faulty_max = (validators - 1) / 3;
+            self.liars.retain(|(liar, _)| *liar < validators);
+            self.liars.truncate(faulty_max);
+            self.spare_faults = self.spare_faults.min(faulty_max - self.liars.len());
+        }
+        self.clients = changes.clients.unwrap_or(self.clients);
+        self.faults_us = changes.faults_ms.map_or(self.faults_us, |faults_ms| faults_ms * 1_000);
         if self.level(Fault::Lies) == Level::Off {
             self.liars.clear();
         }
@@ -177,6 +311,11 @@ impl Scenario {
     #[must_use]
     pub fn level(&self, fault: Fault) -> Level {
         self.levels[fault as usize]
+    }
+
+    /// Sets how much there is of a fault.
+    pub fn set_level(&mut self, fault: Fault, level: Level) {
+        self.levels[fault as usize] = level;
     }
 
     /// One of three values, by the level of a fault.
@@ -197,16 +336,23 @@ impl Scenario {
     pub fn genesis(&self) -> Genesis {
         let development = Genesis::development(self.validators, KEY_SEED, self.seed.is_multiple_of(2));
         let file = development.expect("the number of validators is within the bounds").file().clone();
-        let file = GenesisFile { consensus: self.parameters.clone(), ..file };
+        let mut file = GenesisFile { consensus: self.parameters.clone(), ..file };
+        for (validator, power) in file.validators.iter_mut().zip(&self.powers) {
+            validator.power = *power;
+        }
         Genesis::new(file).expect("the parameters are within the bounds")
     }
 
     /// How long after the faults have healed everything must be decided, in virtual microseconds.
     #[must_use]
     pub fn patience_us(&self) -> u64 {
-        (30_000 + 30 * self.parameters.view_timeout_cap_ms) * 1_000
+        let latency_us = self.link.map_or(0, |link| link.latency_us);
+        (30_000 + 30 * self.parameters.view_timeout_cap_ms) * 1_000 + 100 * latency_us
     }
 }
+
+/// More events than any network that a seed draws has use for: most have some ten thousands.
+const EVENTS_MAX: u64 = 1_500_000;
 
 /// The seed text of the validators' keys.
 pub const KEY_SEED: &str = "simulation";
@@ -235,14 +381,16 @@ impl fmt::Display for Scenario {
         let p = &self.parameters;
         write!(
             formatter,
-            "{} validators, pipeline {}, checkpoint interval {}, window {}, rotation {}, view timeout {} ms, {} clients",
+            "{} validators, pipeline {}, checkpoint interval {}, window {}, rotation {}, view timeout {} ms, {} clients, \
+             {} ms of faults",
             self.validators,
             p.pipeline,
             p.checkpoint_interval,
             p.log_window,
             p.rotation_interval,
             p.view_timeout_ms,
-            self.clients
+            self.clients,
+            self.faults_us / 1_000
         )?;
         for fault in Fault::ALL.into_iter().filter(|fault| *fault != Fault::Lies) {
             if self.level(fault) != Level::Off {
@@ -252,6 +400,9 @@ impl fmt::Display for Scenario {
         }
         for (liar, behaviour) in &self.liars {
             write!(formatter, ", node{liar} lies ({})", behaviour.name())?;
+        }
+        if !self.powers.is_empty() {
+            write!(formatter, ", powers {:?}", self.powers)?;
         }
         if self.real { formatter.write_str(", real signatures and codec") } else { Ok(()) }
     }
@@ -264,18 +415,19 @@ mod tests {
     #[test]
     fn every_seed_draws_a_network_that_may_exist() {
         for seed in 0..500 {
-            let scenario = Scenario::draw(seed, &BTreeSet::new());
+            let scenario = Scenario::draw(seed, &Changes::default());
             let genesis = scenario.genesis();
             let power = genesis.validators().weak_quorum();
-            assert!(((scenario.liars.len() + scenario.spare_faults) as u64) < power, "seed {seed}");
+            let lost = (scenario.liars.len() + scenario.spare_faults) as u64;
+            assert!(lost < power && (lost == 0 || scenario.powers.is_empty()), "seed {seed}");
         }
     }
 
     #[test]
     fn switching_a_fault_off_changes_nothing_else() {
         for seed in 0..50 {
-            let all = Scenario::draw(seed, &BTreeSet::new());
-            let some = Scenario::draw(seed, &BTreeSet::from([Fault::Loss]));
+            let all = Scenario::draw(seed, &Changes::default());
+            let some = Scenario::draw(seed, &Changes::without([Fault::Loss]));
             assert_eq!(some.level(Fault::Loss), Level::Off);
             assert_eq!(
                 (all.validators, &all.parameters, all.clients),

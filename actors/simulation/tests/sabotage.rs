@@ -5,25 +5,21 @@ use std::collections::BTreeSet;
 
 use dtvn_simulation::lies::Behaviour;
 use dtvn_simulation::run::simulate_scenario;
-use dtvn_simulation::{Canary, End, Invariant, Scenario};
+use dtvn_simulation::{Changes, Invariant, Sabotage, Scenario};
 
 /// The invariants that are violated in some seeds with something planted.
 fn violated(seeds: u64, plant: impl Fn(&mut Scenario)) -> BTreeSet<Invariant> {
     let ends = (0..seeds).map(|seed| {
-        let mut scenario = Scenario::draw(seed, &BTreeSet::new());
+        let mut scenario = Scenario::draw(seed, &Changes::default());
         plant(&mut scenario);
         simulate_scenario(scenario).end
     });
-    let violations = ends.filter_map(|end| match end {
-        End::Good => None,
-        End::Unsafe(violation) | End::Stalled(violation) | End::Crashed(violation) => Some(violation.invariant),
-    });
-    violations.collect()
+    ends.filter_map(|end| end.violation().map(|violation| violation.invariant)).collect()
 }
 
 #[test]
 fn disks_that_lie_about_a_sync_are_found() {
-    let found = violated(30, |scenario| scenario.canary = Some(Canary::LyingDisk));
+    let found = violated(30, |scenario| scenario.sabotage = Some(Sabotage::LyingDisk));
     assert!(found.contains(&Invariant::DurableBeforeSent), "{found:?}");
 }
 
@@ -31,6 +27,7 @@ fn disks_that_lie_about_a_sync_are_found() {
 fn a_fork_by_more_liars_than_a_network_tolerates_is_found() {
     let found = violated(40, |scenario| {
         scenario.spare_faults = 0;
+        scenario.powers.clear();
         let honest = 2.min(scenario.validators);
         scenario.liars = (honest..scenario.validators).map(|liar| (liar, Behaviour::TwoBlocks)).collect();
     });
@@ -39,6 +36,6 @@ fn a_fork_by_more_liars_than_a_network_tolerates_is_found() {
 
 #[test]
 fn a_network_that_never_heals_is_found() {
-    let found = violated(10, |scenario| scenario.canary = Some(Canary::NoHealing));
+    let found = violated(10, |scenario| scenario.sabotage = Some(Sabotage::NoHealing));
     assert_eq!(found, BTreeSet::from([Invariant::Liveness]));
 }

@@ -1,0 +1,100 @@
+//! Disks that fail. An honest node whose disk fails ends, as a process does (consensus.md section 4: "a storage error is
+//! fatal"), and tries again until the disk works. Damage is another matter: what a log has lost it never gets back.
+
+use dtvn_replication::log::MemoryDisk;
+
+use super::Act;
+use crate::stage::Broken;
+use crate::world::{Event, World};
+
+/// How long a process takes to come back after its disk failed.
+const AGAIN_US: u64 = 300_000;
+
+impl World {
+    /// The disk of a host, whether its process runs or not.
+    fn disk_mut(&mut self, host: usize) -> Option<&mut MemoryDisk> {
+        let at = &mut self.hosts[host];
+        match (&mut at.node, &mut at.media) {
+            (Some(node), _) => node.disk_mut(),
+            (None, media) => media.as_mut().map(|media| &mut media.disk),
+        }
+    }
+
+    pub(super) fn slow_disk(&mut self, host: usize) {
+        let at = &mut self.hosts[host];
+        at.slow_disk = !at.slow_disk;
+        self.coverage.slow_disks += u64::from(self.hosts[host].slow_disk);
+    }
+
+    pub(super) fn break_disk(&mut self, host: usize) {
+        let how = self.randoms.disk.pick(&[Broken::Full, Broken::ReadOnly, Broken::NextSync]);
+        let for_us = self.randoms.disk.around(1_000_000);
+        self.break_disk_so(host, how);
+        self.schedule(for_us, Event::Act(Act::Mend(host)));
+    }
+
+    pub(crate) fn break_disk_so(&mut self, host: usize, how: Broken) {
+        let Some(disk) = self.disk_mut(host) else { return };
+        match how {
+            Broken::Full => disk.no_space_after(0),
+            Broken::ReadOnly => disk.make_read_only(),
+            Broken::NextSync => disk.fail_next_sync(),
+        }
+        let count = match how {
+            Broken::Full => &mut self.coverage.full_disks,
+            Broken::ReadOnly => &mut self.coverage.read_only_disks,
+            Broken::NextSync => &mut self.coverage.failed_syncs,
+        };
+        *count += 1;
+        self.hosts[host].is_disk_broken = true;
+    }
+
+    pub(crate) fn mend_disk(&mut self, host: usize) {
+        if let Some(disk) = self.disk_mut(host) {
+            disk.mend();
+        }
+        self.hosts[host].is_disk_broken = false;
+    }
+
+    /// A node said that it cannot go on: its process ends, and another is started.
+    pub(crate) fn on_failed(&mut self, host: usize) {
+        self.coverage.disk_failures += 1;
+        self.crash(host, false);
+        self.schedule(AGAIN_US, Event::Act(Act::Start(host)));
+    }
+
+    /// Harms the log of a host, if that many may be lost for good.
+    pub(super) fn damage(&mut self, host: usize) {
+        let at = &self.hosts[host];
+        let may_be = self.scenario.spare_faults > 0 && at.is_honest && !at.is_damaged;
+        if !may_be || self.randoms.faults.permille(500) {
+            return;
+        }
+        let kind = self.randoms.disk.below(4);
+        if self.harm(host, kind) {
+            self.scenario.spare_faults -= 1;
+        }
+        self.schedule(500_000, Event::Act(Act::Start(host)));
+    }
+
+    /// Harms the log of a host in one of four ways, while its machine is without power. Says whether it did.
+    pub(crate) fn harm(&mut self, host: usize, kind: u64) -> bool {
+        self.crash(host, true);
+        // The header and the first batch: they are never torn.
+        let bit = self.randoms.disk.below(8 * 1_024);
+        let name = format!("{:0>16}.segment", self.hosts[host].first_segment);
+        let Some(media) = self.hosts[host].media.as_mut() else { return false };
+        let (is_done, count) = match kind {
+            0 => (media.disk.flip_bit(&name, bit), &mut self.coverage.bits_flipped),
+            1 => (media.disk.truncate(&name, bit / 8), &mut self.coverage.logs_truncated),
+            2 => (media.disk.lose(&name), &mut self.coverage.segments_lost),
+            _ => {
+                media.disk = MemoryDisk::new();
+                (true, &mut self.coverage.disks_emptied)
+            }
+        };
+        *count += u64::from(is_done);
+        self.hosts[host].may_forget |= is_done;
+        is_done
+    }
+}

@@ -1,0 +1,221 @@
+//! A run: two phases, and what came of it.
+
+mod report;
+mod shrink;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use dtvn_messages::Height;
+
+use crate::oracle::{Invariant, Violation};
+use crate::scenario::{Changes, Scenario};
+use crate::world::{Trace, World};
+
+pub use report::{End, Latency, Report};
+pub use shrink::shrink;
+
+/// Where a run is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// Not begun.
+    New,
+    /// Faults, until this virtual time.
+    Faults { until_us: u64 },
+    /// Everything has healed; what is outstanding must be decided until this virtual time.
+    Healed { until_us: u64 },
+}
+
+/// How far a run is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// The virtual time since the start, in microseconds.
+    pub virtual_us: u64,
+    /// Operations that clients asked for.
+    pub asked: u64,
+    /// Operations that they will have asked for in the end, as far as that is known.
+    pub planned: u64,
+    /// Whether the faults are over.
+    pub is_healed: bool,
+}
+
+/// A run that goes on for as long as somebody wants it to.
+pub struct Simulation {
+    world: World,
+    changes: Changes,
+    scenario: String,
+    phase: Phase,
+    began_us: u64,
+    healed_us: u64,
+    end: Option<End>,
+}
+
+impl Simulation {
+    /// A run of a scenario, about to begin.
+    #[must_use]
+    pub fn new(scenario: Scenario) -> Self {
+        let world = World::new(scenario);
+        let scenario = world.scenario.to_string();
+        let (began_us, changes) = (world.now_us, Changes::default());
+        Self { world, changes, scenario, phase: Phase::New, began_us, healed_us: began_us, end: None }
+    }
+
+    /// Shows what one host is told (`<-`) and what it says (`->`), with the virtual time.
+    pub fn trace(&mut self, host: usize, show: Box<dyn FnMut(String)>) {
+        self.world.trace = Some(Trace { host, show });
+    }
+
+    /// Lets so many events happen. Says whether the run is over.
+    pub fn advance(&mut self, events: u64) -> bool {
+        if self.end.is_none() {
+            #[cfg(feature = "canary")]
+            dtvn_messages::canary::plant(self.world.scenario.planted);
+            let ran = catch_unwind(AssertUnwindSafe(|| self.run(events)));
+            #[cfg(feature = "canary")]
+            dtvn_messages::canary::plant(None);
+            self.end = match ran {
+                Ok(Ok(is_over)) => is_over.then_some(End::Good),
+                Ok(Err(violation)) => Some(End::of(violation)),
+                Err(panic) => {
+                    let text = panic.downcast_ref::<String>().cloned();
+                    let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+                    let text = text.unwrap_or_else(|| "a panic".to_owned());
+                    Some(End::of(Violation::new(Invariant::NoCrash, text)))
+                }
+            };
+        }
+        self.end.is_some()
+    }
+
+    /// How far it is.
+    #[must_use]
+    pub fn progress(&self) -> Progress {
+        let (asked, planned) = self.world.clients.progress();
+        let is_healed = matches!(self.phase, Phase::Healed { .. });
+        Progress { virtual_us: self.world.now_us - self.began_us, asked, planned, is_healed }
+    }
+
+    /// What came of it so far.
+    #[must_use]
+    pub fn report(mut self) -> Report {
+        let world = &mut self.world;
+        let latencies_us = world.clients.latencies_us();
+        Report {
+            seed: world.scenario.seed,
+            changes: self.changes,
+            scenario: self.scenario,
+            validators: world.scenario.validators,
+            clients: world.scenario.clients,
+            faults_us: world.scenario.faults_us,
+            liars: world.scenario.liars.clone(),
+            end: self.end.unwrap_or(End::Unfinished),
+            coverage: world.coverage,
+            events: world.events,
+            hash: world.hash,
+            virtual_us: world.now_us - self.began_us,
+            recovery_us: world.now_us.saturating_sub(self.healed_us),
+            height: world.chain.height(),
+            tickets: world.chain.tickets_by_state(),
+            asked: world.clients.progress().0,
+            decided: latencies_us.len() as u64,
+            accepted: world.clients.accepted(),
+            latency: Latency::of(&latencies_us),
+        }
+    }
+
+    /// Two phases: faults; then everything heals, and all that clients asked for must be decided.
+    fn run(&mut self, events: u64) -> Result<bool, Violation> {
+        let world = &mut self.world;
+        for _ in 0..events {
+            match self.phase {
+                _ if world.scenario.events_max.is_some_and(|most| world.events > most) => {
+                    let storm = format!("a storm: {} events, most by {}", world.events, world.busiest());
+                    return Err(Violation::new(Invariant::Liveness, storm));
+                }
+                Phase::New => {
+                    world.begin()?;
+                    self.phase = Phase::Faults { until_us: world.now_us + world.scenario.faults_us };
+                }
+                Phase::Faults { until_us } => {
+                    if !world.step(until_us)? {
+                        self.healed_us = world.now_us;
+                        world.clients.finish();
+                        world.heal()?;
+                        self.phase = Phase::Healed { until_us: world.now_us + world.scenario.patience_us() };
+                    }
+                }
+                Phase::Healed { .. } if world.is_settled() => return Ok(true),
+                Phase::Healed { until_us } => {
+                    if !world.step(until_us)? {
+                        return Err(Violation::new(Invariant::Liveness, world.describe()));
+                    }
+                }
+            }
+        }
+        Ok(false)
+    }
+}
+
+/// Runs a seed, changed in some ways.
+#[must_use]
+pub fn simulate(seed: u64, changes: &Changes) -> Report {
+    run_to_its_end(Simulation::new(Scenario::draw(seed, changes)), changes)
+}
+
+/// Runs a scenario that somebody changed.
+#[must_use]
+pub fn simulate_scenario(scenario: Scenario) -> Report {
+    run_to_its_end(Simulation::new(scenario), &Changes::default())
+}
+
+/// As [`simulate`]; shows one host: see [`Simulation::trace`].
+#[must_use]
+pub fn simulate_traced(seed: u64, changes: &Changes, host: usize, show: Box<dyn FnMut(String)>) -> Report {
+    let mut simulation = Simulation::new(Scenario::draw(seed, changes));
+    simulation.trace(host, show);
+    run_to_its_end(simulation, changes)
+}
+
+fn run_to_its_end(mut simulation: Simulation, changes: &Changes) -> Report {
+    simulation.changes = changes.clone();
+    while !simulation.advance(u64::MAX) {}
+    simulation.report()
+}
+
+impl World {
+    /// Whether all is decided, and all honest nodes that are up have all of it.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.clients.are_content()
+            && self.are_all_voting()
+            && self.heights().all(|height| height == self.chain.height())
+    }
+
+    /// Whether every honest node that lost its memory has one again.
+    fn are_all_voting(&self) -> bool {
+        let mut honest = self.hosts.iter().filter(|host| host.is_honest).filter_map(|host| host.node.as_ref());
+        honest.all(|node| node.amnesia().is_none())
+    }
+
+    fn heights(&self) -> impl Iterator<Item = Height> {
+        let honest = self.hosts.iter().filter(|host| host.is_honest);
+        honest.filter_map(|host| host.node.as_ref()).map(|node| node.show().committed)
+    }
+
+    /// The kind of message that arrived most often.
+    fn busiest(&self) -> String {
+        let most = self.arrived.iter().max_by_key(|(_, count)| **count);
+        most.map_or_else(|| "nothing".to_owned(), |(name, count)| format!("{name} ({count} arrived)"))
+    }
+
+    pub(crate) fn describe(&self) -> String {
+        let mut text = format!("undecided after healing: {:?}", self.clients.undecided());
+        for (number, host) in self.hosts.iter().enumerate() {
+            let what = match &host.node {
+                Some(node) => format!("{:?} pool {:?}", node.show(), node.pool().usage()),
+                None => "down".to_owned(),
+            };
+            let kind = if host.is_honest { "" } else { " (liar)" };
+            text = format!("{text}\n  host {number}{kind}: {what}");
+        }
+        text
+    }
+}

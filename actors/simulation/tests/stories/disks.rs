@@ -1,0 +1,109 @@
+//! Disks that fail, and logs that are damaged.
+
+use dtvn_messages::Height;
+use dtvn_simulation::run::simulate_scenario;
+use dtvn_simulation::{Broken, End, Fault, Harm, Level, Scenario, Stage};
+
+fn four() -> Stage {
+    let mut stage = Stage::new(Scenario::story(4, 8, 6_000));
+    stage.run(1_500);
+    stage
+}
+
+/// A node whose log is harmed finds out, follows, and does not vote.
+fn harmed(harm: Harm) {
+    let mut stage = four();
+    assert!(stage.harm(2, harm), "there was something to harm");
+    stage.run(500);
+    stage.start(2);
+    stage.run(500);
+    assert!(stage.amnesia(2).is_some(), "it knows that it has forgotten");
+    assert!(stage.show(2).is_some_and(|shown| !shown.voting), "so it does not vote");
+    stage.settle(20_000);
+    assert!(stage.committed(2) > Height(0) && stage.committed(2) == stage.height(), "it follows all the same");
+    // And it stays so: no crash loop, and no vote after another start.
+    stage.kill(2);
+    stage.start(2);
+    stage.run(500);
+    assert!(stage.show(2).is_some_and(|shown| !shown.voting));
+}
+
+#[test]
+fn disk_bit_flip() {
+    harmed(Harm::BitFlip);
+}
+
+#[test]
+fn disk_truncated() {
+    harmed(Harm::Truncated);
+}
+
+#[test]
+fn disk_lost_file() {
+    harmed(Harm::LostFile);
+}
+
+#[test]
+fn disk_empty() {
+    harmed(Harm::Empty);
+}
+
+/// A node whose disk fails ends rather than to go on, comes back when the disk works, and votes again.
+fn broken(broken: Broken) {
+    let mut stage = Stage::new(Scenario::story(4, 30, 12_000));
+    stage.run(1_500);
+    stage.break_disk(1, broken);
+    stage.run(6_000);
+    let failures = stage.coverage().disk_failures;
+    if broken != Broken::Full {
+        assert!(failures > 0, "it noticed");
+    }
+    stage.mend_disk(1);
+    stage.settle(20_000);
+    assert!(stage.show(1).is_some_and(|shown| shown.voting), "it votes again");
+    assert_eq!(stage.amnesia(1), None, "it has forgotten nothing");
+}
+
+#[test]
+fn disk_read_only() {
+    broken(Broken::ReadOnly);
+}
+
+#[test]
+fn disk_fsync_error() {
+    broken(Broken::NextSync);
+}
+
+#[test]
+fn disk_full() {
+    broken(Broken::Full);
+}
+
+#[test]
+fn disk_slow() {
+    let latency = |is_slow: bool| {
+        let mut scenario = Scenario::story(4, 20, 4_000);
+        scenario.faults_us = 6_000_000;
+        let mut stage = Stage::new(scenario);
+        // A backup: a quorum does not wait for it.
+        stage.slow_disk(3, is_slow);
+        stage.settle(20_000);
+        assert_eq!(stage.coverage().views.total(), 0);
+    };
+    latency(false);
+    latency(true);
+}
+
+#[test]
+fn disk_torn_tail() {
+    let mut torn = 0;
+    for seed in 0..20 {
+        let mut scenario = Scenario::story(4, 10, 4_000);
+        (scenario.seed, scenario.faults_us) = (seed, 6_000_000);
+        scenario.set_level(Fault::Crashes, Level::High);
+        let report = simulate_scenario(scenario);
+        assert_eq!(report.end, End::Good, "{report}");
+        torn += report.coverage.torn;
+    }
+    assert!(torn > 0, "no tail was torn");
+}

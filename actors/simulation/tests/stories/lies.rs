@@ -1,0 +1,144 @@
+//! Each lie, told again and again by one of four or two of seven, while leaders are killed and the network is parted: it
+//! is told, nothing is violated, everything is decided, and where the lie can be seen its teller is blamed.
+
+use dtvn_simulation::run::simulate_scenario;
+use dtvn_simulation::{Behaviour, End, Fault, Level, Report, Scenario};
+
+/// Seeds that are tried until a lie was told: most are at once.
+const SEEDS: u64 = 12;
+
+/// A network of so many in which as many as it tolerates lie in one way.
+fn troubled(behaviour: Behaviour, validators: usize, seed: u64) -> Report {
+    let mut scenario = Scenario::story(validators, 10, 5_000);
+    scenario.seed = seed;
+    scenario.parameters.rotation_interval = 6;
+    scenario.parameters.rotation_time_ms = 700;
+    scenario.liars = (0..(validators - 1) / 3).map(|liar| ((liar + seed as usize) % validators, behaviour)).collect();
+    scenario.liars.sort_unstable();
+    scenario.faults_us = 8_000_000;
+    for fault in [Fault::Partitions, Fault::Leaders, Fault::Crashes] {
+        scenario.set_level(fault, Level::High);
+    }
+    let report = simulate_scenario(scenario);
+    assert_eq!(report.end, End::Good, "{} in {validators}, seed {seed}: {report}", behaviour.name());
+    assert!(report.tickets.iter().any(|(_, count)| *count >= 10), "{report}");
+    report
+}
+
+/// How often a lie was told and its tellers were blamed.
+fn tell(behaviour: Behaviour) -> (u64, u64) {
+    let (mut told, mut blamed) = (0, 0);
+    for seed in 0..SEEDS {
+        for validators in [4, 7] {
+            let met = troubled(behaviour, validators, seed).coverage;
+            told += met.told.0[behaviour as usize];
+            blamed += met.blamed;
+        }
+        if told > 0 {
+            break;
+        }
+    }
+    (told, blamed)
+}
+
+/// Whether it shows who lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Seen {
+    /// Honest nodes blame the liar.
+    Blamed,
+    /// It cannot be told from bad luck: nobody is blamed.
+    Unseen,
+    /// It depends on who hears what first.
+    Perhaps,
+}
+
+use Seen::{Blamed, Perhaps, Unseen};
+
+macro_rules! lies {
+    ($($name:ident: $behaviour:ident, $seen:expr;)*) => {
+        $(#[test]
+        fn $name() {
+            let id = Behaviour::$behaviour.name().replace('-', "_");
+            assert_eq!(id, stringify!($name), "a test is named by the id");
+            let (told, blamed) = tell(Behaviour::$behaviour);
+            assert!(told > 0, "never told");
+            match $seen {
+                Blamed => assert!(blamed > 0, "told {told} times, and nobody is blamed"),
+                Unseen => assert_eq!(blamed, 0, "there is nothing to blame for"),
+                Perhaps => {}
+            }
+        })*
+
+        const TOLD: &[Behaviour] = &[$(Behaviour::$behaviour),*];
+    };
+}
+
+lies! {
+    silent_from_start: Silent, Unseen;
+    silent_midway: SilentMidway, Unseen;
+    leader_silent: SilentLeader, Unseen;
+    leader_two_blocks: TwoBlocks, Perhaps;
+    leader_leaves_one_out: OneOut, Unseen;
+    leader_jumps_window: WindowJumped, Unseen;
+    leader_exhausts_window: WindowExhausted, Blamed;
+    leader_censors_origin: OriginCensored, Unseen;
+    leader_censors_client: ClientCensored, Unseen;
+    leader_forged_operation: ForgedOperation, Blamed;
+    leader_malformed_operation: MalformedOperation, Blamed;
+    leader_slow: Slow, Unseen;
+    leader_time_past: TimePast, Unseen;
+    leader_time_future: TimeFuture, Perhaps;
+    leader_time_still: TimeStill, Unseen;
+    leader_oversized_block: OversizedBlock, Blamed;
+    leader_empty_blocks: EmptyBlocks, Blamed;
+    leader_digest_without_data: DigestWithoutData, Blamed;
+    leader_old_bundle: OldBundle, Perhaps;
+    leader_wrong_log_root: WrongRoot, Blamed;
+    voter_two_votes: TwoVotes, Blamed;
+    voter_random_digest: RandomDigest, Blamed;
+    voter_bad_signature: BadSignature, Blamed;
+    voter_foreign_index: ForeignIndex, Blamed;
+    voter_foreign_chain: ForeignChain, Blamed;
+    voter_foreign_epoch: ForeignEpoch, Unseen;
+    voter_foreign_kind: ForeignKind, Blamed;
+    voter_replays_old_view: OldView, Unseen;
+    voter_commit_without_prepare: CommitAtOnce, Unseen;
+    voter_far_future: FarFuture, Unseen;
+    thousandfold: Thousandfold, Unseen;
+    view_change_hides: HiddenCertificate, Unseen;
+    view_change_forged_certificate: ForgedCertificate, Blamed;
+    view_change_mixed_certificate: MixedCertificate, Blamed;
+    view_change_repeated_signer: RepeatedSigner, Blamed;
+    view_change_foreign_signer: ForeignSigner, Blamed;
+    view_change_too_few: TooFewSigners, Blamed;
+    new_view_wrong_leader: WrongLeader, Blamed;
+    new_view_too_few: TooFewChanges, Blamed;
+    new_view_unknown_changes: UnknownChanges, Unseen;
+    new_view_two_versions: TwoNewViews, Perhaps;
+    view_change_storm: Storm, Unseen;
+    view_near_maximum: LastView, Unseen;
+    checkpoint_wrong_root: WrongCheckpoint, Unseen;
+    sync_wrong_blocks: SyncWrong, Blamed;
+    sync_forged_certificate: SyncForged, Blamed;
+    sync_endless: SyncEndless, Blamed;
+    sync_stale: SyncStale, Unseen;
+    sync_refused: SyncRefused, Unseen;
+    sync_slow: SyncSlow, Unseen;
+    status_boasts: StatusBoast, Unseen;
+    bundle_withheld: WithheldBundle, Unseen;
+    bundle_bad_signature: BundleSignature, Blamed;
+    bundle_forged_origin: BundleForged, Blamed;
+    bundle_invented_operation: BundleInvented, Unseen;
+    bundle_two_versions: BundleTwice, Unseen;
+    bundle_gap: BundleGap, Unseen;
+    frame_malformed: FrameJunk, Blamed;
+    frame_truncated: FrameTruncated, Blamed;
+    frame_trailing_byte: FrameTrailing, Blamed;
+    twin: Twin, Blamed;
+    mixed: Mixed, Blamed;
+}
+
+#[test]
+fn every_behaviour_has_its_story() {
+    assert_eq!(TOLD, Behaviour::ALL);
+}

@@ -1,0 +1,69 @@
+//! FAULTS.md and the code say the same.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use dtvn_simulation::{Behaviour, Coverage, Group};
+
+struct Row {
+    id: String,
+    tests: Vec<String>,
+}
+
+fn top() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// The pieces between backquotes.
+fn quoted(text: &str) -> Vec<String> {
+    text.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+}
+
+fn rows() -> Vec<Row> {
+    let table = std::fs::read_to_string(top().join("actors/simulation/FAULTS.md")).unwrap();
+    let lines = table.lines().filter(|line| line.starts_with("| `"));
+    let row = |line: &str| {
+        let cells: Vec<&str> = line.trim_matches('|').split('|').collect();
+        assert_eq!(cells.len(), 4, "{line}");
+        Row { id: quoted(cells[0]).remove(0), tests: quoted(cells[3]) }
+    };
+    lines.map(row).collect()
+}
+
+/// The file of a test, and its name.
+fn place(test: &str) -> (PathBuf, String) {
+    let (path, name) = test.rsplit_once("::").unwrap_or_else(|| panic!("{test} names no file"));
+    let path = match path.strip_prefix("stories::") {
+        Some(module) => format!("actors/simulation/tests/stories/{module}.rs"),
+        None => path.to_owned(),
+    };
+    (top().join(path), name.to_owned())
+}
+
+#[test]
+fn every_named_test_exists() {
+    for row in rows() {
+        assert!(!row.tests.is_empty(), "{} has no test", row.id);
+        for test in row.tests {
+            let (path, name) = place(&test);
+            let source = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{test}: {error}"));
+            // Written out, or a line of the table of lies.
+            let is_there = source.contains(&format!("fn {name}(")) || source.contains(&format!("    {name}: "));
+            assert!(is_there, "{}: there is no test {test}", row.id);
+        }
+    }
+}
+
+#[test]
+fn every_behaviour_and_every_counted_fault_stands_in_the_table() {
+    let ids: Vec<String> = rows().into_iter().map(|row| row.id).collect();
+    let distinct: BTreeSet<&String> = ids.iter().collect();
+    assert_eq!(distinct.len(), ids.len(), "an id stands twice");
+    let behaviours = Behaviour::ALL.map(Behaviour::name).into_iter();
+    let counted = Coverage::default().all().into_iter().filter(|counter| counter.group == Group::Faults);
+    // The sums of several kinds.
+    let sums = ["partitions", "pauses"];
+    for id in behaviours.chain(counted.map(|counter| counter.name)).filter(|id| !sums.contains(id)) {
+        assert!(ids.iter().any(|known| known == id), "{id} is not in FAULTS.md");
+    }
+}
