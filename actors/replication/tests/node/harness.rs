@@ -15,9 +15,10 @@ use dtvn_replication::pool::PoolLimits;
 use dtvn_replication::verify::{Remembering, Verifier};
 
 const SEED: &str = "whole nodes";
+pub const LOG_LIMITS: LogLimits = LogLimits { segment_bytes: 128 * 1024, batch_bytes_max: 64 * 1024 };
 
 pub struct Network {
-    genesis: Arc<Genesis>,
+    pub genesis: Arc<Genesis>,
     nodes: Vec<Option<Node<MemoryDisk>>>,
     pub now_us: u64,
     queue: BTreeMap<(u64, u64), (usize, u64, Input)>,
@@ -25,6 +26,8 @@ pub struct Network {
     incarnations: Vec<u64>,
     pub answers: BTreeMap<u64, Answer>,
     said: Vec<Vec<PeerMessage>>,
+    /// All that was sent to one, in order.
+    sent: Vec<PeerMessage>,
     slow: BTreeSet<usize>,
     held: Vec<(usize, u64, Work)>,
     pub blamed: Vec<String>,
@@ -68,6 +71,7 @@ impl Network {
             incarnations: vec![0; count],
             answers: BTreeMap::new(),
             said: vec![Vec::new(); count],
+            sent: Vec::new(),
             slow: BTreeSet::new(),
             held: Vec::new(),
             blamed: Vec::new(),
@@ -95,7 +99,7 @@ impl Network {
             config,
             signer: Arc::new(key),
             verifier,
-            log_limits: LogLimits { segment_bytes: 128 * 1024, batch_bytes_max: 64 * 1024 },
+            log_limits: LOG_LIMITS,
             pool_limits: PoolLimits::default(),
             intake_limits: IntakeLimits::default(),
             pool_seed: node as u64,
@@ -176,7 +180,10 @@ impl Network {
                     self.said[node].push(message.clone());
                     (0..self.nodes.len()).for_each(|to| self.send(node, to, message.clone()));
                 }
-                Effect::Send { to, message } => self.send(node, to.position(), message),
+                Effect::Send { to, message } => {
+                    self.sent.push(message.clone());
+                    self.send(node, to.position(), message);
+                }
                 Effect::Work(work @ Work::Sync { .. }) if self.slow.contains(&node) => {
                     self.held.push((node, self.incarnations[node], work));
                 }
@@ -210,6 +217,11 @@ impl Network {
                 self.later(node, 0, Input::Done(work));
             }
         }
+    }
+
+    /// All that was said, to all or to one.
+    pub fn all_said(&self) -> impl Iterator<Item = &PeerMessage> {
+        self.said.iter().flatten().chain(&self.sent)
     }
 
     /// How many broadcasts of a node are like this.

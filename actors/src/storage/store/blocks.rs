@@ -125,7 +125,7 @@ impl View<'_> {
     }
 }
 
-fn read_checkpoint(value: &[u8]) -> Result<StableCheckpoint, StoreError> {
+pub(super) fn read_checkpoint(value: &[u8]) -> Result<StableCheckpoint, StoreError> {
     StableCheckpoint::from_bytes(value).map_err(|error| StoreError::undecodable("a stable checkpoint", &error))
 }
 

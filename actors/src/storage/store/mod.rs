@@ -47,6 +47,7 @@ mod cursor;
 mod database;
 mod error;
 mod image;
+pub mod inspect;
 mod open;
 mod options;
 mod outcomes;
