@@ -8,17 +8,19 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use dtvn::telemetry::{Listener, Sources, Telemetry};
 use dtvn_actors::board::{Board, Identity};
 use dtvn_actors::instruments::{Decided, GroupCommit, Phase};
-use dtvn_messages::{Genesis, KeyPair, NodeName, Timestamp, ValidatorIndex};
+use dtvn_messages::{Genesis, KeyPair, NodeName, Timestamp};
 
 fn telemetry() -> Arc<Telemetry> {
     let seed = dtvn_messages::crypto::DEVELOPMENT_SEED;
-    let board = Board::new(Identity {
-        name: NodeName::new("node0").unwrap(),
-        public_key: KeyPair::development(seed, "node0").public(),
-        index: Some(ValidatorIndex(0)),
-        genesis: Arc::new(Genesis::development(1, seed, false).unwrap()),
-        started_at: Timestamp(0),
-    });
+    let board = Board::new(
+        Identity {
+            name: NodeName::new("node0").unwrap(),
+            public_key: KeyPair::development(seed, "node0").public(),
+            genesis: Arc::new(Genesis::development(1, seed, false).unwrap()),
+            started_at: Timestamp(0),
+        },
+        Arc::new(dtvn_messages::Ed25519),
+    );
     let tree = Arc::new(OnceLock::new());
     let (network, store, listeners) = Default::default();
     Telemetry::new(Sources { board, tree, network, store, listeners }).unwrap()

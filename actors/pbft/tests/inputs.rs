@@ -13,6 +13,7 @@ mod own;
 mod pre_prepare;
 mod propose;
 mod recover;
+mod rules;
 mod selection;
 mod status;
 mod timer;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use dtvn_messages::{Genesis, KeyPair, NodeName, Timestamp, ValidatorIndex};
+use dtvn_messages::{Genesis, KeyPair, NodeName, Timestamp};
 
 use super::*;
 use crate::board::{Board, Identity, NotVoting};
@@ -14,13 +14,15 @@ use crate::supervision::{ChildSpec, NodeKind, Status, Strategy, SupervisorSpec, 
 fn board() -> Arc<Board> {
     let key = KeyPair::development(dtvn_messages::crypto::DEVELOPMENT_SEED, "node0");
     let genesis = Genesis::development(1, dtvn_messages::crypto::DEVELOPMENT_SEED, false).unwrap();
-    Board::new(Identity {
-        name: NodeName::new("node0").unwrap(),
-        public_key: key.public(),
-        index: Some(ValidatorIndex(0)),
-        genesis: Arc::new(genesis),
-        started_at: Timestamp(0),
-    })
+    Board::new(
+        Identity {
+            name: NodeName::new("node0").unwrap(),
+            public_key: key.public(),
+            genesis: Arc::new(genesis),
+            started_at: Timestamp(0),
+        },
+        Arc::new(dtvn_messages::Ed25519),
+    )
 }
 
 fn worker(name: &str, waiting: usize, handled: u64) -> TreeNode {

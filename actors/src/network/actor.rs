@@ -54,7 +54,8 @@ impl NetworkActor {
     /// As [`StartError`].
     pub async fn start(context: Context<NetworkMessage>, shared: Arc<Shared>) -> Result<Self, ActorError> {
         let identity = keys::identity(&shared.config.key);
-        let mut swarm = swarm::build(identity, &shared.config.chain_id, Arc::clone(&shared.access))?;
+        let hidden = !shared.config.announce.is_empty();
+        let mut swarm = swarm::build(identity, &shared.config.chain_id, hidden, Arc::clone(&shared.access))?;
         let mut listeners = Vec::new();
         let (addresses, again) = shared.listen();
         for address in addresses {

@@ -91,7 +91,8 @@ pub struct NetworkConfig {
     pub start: u64,
     /// Where to listen: `/ip4/../tcp/..` and `/ip4/../udp/../quic-v1`; port 0 is any.
     pub listen: Vec<Multiaddr>,
-    /// Under which addresses others may reach it, if the listening ones are not it (behind a load balancer or NAT).
+    /// Under which addresses others may reach it, if the listening ones are not it (behind a load balancer or NAT): then
+    /// those are not told.
     pub announce: Vec<Multiaddr>,
     /// Where to begin looking for others; with or without a peer id at the end.
     pub bootstrap: Vec<Multiaddr>,

@@ -48,8 +48,9 @@ pub use class::{Class, ClassSet, PerClass, QueueBounds};
 pub use config::{
     ConnectedPeer, NetworkConfig, NetworkEvent, PeerInfo, TrafficTotals, ValidatorEntry, Validators, ValidatorsError,
 };
+pub use frame::{FrameReader, FrameTooLong};
 pub use handle::{Broadcast, NetworkDown, NetworkHandle, SetValidatorsError};
-pub use handshake::{Difference, Refusal};
+pub use handshake::{Difference, GreetingError, Hello, Refusal, greet};
 pub use inbox::{FairInbox, FairReceiver, FrameSink, FrameSinks, InboundFrame, OfferError, fair_inbox};
 pub use keys::{KeyError, identity, peer_id};
 pub use link::{Link, SendError};

@@ -83,12 +83,17 @@ pub fn kademlia_protocol(chain_id: &ChainId) -> StreamProtocol {
         .unwrap_or_else(|_| StreamProtocol::new("/dtvn/kad/1"))
 }
 
-/// Builds a swarm that does not listen yet.
+/// Builds a swarm that does not listen yet. `hidden`: peers are not told where it listens, only what is announced.
 ///
 /// # Errors
 /// If a transport cannot be set up.
-pub fn build(keypair: Keypair, chain_id: &ChainId, access: Arc<Access>) -> Result<Swarm<Behaviour>, StartError> {
-    let behaviour = behaviour(&keypair, chain_id, access);
+pub fn build(
+    keypair: Keypair,
+    chain_id: &ChainId,
+    hidden: bool,
+    access: Arc<Access>,
+) -> Result<Swarm<Behaviour>, StartError> {
+    let behaviour = behaviour(&keypair, chain_id, hidden, access);
     let transport = |error: &dyn std::fmt::Display| StartError::Transport(error.to_string());
     let builder = SwarmBuilder::with_existing_identity(keypair)
         .with_tokio()
@@ -137,11 +142,12 @@ fn has_system_resolver() -> bool {
     probe.is_ok()
 }
 
-fn behaviour(keypair: &Keypair, chain_id: &ChainId, access: Arc<Access>) -> Behaviour {
+fn behaviour(keypair: &Keypair, chain_id: &ChainId, hidden: bool, access: Arc<Access>) -> Behaviour {
     let public = keypair.public();
     let identify = identify::Config::new("/dtvn/1".to_owned(), public.clone())
         .with_agent_version(concat!("dtvn/", env!("CARGO_PKG_VERSION")).to_owned())
         .with_push_listen_addr_updates(true)
+        .with_hide_listen_addrs(hidden)
         .with_cache_size(0);
     let heartbeat = ping::Config::new().with_interval(limits::HEARTBEAT_INTERVAL).with_timeout(limits::PEER_LOST_AFTER);
     Behaviour {

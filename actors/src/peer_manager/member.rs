@@ -83,6 +83,8 @@ pub struct Member {
     /// The index under which the session was counted, if it was counted as a validator's.
     connected_as: Option<ValidatorIndex>,
     suspect: bool,
+    /// The latest start of the node from which it connected.
+    latest_start: u64,
     shared: Arc<Shared>,
     swarm: mpsc::Sender<SwarmCommand>,
     notices: mpsc::Sender<LinkNotice>,
@@ -103,6 +105,7 @@ impl Member {
             greetings: JoinSet::new(),
             connected_as: None,
             suspect: false,
+            latest_start: 0,
             shared,
             swarm,
             notices,
@@ -218,6 +221,11 @@ impl Member {
         if validator.is_some() && !classes.contains(Class::Consensus) {
             tracing::warn!(%peer, node = %node_name, "A validator shares only sync: one of us is in another epoch");
         }
+        if start < self.latest_start {
+            let latest = self.latest_start;
+            tracing::error!(%peer, node = %node_name, start, latest, "A node of an earlier start is back: does its key run twice?");
+        }
+        self.latest_start = self.latest_start.max(start);
         self.shared.metrics.sessions_started.add(1);
         self.connected_as = validator;
         if validator.is_some() {

@@ -22,6 +22,7 @@ use thiserror::Error;
 
 use crate::config::keys::peer_id;
 
+pub use ports::free as free_ports;
 pub use process::{NodeCommand, NodeEnd, NodeProcess, StartingNode};
 pub use roster::{Roster, RosterNode};
 pub use usage::Usage;

@@ -16,7 +16,7 @@ const LAST: u16 = 32_000;
 static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
 
 /// `count` ports that nothing listens on, by TCP or UDP.
-pub(super) fn free(count: usize) -> Result<Vec<u16>, ClusterError> {
+pub fn free(count: usize) -> Result<Vec<u16>, ClusterError> {
     let mut given = GIVEN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let span = LAST - FIRST;
     let start: u16 = rand::random_range(0..span);

@@ -82,6 +82,8 @@ pub const SETTINGS: &[Setting] = &[
     setting("p2p.port", Number, "4001", "The port to listen on for peers (TCP and QUIC); 0 is any").flag("port"),
     setting("p2p.bootstrap", List, "", "Peers to connect to: multiaddresses with /p2p/, commas between")
         .flag("bootstrap"),
+    setting("p2p.announce", List, "", "Multiaddresses to tell peers instead of those listened on, commas between")
+        .flag("announce"),
     setting("api.addr", Text, "127.0.0.1", "The address of the HTTP API").flag("api-addr"),
     setting("api.port", Number, "8080", "The port of the HTTP API; 0 is any").flag("api-port"),
     setting("api.key", Text, "", "The key that all /api/ routes then ask for")

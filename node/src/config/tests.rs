@@ -164,7 +164,7 @@ fn the_table_of_settings_is_the_structure() {
         (_, "log.format") => "json",
         (SettingKind::Number, _) => "7",
         (SettingKind::Switch, _) => "true",
-        (SettingKind::List, "p2p.bootstrap") => "",
+        (SettingKind::List, "p2p.bootstrap" | "p2p.announce") => "",
         _ => "some",
     };
     let variables = SETTINGS.iter().map(|setting| (setting.nested_variable(), sample(setting).to_owned())).collect();

@@ -75,11 +75,13 @@ pub struct P2pSettings {
     pub port: u16,
     /// Multiaddresses with `/p2p/`.
     pub bootstrap: Vec<String>,
+    /// Multiaddresses to tell peers instead of those listened on: behind NAT, or a load balancer.
+    pub announce: Vec<String>,
 }
 
 impl Default for P2pSettings {
     fn default() -> Self {
-        Self { addr: IpAddr::V4(Ipv4Addr::LOCALHOST), port: 4_001, bootstrap: Vec::new() }
+        Self { addr: IpAddr::V4(Ipv4Addr::LOCALHOST), port: 4_001, bootstrap: Vec::new(), announce: Vec::new() }
     }
 }
 
@@ -281,6 +283,11 @@ impl ValidatorConfig {
         for address in &self.p2p.bootstrap {
             if let Err(fault) = check_bootstrap(address) {
                 faults.push(format!("p2p.bootstrap: {address:?} {fault}"));
+            }
+        }
+        for address in &self.p2p.announce {
+            if let Err(error) = address.parse::<multiaddr::Multiaddr>() {
+                faults.push(format!("p2p.announce: {address:?} is no multiaddress: {error}"));
             }
         }
         if faults.is_empty() { Ok(()) } else { Err(faults) }

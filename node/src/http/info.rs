@@ -350,8 +350,7 @@ pub(super) async fn block(services: web::Data<Services>, path: web::Path<u64>) -
     let (height, found) = services
         .read(move |view| {
             let Some(block) = view.block(wanted)? else { return Ok(None) };
-            let leaves = block.block.header.log_size - block.first_index;
-            let outcomes = view.outcomes(block.first_index, usize::try_from(leaves).unwrap_or(usize::MAX))?;
+            let outcomes = view.outcomes_of(&block)?;
             let bundles = view.committed_block(wanted)?.map_or(Vec::new(), |committed| committed.bundles);
             Ok(Some((block, outcomes, bundles, view.receipt(wanted)?)))
         })

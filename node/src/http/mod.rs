@@ -8,6 +8,7 @@ mod catalogue;
 mod connection;
 pub mod events;
 mod info;
+pub mod inputs;
 mod measure;
 mod metrics;
 mod openapi;

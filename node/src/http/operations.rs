@@ -7,8 +7,9 @@ use actix_web::web;
 use actix_web::{HttpRequest, HttpResponse};
 use dtvn_actors::intake::Answered;
 use dtvn_client::api::{
-    Accepted, BatchAnswer, IssueRequest, Kind, OPERATIONS_BINCODE, OperationRequest, OperationState, OperationStatus,
-    Pending, Problem, SeedRequest, Seeded, TicketRequest, Time, decode_requests, encode_answers, operation_path,
+    Accepted, BatchAnswer, CompactError, IssueRequest, Kind, OPERATIONS_BINCODE, OperationRequest, OperationState,
+    OperationStatus, Pending, Problem, SeedRequest, Seeded, TicketRequest, Time, decode_requests, encode_answers,
+    operation_path,
 };
 use dtvn_ledger::{KeyScope, OperationResult};
 use dtvn_messages::{EventId, IdempotencyKey, Operation, Outcome, Reason, Timestamp, Verdict, limits};
@@ -263,7 +264,10 @@ pub(super) async fn batch(
     let media_type = media_type(request.headers());
     let is_compact = media_type.eq_ignore_ascii_case(OPERATIONS_BINCODE);
     let requests: Vec<OperationRequest> = if is_compact {
-        decode_requests(&body).map_err(|fault| Refusal::malformed(fault.to_string()))?
+        decode_requests(&body).map_err(|fault| match fault {
+            CompactError::TooMany(_) => too_many(),
+            fault => Refusal::malformed(fault.to_string()),
+        })?
     } else if media_type.eq_ignore_ascii_case("application/json") {
         parse_batch(&body)?
     } else {
@@ -299,7 +303,7 @@ fn too_many() -> Refusal {
 }
 
 /// The operations of a JSON array: what is beyond their number is not even read.
-fn parse_batch(body: &[u8]) -> Result<Vec<OperationRequest>, Refusal> {
+pub(super) fn parse_batch(body: &[u8]) -> Result<Vec<OperationRequest>, Refusal> {
     let mut is_too_long = false;
     let mut deserializer = serde_json::Deserializer::from_slice(body);
     let parsed = Operations { is_too_long: &mut is_too_long }.deserialize(&mut deserializer);

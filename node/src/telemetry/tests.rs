@@ -14,7 +14,7 @@ use dtvn_actors::storage::StoreSlot;
 use dtvn_actors::supervision::{
     ActorError, Behaviour, ChildSpec, Context, NodeTree, Strategy, SupervisorSpec, TreeOptions,
 };
-use dtvn_messages::{Genesis, KeyPair, NodeName, Timestamp, ValidatorIndex};
+use dtvn_messages::{Genesis, KeyPair, NodeName, Timestamp};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::{Semaphore, watch};
 
@@ -56,13 +56,15 @@ impl Behaviour for Blocker {
 
 fn services() -> (Services, Arc<OnceLock<NodeTree>>) {
     let seed = dtvn_messages::crypto::DEVELOPMENT_SEED;
-    let board = Board::new(Identity {
-        name: NodeName::new("node0").unwrap(),
-        public_key: KeyPair::development(seed, "node0").public(),
-        index: Some(ValidatorIndex(0)),
-        genesis: Arc::new(Genesis::development(1, seed, false).unwrap()),
-        started_at: Timestamp(0),
-    });
+    let board = Board::new(
+        Identity {
+            name: NodeName::new("node0").unwrap(),
+            public_key: KeyPair::development(seed, "node0").public(),
+            genesis: Arc::new(Genesis::development(1, seed, false).unwrap()),
+            started_at: Timestamp(0),
+        },
+        Arc::new(dtvn_messages::Ed25519),
+    );
     let tree = Arc::new(OnceLock::new());
     let (network, store) = (NetworkSlot::default(), StoreSlot::default());
     let sources = Sources {

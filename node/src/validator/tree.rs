@@ -198,7 +198,7 @@ fn network_config(config: &ValidatorConfig, identity: &Identity, genesis: &Genes
         node_name: identity.name.clone(),
         start: wall().seconds(),
         listen: listen.iter().map(parse).collect::<anyhow::Result<_>>()?,
-        announce: Vec::new(),
+        announce: config.p2p.announce.iter().map(parse).collect::<anyhow::Result<_>>()?,
         bootstrap: config.p2p.bootstrap.iter().map(parse).collect::<anyhow::Result<_>>()?,
         validators: validators_of(genesis, genesis.validators()),
     })

@@ -16,9 +16,10 @@ use dtvn_replication::pool::PoolLimits;
 use dtvn_replication::verify::Remembering;
 
 const SEED: &str = "whole nodes";
+pub const LOG_LIMITS: LogLimits = LogLimits { segment_bytes: 128 * 1024, batch_bytes_max: 64 * 1024 };
 
 pub struct Network {
-    genesis: Arc<Genesis>,
+    pub genesis: Arc<Genesis>,
     nodes: Vec<Option<Node<MemoryDisk>>>,
     pub now_us: u64,
     queue: BTreeMap<(u64, u64), (usize, u64, Input)>,
@@ -26,6 +27,8 @@ pub struct Network {
     incarnations: Vec<u64>,
     pub answers: BTreeMap<u64, Answer>,
     said: Vec<Vec<PeerMessage>>,
+    /// All that was sent to one, in order.
+    to_one: Vec<PeerMessage>,
     slow: BTreeSet<usize>,
     held: Vec<(usize, u64, Work)>,
     pub blamed: Vec<String>,
@@ -90,6 +93,7 @@ impl Network {
             incarnations: vec![0; count],
             answers: BTreeMap::new(),
             said: vec![Vec::new(); count],
+            to_one: Vec::new(),
             slow: BTreeSet::new(),
             held: Vec::new(),
             blamed: Vec::new(),
@@ -114,7 +118,7 @@ impl Network {
             signer: Arc::new(key),
             scheme: Arc::new(Remembering::new(Ed25519)),
             nonce: Nonce([node as u8; 16]),
-            log_limits: LogLimits { segment_bytes: 128 * 1024, batch_bytes_max: 64 * 1024 },
+            log_limits: LOG_LIMITS,
             pool_limits: PoolLimits::default(),
             intake_limits: IntakeLimits::default(),
             pool_seed: node as u64,
@@ -208,7 +212,10 @@ impl Network {
                     self.said[node].push(message.clone());
                     (0..self.nodes.len()).for_each(|to| self.send(node, to, message.clone()));
                 }
-                Effect::Send { to, message } => self.send(node, to.position(), message),
+                Effect::Send { to, message } => {
+                    self.to_one.push(message.clone());
+                    self.send(node, to.position(), message);
+                }
                 Effect::Work(work @ Work::Sync { .. }) if self.slow.contains(&node) => {
                     self.held.push((node, self.incarnations[node], work));
                 }
@@ -250,6 +257,11 @@ impl Network {
                 self.later(node, 0, Input::Done(work));
             }
         }
+    }
+
+    /// All that was said, to all or to one.
+    pub fn all_said(&self) -> impl Iterator<Item = &PeerMessage> {
+        self.said.iter().flatten().chain(&self.to_one)
     }
 
     /// How many broadcasts of a node are like this.

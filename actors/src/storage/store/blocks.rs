@@ -194,7 +194,7 @@ fn read_receipt(value: &[u8]) -> Result<ReceiptCertificate, StoreError> {
     ReceiptCertificate::from_bytes(value).map_err(|error| StoreError::undecodable("a receipt certificate", &error))
 }
 
-fn read_checkpoint(value: &[u8]) -> Result<StableCheckpoint, StoreError> {
+pub(super) fn read_checkpoint(value: &[u8]) -> Result<StableCheckpoint, StoreError> {
     StableCheckpoint::from_bytes(value).map_err(|error| StoreError::undecodable("a stable checkpoint", &error))
 }
 

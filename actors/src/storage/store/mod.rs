@@ -55,6 +55,7 @@ mod epochs;
 mod error;
 mod evidence;
 mod image;
+pub mod inspect;
 mod open;
 mod options;
 mod outcomes;

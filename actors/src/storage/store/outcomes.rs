@@ -6,6 +6,7 @@ use rocksdb::DBPinnableSlice;
 
 use super::database::{ENOUGH, GO_ON, Order, Range, View};
 use super::error::StoreError;
+use super::records::StoredBlock;
 use super::schema::{self, Column};
 
 impl View<'_> {
@@ -56,6 +57,24 @@ impl View<'_> {
             GO_ON
         })?;
         if outcomes.is_empty() { Err(gone(from)) } else { Ok(outcomes) }
+    }
+
+    /// All outcomes of a block, ascending: none if it only repeats what was decided before.
+    ///
+    /// # Errors
+    /// If what is stored is damaged.
+    pub fn outcomes_of(&self, block: &StoredBlock) -> Result<Vec<Outcome>, StoreError> {
+        let (mut next, end) = (block.first_index, block.block.header.log_size);
+        let mut outcomes = Vec::new();
+        while next < end {
+            let page = self.outcomes(next, usize::try_from(end - next).unwrap_or(usize::MAX))?;
+            if page.is_empty() {
+                return Err(gone(next));
+            }
+            next += page.len() as u64;
+            outcomes.extend(page);
+        }
+        Ok(outcomes)
     }
 
     /// The outcome of the operation that used up a key; none if the key is free, or free again.

@@ -43,7 +43,7 @@ impl Seal {
         written.map_err(|error| StoreError::io("writing the seal", &error))
     }
 
-    fn to_file(&self) -> Vec<u8> {
+    pub(super) fn to_file(&self) -> Vec<u8> {
         let mut writer = Writer::default();
         writer.text(TAG);
         writer.u32(self.schema);
@@ -54,7 +54,7 @@ impl Seal {
         writer.into_bytes()
     }
 
-    fn parse(bytes: &[u8]) -> Result<Self, DecodeError> {
+    pub(super) fn parse(bytes: &[u8]) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(bytes);
         if reader.text("the seal's tag", TAG.len())? != TAG {
             return Err(DecodeError::Invalid("it does not begin like a seal"));

@@ -22,6 +22,9 @@ pub enum CompactError {
     /// Not bincode, or above the limit.
     #[error("the batch cannot be read: {0}")]
     Decode(#[from] bincode::error::DecodeError),
+    /// More items than a batch may have; what is beyond their number is not even read.
+    #[error("the batch has {0} items, at most {max} are allowed", max = limits::API_BATCH_OPERATIONS_MAX)]
+    TooMany(u64),
     /// Bytes remain.
     #[error("{0} bytes remain after the batch")]
     Trailing(usize),
@@ -62,7 +65,43 @@ pub fn decode_answers(bytes: &[u8]) -> Result<Vec<BatchAnswer>, CompactError> {
     decode(bytes)
 }
 
-fn decode<T: bincode::Decode<()>>(bytes: &[u8]) -> Result<T, CompactError> {
-    let (value, used) = bincode::decode_from_slice(bytes, CONFIGURATION)?;
-    if used == bytes.len() { Ok(value) } else { Err(CompactError::Trailing(bytes.len() - used)) }
+/// A list as bincode writes a `Vec`: a count, then the items. Item by item, so that a count alone allocates nothing.
+fn decode<T: bincode::Decode<()>>(bytes: &[u8]) -> Result<Vec<T>, CompactError> {
+    let (count, mut used): (u64, usize) = bincode::decode_from_slice(bytes, CONFIGURATION)?;
+    if count > limits::API_BATCH_OPERATIONS_MAX as u64 {
+        return Err(CompactError::TooMany(count));
+    }
+    let mut items = Vec::new();
+    for _ in 0..count {
+        let (item, length) = bincode::decode_from_slice(&bytes[used..], CONFIGURATION)?;
+        items.push(item);
+        used += length;
+    }
+    if used == bytes.len() { Ok(items) } else { Err(CompactError::Trailing(bytes.len() - used)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::Kind;
+
+    #[test]
+    fn a_list_is_read_item_by_item_as_bincode_reads_it_whole() {
+        let requests = vec![OperationRequest::seed(None, None); 300];
+        let bytes = encode_requests(&requests).unwrap();
+        assert_eq!(decode_requests(&bytes).unwrap(), requests);
+        let (whole, used): (Vec<OperationRequest>, usize) = bincode::decode_from_slice(&bytes, CONFIGURATION).unwrap();
+        assert_eq!((whole, used), (requests, bytes.len()));
+        assert_eq!(decode_requests(&[0]).unwrap(), []);
+    }
+
+    #[test]
+    fn a_count_without_items_and_bytes_behind_them_are_refused() {
+        let promised = [253, 0, 0, 0, 0, 0, 0, 0, 128];
+        assert!(matches!(decode_requests(&promised), Err(CompactError::TooMany(count)) if count == 1 << 63));
+        assert!(matches!(decode_requests(&[200]), Err(CompactError::Decode(_))));
+        let mut longer = encode_requests(&[OperationRequest::seed(None, None)]).unwrap();
+        longer.push(Kind::Seed as u8);
+        assert!(matches!(decode_requests(&longer), Err(CompactError::Trailing(1))));
+    }
 }

@@ -21,4 +21,5 @@ pub use actor::{EVENTS, EventsActor, EventsMessage, observer};
 pub use pass::Passes;
 
 pub(super) use pass::{__path_give_pass, give_pass};
-pub(super) use socket::{__path_listen, Closing, listen};
+pub(super) use position::Position;
+pub(super) use socket::{__path_listen, Closing, Said, listen};

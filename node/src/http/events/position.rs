@@ -7,7 +7,7 @@ use dtvn_messages::{Height, Outcome};
 
 /// The place of an event: the height of its block, and its index in the transparency log. `0.0` is before everything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Position {
+pub(in crate::http) struct Position {
     pub(super) height: Height,
     pub(super) index: u64,
 }
@@ -37,7 +37,7 @@ impl fmt::Display for Position {
 /// A text that is no position.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is no place in the history: it looks like 17.42, as the id of an event does")]
-pub(super) struct PositionError(String);
+pub(in crate::http) struct PositionError(String);
 
 impl FromStr for Position {
     type Err = PositionError;

@@ -43,7 +43,7 @@ pub(in crate::http) struct ListenQuery {
 /// What a client may say.
 #[derive(Debug, serde::Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
-enum Said {
+pub(in crate::http) enum Said {
     Auth { key: String },
     Ping,
 }

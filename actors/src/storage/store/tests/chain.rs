@@ -95,7 +95,8 @@ impl Chain {
         self.time = self.time.plus_micros(1_000);
         let bundles: Vec<Arc<Bundle>> = operations.chunks(250).map(|chunk| self.bundle(chunk.to_vec())).collect();
         let set = self.genesis.validators().clone();
-        let input = BlockInput { height, timestamp: self.time, bundles: &bundles, set: &set };
+        let input =
+            BlockInput { height, timestamp: self.time, bundles: &bundles, set: &set, scheme: &dtvn_messages::Ed25519 };
         let executed = self.ledger.execute(&input);
         let names: Vec<Digest> = bundles.iter().map(|bundle| bundle.digest).collect();
         let header = Header {

@@ -18,8 +18,14 @@ fn blocks(chain: &mut Chain, count: usize, operations: usize) -> Vec<AppliedBloc
 fn checkpoint_at(block: &AppliedBlock) -> StableCheckpoint {
     let header = block.block.header.clone();
     let (epoch, height) = (header.epoch, header.height);
-    let checkpoint =
-        CheckpointBody { epoch, height, block: Digest::ZERO, state_root: header.log_root, next_set: Digest::ZERO };
+    let checkpoint = CheckpointBody {
+        epoch,
+        height,
+        block: Digest::ZERO,
+        state_root: header.log_root,
+        next_epoch: epoch,
+        next_set: Digest::ZERO,
+    };
     StableCheckpoint { header, checkpoint, signatures: Signatures(Vec::new()) }
 }
 

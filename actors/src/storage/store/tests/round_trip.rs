@@ -38,7 +38,7 @@ fn eventful_images() -> Vec<LedgerImage> {
         .iter()
         .map(|block| {
             let (height, timestamp) = (block.block.header.height, block.block.header.timestamp);
-            let input = BlockInput { height, timestamp, bundles: &block.bundles, set };
+            let input = BlockInput { height, timestamp, bundles: &block.bundles, set, scheme: &dtvn_messages::Ed25519 };
             ledger.execute(&input);
             ledger.commit(height);
             ledger.image()
@@ -100,6 +100,11 @@ fn tickets_blocks_and_outcomes_are_read_as_they_were_applied() {
                 let bytes: Vec<_> = block.bundles.iter().map(|bundle| bundle.bytes.clone()).collect();
                 assert!(sent.bundles.iter().map(|bundle| &**bundle).eq(&bytes));
             }
+            let mut of_blocks = Vec::new();
+            for height in (1..=6).map(Height) {
+                of_blocks.extend(view.outcomes_of(&view.block(height)?.unwrap())?);
+            }
+            assert_eq!(of_blocks, expected, "each block has its own, and no other's");
             let third = view.block(Height(3))?.unwrap();
             assert_eq!((third.first_index, third.accepted, third.refused, third.repeated), (70, 25, 2, 2));
             assert_eq!(view.block(Height(7))?, None);
@@ -121,6 +126,11 @@ fn keys_lead_to_their_first_outcome_until_their_time_is_over() {
     let outcome = |store: &Store| store.reader().read(|view| view.outcome_of_key(&scope, &first.key)).unwrap();
     assert_eq!(outcome(&store).unwrap().index, 0);
     assert_eq!(store.applied().counts.keys, 1);
+    let outcomes_at = |store: &Store, height| {
+        store.reader().read(|view| view.outcomes_of(&view.block(Height(height))?.unwrap())).unwrap().len()
+    };
+    store.apply(&[chain.block(Vec::new())]).unwrap();
+    assert_eq!([1, 2, 3].map(|height| outcomes_at(&store, height)), [1, 0, 0], "a repetition is no outcome");
     let elsewhere = KeyScope::Event(EventId::new("elsewhere").unwrap());
     assert_eq!(store.reader().read(|view| view.outcome_of_key(&elsewhere, &first.key)).unwrap(), None);
     chain.pass_hours(25);

@@ -1,0 +1,64 @@
+//! Frames and bundles of peers.
+
+use dtvn_messages::wire::{self, Class, PeerMessage};
+use dtvn_messages::{Bundle, ChainId, Height};
+
+use super::choice;
+use crate::Judged;
+
+const CLASSES: [Class; 3] = [Class::Consensus, Class::Bundles, Class::Sync];
+
+/// A chain to hash for; any will do.
+#[expect(clippy::expect_used, reason = "the name is a valid one")]
+pub(super) fn chain() -> ChainId {
+    ChainId::new("dtvn-fuzzing").expect("a valid name")
+}
+
+/// A frame on the stream of the class that the first byte names. bincode is not canonical; what is read must be written,
+/// and read as the same once more. Bundles in it are opened too.
+pub(super) fn frame(input: &[u8]) -> Judged {
+    let Some((class, frame)) = choice(input, CLASSES.len()) else { return Judged::Refused };
+    let class = CLASSES[class];
+    let Ok(message) = wire::decode(frame, class) else { return Judged::Refused };
+    let Ok(again) = wire::encode(&message) else { panic!("a {} that was read cannot be written", message.name()) };
+    assert!(again.len() <= frame.len(), "what is written is the shortest form");
+    assert_eq!(wire::decode(&again, class).as_ref(), Ok(&message));
+    open(&message);
+    Judged::Accepted
+}
+
+/// What a node does with a message before it knows whether it believes it: names, digests, bundles.
+fn open(message: &PeerMessage) {
+    let chain = chain();
+    match message {
+        PeerMessage::Bundle(bytes) => {
+            let _refused = Bundle::from_bytes(bytes, &chain);
+        }
+        PeerMessage::SyncBlocks(blocks) => {
+            for block in blocks {
+                assert!(block.block.header.height >= Height(0));
+                let _digest = block.block.header.digest(&chain);
+                for bytes in &block.bundles {
+                    let _refused = Bundle::from_bytes(bytes, &chain);
+                }
+            }
+        }
+        PeerMessage::PrePrepare(proposal) => {
+            let _vote = proposal.vote(proposal.block.header.digest(&chain));
+        }
+        _ => {}
+    }
+}
+
+/// A bundle as it travels: canonical.
+pub(super) fn bundle(input: &[u8]) -> Judged {
+    let chain = chain();
+    let Ok(bundle) = Bundle::from_bytes(input, &chain) else { return Judged::Refused };
+    let again = Bundle::assemble(bundle.body.clone(), bundle.signature, &chain);
+    assert_eq!(again.bytes, input);
+    assert_eq!(again.digest, bundle.digest);
+    for operation in &bundle.body.operations {
+        assert_eq!(operation.check(), Ok(()), "what can be read keeps the limits");
+    }
+    Judged::Accepted
+}

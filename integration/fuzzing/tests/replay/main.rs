@@ -1,0 +1,111 @@
+//! Every decoder on its corpus and on some thousands of mutations of it, without libFuzzer.
+//!
+//! What comes from a network is recorded from one that runs (four whole nodes on one queue of events), at each run; so
+//! the mutations start from today's formats. `DTVN_FUZZ_RECORD=1 cargo test -p dtvn-fuzzing --test replay` writes what was
+//! recorded into the corpus, `DTVN_FUZZ_SEED` and `DTVN_FUZZ_MUTATIONS` choose other and more mutations.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "tests")]
+
+#[allow(dead_code, reason = "this is the harness of another test, of which a part is used here")]
+#[path = "../../../../actors/replication/tests/node/harness.rs"]
+mod harness;
+mod recorded;
+#[cfg(feature = "node")]
+mod recorded_node;
+
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
+use dtvn_fuzzing::mutate::Mutator;
+use dtvn_fuzzing::{Judged, TARGETS, Target, corpus};
+use recorded::Recorded;
+
+const MUTATIONS: u64 = 4_000;
+/// Of each kind of input so many are kept.
+const EACH_KIND_MAX: usize = 3;
+
+fn setting(name: &str, default: u64) -> u64 {
+    std::env::var(name).ok().map_or(default, |text| text.parse().unwrap())
+}
+
+fn recorded() -> Recorded {
+    let mut recorded = Recorded::default();
+    recorded::network(&mut recorded);
+    recorded::texts(&mut recorded);
+    #[cfg(feature = "node")]
+    recorded_node::all(&mut recorded);
+    recorded
+}
+
+/// Runs a target on an input; tells the input if that fails.
+fn check(target: &Target, input: &[u8], what: &str) -> Judged {
+    let judged = catch_unwind(AssertUnwindSafe(|| target.check(input)));
+    judged.unwrap_or_else(|panic| {
+        let hex: String = input.iter().map(|byte| format!("{byte:02x}")).collect();
+        println!("{} failed on {what}, {} bytes: {hex}", target.name, input.len());
+        resume_unwind(panic)
+    })
+}
+
+#[test]
+fn no_decoder_fails_on_recorded_or_mutated_inputs() {
+    let (seed, mutations) = (setting("DTVN_FUZZ_SEED", 1), setting("DTVN_FUZZ_MUTATIONS", MUTATIONS));
+    let recorded = recorded();
+    for target in TARGETS {
+        let fresh = recorded.of(target.name, EACH_KIND_MAX);
+        assert!(!fresh.is_empty(), "nothing was recorded for {}", target.name);
+        for (kind, input) in &fresh {
+            assert_eq!(check(target, input, kind), Judged::Accepted, "{}: {kind} is a real one", target.name);
+        }
+        if std::env::var_os("DTVN_FUZZ_RECORD").is_some() {
+            corpus::replace(target, &fresh).unwrap();
+        }
+        let kept = corpus::load(target).unwrap();
+        let mut inputs: Vec<_> = fresh.into_iter().map(|(_, input)| input).collect();
+        let mut stale = 0;
+        for (name, input) in kept {
+            stale += usize::from(check(target, &input, &name) == Judged::Refused && !name.starts_with("found-"));
+            inputs.push(input);
+        }
+        if stale > 0 {
+            println!(
+                "{}: {stale} inputs of the corpus are of an older format; DTVN_FUZZ_RECORD=1 renews it",
+                target.name
+            );
+        }
+        let mut mutator = Mutator::new(seed, target.name);
+        let mut accepted = 0;
+        for number in 0..mutations {
+            let input = mutator.next(&inputs);
+            let judged = check(target, &input, &format!("mutation {number} of seed {seed}"));
+            accepted += u64::from(judged == Judged::Accepted);
+        }
+        println!("{:16} {} inputs, {mutations} mutations, {accepted} of them accepted", target.name, inputs.len());
+        // A mutator that only makes noise finds nothing behind the first check.
+        assert!(accepted > 0, "{}: no mutation was accepted", target.name);
+    }
+}
+
+#[test]
+fn each_target_has_a_program_for_libfuzzer_and_a_corpus() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz");
+    let manifest = std::fs::read_to_string(folder.join("Cargo.toml")).unwrap();
+    for target in TARGETS {
+        let program = std::fs::read_to_string(folder.join(format!("fuzz_targets/{}.rs", target.name))).unwrap();
+        assert!(program.contains(&format!("\"{}\"", target.name)), "{}", target.name);
+        assert!(manifest.contains(&format!("name = \"{}\"", target.name)), "{}", target.name);
+        assert!(!corpus::load(target).unwrap().is_empty(), "{}", target.name);
+    }
+}
+
+#[test]
+fn a_target_that_panics_or_hoards_is_found() {
+    fn hoard(input: &[u8]) -> Judged {
+        assert!(input.first() != Some(&7), "seven");
+        let hoarded = vec![0_u8; usize::from(input.first().copied().unwrap_or(0)) * 1_024];
+        Judged::of(&Ok::<_, ()>(hoarded))
+    }
+    let target = Target { name: "hoard", run: hoard, base_bytes: 2_048, factor: 16 };
+    assert_eq!(target.check(&[1]), Judged::Accepted);
+    assert!(catch_unwind(|| target.check(&[200])).is_err(), "200 KiB for one byte");
+    assert!(catch_unwind(|| target.check(&[7])).is_err(), "its own panic comes through");
+    assert_eq!(target.check(&[0]), Judged::Accepted, "and the next measurement is not disturbed");
+}
