@@ -260,6 +260,7 @@ impl Network {
     }
 
     /// All that was said, to all or to one.
+    #[allow(dead_code, reason = "the corpus of messages is recorded with it")]
     pub fn all_said(&self) -> impl Iterator<Item = &PeerMessage> {
         self.said.iter().flatten().chain(&self.to_one)
     }
