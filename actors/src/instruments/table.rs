@@ -135,7 +135,11 @@ metrics! {
     QUORUM = gauge("dtvn.consensus.quorum_connected", &[], "1 while validators enough for a decision are connected.");
     BLAMES = counter("dtvn.consensus.blames", &[], "Times that a peer broke the protocol.");
 
-    EVIDENCE = counter("dtvn.consensus.evidence", &["kind"], "Pieces of evidence that a validator lies; wrong_result is an accusation.");
+    EVIDENCE = counter(
+        "dtvn.consensus.evidence",
+        &["kind"],
+        "Pieces of evidence that a validator lies; wrong_result is an accusation."
+    );
 
     OPERATIONS = counter(
         "dtvn.ledger.operations",

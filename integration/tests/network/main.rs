@@ -8,5 +8,6 @@ mod hostile;
 mod kills;
 mod kit;
 mod original;
+mod receipts;
 mod refusals;
 mod tickets;
