@@ -265,6 +265,12 @@ impl Membership {
         }
     }
 
+    /// Whether it is that of a new chain: nothing was ever agreed about it.
+    #[must_use]
+    pub fn is_first(&self) -> bool {
+        self.epoch == Epoch(0) && self.pending.is_none() && self.recoveries.is_empty()
+    }
+
     /// What follows the block at `height` of this epoch.
     #[must_use]
     pub fn succession(&self, height: Height) -> Succession {

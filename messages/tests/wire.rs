@@ -293,3 +293,26 @@ proptest! {
         prop_assert_eq!(bincode::decode_from_slice(&bytes, config).unwrap(), ((outcome, operation), bytes.len()));
     }
 }
+
+#[test]
+fn more_cosignatures_or_receipts_than_allowed_are_refused() {
+    let head = Head {
+        epoch: Epoch(0),
+        height: Height(1),
+        block: Digest::ZERO,
+        log_size: 0,
+        log_root: Digest::ZERO,
+        time_seconds: 0,
+    };
+    let signed = Signed { body: head, signer: ValidatorIndex(0), signature: Signature([0; 64]) };
+    let certificate = ReceiptCertificate { head, signatures: certificate::Signatures::default() };
+    let cosign = |count| PeerMessage::Cosign(vec![signed.clone(); count]);
+    let receipts = |count| PeerMessage::Receipts(vec![certificate.clone(); count]);
+    for (message, limit) in
+        [(&cosign as &dyn Fn(usize) -> PeerMessage, limits::COSIGN_HEADS_MAX), (&receipts, limits::RECEIPTS_SENT_MAX)]
+    {
+        let decoded = |count| decode(&encode(&message(count)).unwrap(), Class::Bundles);
+        assert_eq!(decoded(limit), Ok(message(limit)));
+        assert!(matches!(decoded(limit + 1), Err(WireError::Malformed(_))));
+    }
+}

@@ -120,7 +120,7 @@ impl Ledger {
             log: tip.log.clone(),
             accepted: tip.accepted,
             last_bundles: self.last_bundles.iter().map(|(origin, last)| (origin.clone(), *last)).collect(),
-            membership: Some(Arc::clone(&self.membership)),
+            membership: (!self.membership.is_first()).then(|| Arc::clone(&self.membership)),
         }
     }
 

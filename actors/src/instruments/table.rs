@@ -146,7 +146,11 @@ metrics! {
     );
     DAMAGES = counter("dtvn.store.damages", &[], "Times that the database was found damaged or gone, and set aside.");
 
-    EVIDENCE = counter("dtvn.consensus.evidence", &["kind"], "Pieces of evidence that a validator lies; wrong_result is an accusation.");
+    EVIDENCE = counter(
+        "dtvn.consensus.evidence",
+        &["kind"],
+        "Pieces of evidence that a validator lies; wrong_result is an accusation."
+    );
 
     OPERATIONS = counter(
         "dtvn.ledger.operations",

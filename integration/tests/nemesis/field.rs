@@ -120,6 +120,24 @@ impl Field {
         segments
     }
 
+    /// Whether a node found its consensus log damaged or gone, and kept what was left aside.
+    pub fn log_was_set_aside(&self, node: usize) -> bool {
+        self.commands[node].data_dir.join("log.damaged-1").is_dir()
+    }
+
+    /// Waits until a node votes.
+    pub async fn until_voting(&self, node: usize) {
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(120);
+        loop {
+            let status = self.at(node).status().await;
+            if status.as_ref().is_ok_and(|status| status.voting) {
+                return;
+            }
+            assert!(tokio::time::Instant::now() < deadline, "node {node} does not vote again: {status:?}");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
     /// What a node has logged in all its lives.
     pub fn log(&self, node: usize) -> String {
         std::fs::read_to_string(&self.commands[node].log).unwrap_or_default()

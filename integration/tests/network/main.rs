@@ -8,6 +8,7 @@ mod hostile;
 mod kills;
 mod kit;
 mod original;
+mod receipts;
 mod refusals;
 mod rejoin;
 mod tickets;

@@ -289,3 +289,92 @@ fn read_bytes(file: &Path, limit: usize) -> anyhow::Result<Vec<u8>> {
     done.with_context(|| format!("cannot read {}", file.display()))?;
     Ok(bytes)
 }
+
+#[cfg(test)]
+mod tests {
+    use dtvn_messages::certificate::Signatures;
+    use dtvn_messages::genesis::{GenesisFile, GenesisValidator};
+    use dtvn_messages::{
+        EventId, Head, IdempotencyKey, KeyPair, Layout as _, NodeName, Outcome, ReceiptCertificate, Signed, Statement,
+        TicketId, ValidatorIndex, Verdict, View, Vote, VoteKind,
+    };
+
+    use super::*;
+
+    fn key(node: usize) -> KeyPair {
+        KeyPair::development(crypto::DEVELOPMENT_SEED, &format!("node{node}"))
+    }
+
+    /// A network whose first validator has as much power as the three others together, and one more.
+    fn unequal() -> Genesis {
+        let genesis = Genesis::development(4, crypto::DEVELOPMENT_SEED, false).unwrap();
+        let mut file: GenesisFile = genesis.file().clone();
+        file.validators = (file.validators.into_iter().zip([4, 1, 1, 1]))
+            .map(|(validator, power)| GenesisValidator { power, ..validator })
+            .collect();
+        Genesis::new(file).unwrap()
+    }
+
+    fn receipt(genesis: &Genesis, signers: &[usize]) -> String {
+        let outcome = Outcome {
+            index: 0,
+            height: Height(1),
+            agreed_time: Timestamp(1_767_225_600_000_000),
+            origin: NodeName::new("node0").unwrap(),
+            key: IdempotencyKey::new("0123456789abcdef").unwrap(),
+            payload: Digest([1; 32]),
+            event: EventId::default_event(),
+            action: 2,
+            ticket: Some(TicketId::new("T-1").unwrap()),
+            verdict: Verdict::Accepted { version_before: 1, version_after: 2, state: None, tickets: 1 },
+        };
+        let head = Head {
+            epoch: Epoch(0),
+            height: Height(1),
+            block: Digest([2; 32]),
+            log_size: 1,
+            log_root: outcome.leaf_hash(),
+            time_seconds: 1_767_225_600,
+        };
+        let bytes = head.signed_bytes(genesis.chain_id());
+        let signatures = signers.iter().map(|signer| (ValidatorIndex(*signer as u16), key(*signer).sign(&bytes)));
+        let certificate = ReceiptCertificate { head, signatures: Signatures(signatures.collect()) };
+        let checkpoint = certificate.to_note(genesis.chain_id(), genesis.validators());
+        Receipt { leaf: outcome.to_bytes(), index: 0, path: Vec::new(), checkpoint }.to_text()
+    }
+
+    #[test]
+    fn a_receipt_is_judged_by_the_powers_of_the_genesis() {
+        let equal = Genesis::development(4, crypto::DEVELOPMENT_SEED, false).unwrap();
+        assert!(by_genesis(&receipt(&equal, &[1, 2, 3]), &equal).is_ok());
+        assert!(by_genesis(&receipt(&equal, &[0, 1]), &equal).is_err());
+        let unequal = unequal();
+        let three = by_genesis(&receipt(&unequal, &[1, 2, 3]), &unequal).map(|_| ());
+        assert_eq!(three, Err(ReceiptError::TooFew { power: 3, quorum: 5 }));
+        let judged = by_genesis(&receipt(&unequal, &[0, 3]), &unequal).unwrap();
+        assert_eq!((judged.power, judged.quorum, judged.cosigners.len()), (Some(5), Some(5), 2));
+        assert!(words(&judged).starts_with("VALID: validate of ticket T-1"), "{}", words(&judged));
+        assert_eq!(
+            by_genesis("nonsense", &equal).map(|_| ()).unwrap_err().to_string().split(':').next(),
+            Some("this is no receipt")
+        );
+    }
+
+    #[test]
+    fn evidence_is_judged_and_an_accusation_is_none() {
+        let genesis = Genesis::development(4, crypto::DEVELOPMENT_SEED, false).unwrap();
+        let vote = |byte| {
+            let digest = Digest([byte; 32]);
+            let body = Vote { kind: VoteKind::Prepare, epoch: Epoch(0), view: View(1), height: Height(2), digest };
+            Signed::new(body, genesis.chain_id(), ValidatorIndex(1), &key(1))
+        };
+        let good = judge(&Evidence::TwoVotes(vote(1), vote(2)).to_bytes(), &genesis);
+        assert!(good.valid);
+        assert_eq!(
+            evidence_words(&good),
+            "VALID: node1 does not follow the protocol: it voted for two blocks in one view and height (two_votes, epoch 0, view 1, height 2)."
+        );
+        assert!(!judge(&Evidence::TwoVotes(vote(1), vote(1)).to_bytes(), &genesis).valid);
+        assert!(!judge(b"nonsense", &genesis).valid);
+    }
+}

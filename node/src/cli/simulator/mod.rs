@@ -156,7 +156,7 @@ impl Wall {
 /// Runs a seed; `look` sees how far it is.
 fn simulate(plan: &Plan, wall: &Wall, look: impl Fn(&Simulation)) -> anyhow::Result<Report> {
     let mut simulation = Simulation::new(plan.scenario()?);
-    while !simulation.advance(EVENTS_AT_A_TIME) && !wall.is_over() {
+    while !wall.is_over() && !simulation.advance(EVENTS_AT_A_TIME) {
         look(&simulation);
     }
     Ok(simulation.report())

@@ -1,0 +1,62 @@
+//! Receipts of a real network, judged by `dtvn verify` with the keys of the validators alone.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::process::Command;
+
+use dtvn_client::api::Kind;
+
+use crate::kit::{Network, accepted, until};
+
+/// The body of an answer of a node's API.
+fn get(url: &str, path: &str) -> String {
+    let address = url.trim_start_matches("http://").trim_end_matches('/');
+    let mut stream = TcpStream::connect(address).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(head.starts_with("HTTP/1.1 200"), "{path}: {answer}");
+    body.to_owned()
+}
+
+/// What `dtvn verify` says of a text, and its exit code.
+fn verify(what: &str, text: &str) -> (Option<i32>, String) {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("file");
+    std::fs::write(&file, text).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_dtvn-under-test"));
+    command.env_remove("DTVN_KEY_SEED").env_remove("DTVN_AUTO_ISSUE");
+    let output = command.args(["verify", what]).arg(&file).args(["--development", "4"]).output().unwrap();
+    (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_node_gives_out_receipts_that_hold_without_any_node() {
+    let network = Network::start(&[]).await;
+    network.seed().await;
+    accepted(&network.client, Kind::Validate, "TICKET-001").await;
+    network.assert_equal_histories().await;
+    let urls = network.cluster.urls();
+    for url in &urls {
+        let receipt = get(url, "/api/v1/tickets/TICKET-001/proof");
+        let (code, said) = verify("receipt", &receipt);
+        assert_eq!(code, Some(0), "{said}: {receipt}");
+        assert!(said.starts_with("VALID: validate of ticket TICKET-001"), "{said}");
+        let (code, said) = verify("receipt", &receipt.replace("\nindex 1\n", "\nindex 0\n"));
+        assert_eq!(code, Some(1), "{said}");
+        assert!(said.starts_with("NOT VALID: "), "{said}");
+    }
+    until("each block is cosigned by a quorum at each node", async || {
+        urls.iter().all(|url| {
+            let block: serde_json::Value = serde_json::from_str(&get(url, "/api/v1/blocks/1")).unwrap();
+            block["cosigners"].as_array().is_some_and(|cosigners| cosigners.len() >= 3)
+        })
+    })
+    .await;
+    for url in &urls {
+        let page: serde_json::Value = serde_json::from_str(&get(url, "/api/v1/evidence")).unwrap();
+        assert_eq!(page["evidence"], serde_json::json!([]), "nobody honest is accused");
+    }
+    network.stop().await;
+}
