@@ -49,6 +49,8 @@ fn reasons_are_those_of_the_documented_table() {
         ("internal", 500, true),
         ("operation_expired", 409, true),
         ("ledger_full", 507, true),
+        ("stale_epoch recovered_recently", 409, false),
+        ("not_signed_by_validators", 403, false),
     ];
     let mut listed = BTreeSet::new();
     for (names, status, retry) in table {
@@ -109,7 +111,8 @@ fn actions_have_their_names_and_numbers() {
         assert_eq!(action.ticket().is_some(), action.name() != "seed");
     }
     assert_eq!(Action::name_of(0), None);
-    assert_eq!(Action::name_of(6), None);
+    assert_eq!([6, 7].map(Action::name_of), [Some("change_validators"), Some("recover")]);
+    assert_eq!(Action::name_of(8), None);
 }
 
 fn clock(entries: &[(&str, u64)]) -> VectorClock {

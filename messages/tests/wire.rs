@@ -151,8 +151,8 @@ fn a_length_that_the_frame_cannot_hold_is_refused_before_anything_is_allocated()
     assert_eq!(name(10, Class::Consensus), "fetch_blocks");
     assert_eq!(name(13, Class::Bundles), "bundle");
     assert_eq!(name(14, Class::Bundles), "fetch_bundles");
-    assert_eq!(name(17, Class::Sync), "sync_blocks");
-    for (variant, class) in [(10, Class::Consensus), (13, Class::Bundles), (14, Class::Bundles), (17, Class::Sync)] {
+    assert_eq!(name(19, Class::Sync), "sync_blocks");
+    for (variant, class) in [(10, Class::Consensus), (13, Class::Bundles), (14, Class::Bundles), (19, Class::Sync)] {
         for promised in [4_096, 1 << 20, 15 << 20, 1 << 32, 1 << 62, u64::MAX] {
             let error = decode(&promise(variant, promised, 100), class).unwrap_err();
             // bincode counts against the limit before it allocates; "unexpected end" would come after.

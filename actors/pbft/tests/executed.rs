@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use dtvn_messages::{Block, Digest, Height, VoteKind};
+use dtvn_messages::{Block, Digest, Height, View, VoteKind};
 use dtvn_pbft::{Effect, Input, Message};
 
 use crate::common::build::{numbered, validator};
@@ -26,7 +26,10 @@ fn a_block_with_another_log_root_is_undone_refused_and_ends_the_view() {
     let (mut under, block) = with_wrong_root();
     let effects = under.propose(0, &block);
     let why = "its block has another log root than its execution";
-    assert_eq!(effects[2..], [Effect::RollBack { to: Height(0) }, blame(0, why), wish(1)]);
+    let (digest, own) = (under.digest(&block), under.block(0, None, &[numbered(1, 0)]).header);
+    let own = (own.log_size, own.log_root);
+    let wrong = Effect::WrongResult { view: View(0), height: Height(1), digest, own };
+    assert_eq!(effects[2..], [Effect::RollBack { to: Height(0) }, wrong, blame(0, why), wish(1)]);
     assert!(!under.replica.show().diverged, "the leader may lie");
 }
 

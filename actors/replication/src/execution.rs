@@ -308,7 +308,14 @@ impl Execution {
     /// A replica starts: undoes all that is not final, and tells where the ledger stands, and in which epoch.
     pub fn reset(&mut self) -> (Config, Base) {
         self.ledger.roll_back(self.ledger.committed());
-        (self.config.clone(), self.base.clone())
+        let mut config = self.config.clone();
+        // Whoever forgot what it said in the epoch before adds nothing to it.
+        if self.own_recovery().is_some()
+            && let Some(former) = &mut config.former
+        {
+            former.me = None;
+        }
+        (config, self.base.clone())
     }
 
     /// The block at the next height is final: what it changed. At a checkpoint height [`Self::next_rooting`] has work

@@ -355,6 +355,10 @@ impl World {
             self.input(host, Input::PeerUp(index))?;
         } else if !up && self.hosts[host].linked.remove(&index) {
             self.input(host, Input::PeerDown(index))?;
+            // It broke, and holds again by now: it is dialed again.
+            if is_joined {
+                self.look(host, peer, true);
+            }
         }
         Ok(())
     }

@@ -194,6 +194,7 @@ impl Sync {
             Input::Blocks { from, checked } => self.on_blocks(from, checked, effects),
             Input::Faulty(peer) => {
                 if self.asked.as_ref().is_some_and(|asked| asked.peer == peer) {
+                    self.pass_over(peer);
                     self.ask_another(effects);
                 }
                 self.in_fetch(|fetch| fetch.on_lie(peer));
@@ -303,6 +304,19 @@ impl Sync {
         self.generation += 1;
         effects.push(Effect::SetTimer { generation: self.generation, after_us: ANSWER_TIMEOUT_US });
         self.asked = Some(Asked { from, to, peer, holders, newer: None });
+    }
+
+    /// Whoever answered falsely is not asked again for this: if it alone said that it has it, all others are asked. Else
+    /// two would send each other requests and lies as fast as the network carries them.
+    fn pass_over(&mut self, liar: ValidatorIndex) {
+        let Some(asked) = &mut self.asked else { return };
+        let newer = asked.newer.as_mut().map(|(.., holders)| holders);
+        for holders in [Some(&mut asked.holders), newer].into_iter().flatten() {
+            holders.retain(|holder| *holder != liar);
+            if holders.is_empty() {
+                holders.extend(self.peers.iter().copied().filter(|peer| *peer != liar));
+            }
+        }
     }
 
     fn ask_another(&mut self, effects: &mut Vec<Effect>) {

@@ -56,6 +56,17 @@ fn who_does_not_answer_is_followed_by_the_next_holder() {
 }
 
 #[test]
+fn who_alone_has_it_and_lies_is_not_asked_again_and_again() {
+    let mut sync = Sync::new((0..4).map(ValidatorIndex).collect(), BTreeSet::new());
+    assert_eq!(asked(&ask(&mut sync, 1, 9, &[2])), Some((2, 1, 9)));
+    let after_a_lie = asked(&step(&mut sync, Input::Faulty(ValidatorIndex(2)))).unwrap();
+    assert_ne!(after_a_lie.0, 2);
+    ask(&mut sync, 1, 12, &[after_a_lie.0]);
+    let after_another = asked(&step(&mut sync, Input::Faulty(ValidatorIndex(after_a_lie.0)))).unwrap();
+    assert_ne!(after_another.0, after_a_lie.0, "nor is what was asked for since");
+}
+
+#[test]
 fn holders_that_are_known_later_are_asked_when_the_first_ones_are_gone() {
     let mut sync = planner();
     let first = ask(&mut sync, 2, 7, &[6]);

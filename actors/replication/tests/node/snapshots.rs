@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use dtvn_messages::wire::PeerMessage;
-use dtvn_messages::{Action, EventId, Operation, Ticket, TicketId, ValidatorIndex};
+use dtvn_messages::{Action, Epoch, EventId, Operation, Ticket, TicketId, ValidatorIndex};
 use dtvn_replication::log::MemoryDisk;
 use dtvn_replication::node::{Input, Media, MemoryStore};
 
@@ -67,7 +67,7 @@ fn a_node_that_is_late_by_more_than_others_keep_gets_a_snapshot_and_goes_on() {
 }
 
 #[test]
-fn a_node_that_lost_its_log_and_its_state_gets_both_back_and_does_not_vote() {
+fn a_node_that_lost_its_log_and_its_state_gets_both_back_and_its_vote_by_a_new_epoch() {
     let mut network = forgetful();
     work(&mut network, 0, 30, &[0, 1, 2, 3]);
     network.kill(3);
@@ -77,7 +77,8 @@ fn a_node_that_lost_its_log_and_its_state_gets_both_back_and_does_not_vote() {
     work(&mut network, 60, 10, &[0, 1, 2]);
     assert_alike(&mut network);
     assert_eq!(network.installed.len(), 1);
-    assert!(!network.node(3).show().voting);
+    assert!(network.node(3).show().voting);
+    assert_eq!(network.node(3).config().epoch, Epoch(1));
 }
 
 /// An operation that fills segments of the log soon.
