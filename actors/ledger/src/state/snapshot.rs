@@ -80,7 +80,7 @@ impl LedgerImage {
             return Err(SnapshotError::Events);
         }
         let log = log.ok_or(SnapshotError::Log)?;
-        let membership = Some(membership.ok_or(SnapshotError::Membership)?);
+        let membership = Some(membership.ok_or(SnapshotError::Membership)?).filter(|state| !state.is_first());
         tickets.sort_by(|left, right| (&left.event, &left.id).cmp(&(&right.event, &right.id)));
         keys.sort_by_key(|key| key.outcome.index);
         last_bundles.sort();
