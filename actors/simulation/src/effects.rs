@@ -87,16 +87,7 @@ impl World {
                 self.coverage.epochs += honest;
                 self.greet_again(host);
             }
-            Effect::Recovered => {
-                self.coverage.recoveries += honest;
-                let at = &mut self.hosts[host];
-                at.is_damaged = false;
-                self.scenario.spare_faults += honest as usize;
-                at.may_forget = false;
-                if let Some(node) = &at.node {
-                    at.promises.recovered(node.config().epoch);
-                }
-            }
+            Effect::Recovered => self.on_recovered(host),
             Effect::Blame { peer, why } => self.on_blame(host, peer, &why)?,
             Effect::Diverged(height) => self.on_diverged(host, height)?,
             Effect::Failed(why) => {
@@ -106,6 +97,17 @@ impl World {
             }
         }
         Ok(())
+    }
+
+    fn on_recovered(&mut self, host: usize) {
+        let at = &mut self.hosts[host];
+        self.coverage.recoveries += u64::from(at.is_honest);
+        self.scenario.spare_faults += usize::from(at.is_honest);
+        at.is_damaged = false;
+        at.may_forget = false;
+        if let Some(node) = &at.node {
+            at.promises.recovered(node.config().epoch);
+        }
     }
 
     /// What is proposed while the network is parted is decided only where a quorum can be heard.

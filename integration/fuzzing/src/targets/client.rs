@@ -31,8 +31,11 @@ fn quoted<T: DeserializeOwned + Display + PartialEq + Debug>(text: &str) -> Judg
     Judged::Accepted
 }
 
+/// A kind of name, and what reads it.
+pub type Named = (&'static str, fn(&str) -> Judged);
+
 /// The texts that the first byte chooses from.
-pub const NAMES: &[(&str, fn(&str) -> Judged)] = &[
+pub const NAMES: &[Named] = &[
     ("chain", shown::<ChainId>),
     ("node", shown::<NodeName>),
     ("event", shown::<EventId>),

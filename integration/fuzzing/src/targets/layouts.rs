@@ -14,8 +14,11 @@ pub(super) fn canonical<T: Layout + PartialEq + Debug>(bytes: &[u8]) -> Judged {
     Judged::Accepted
 }
 
+/// A type's name, and what reads it.
+type Typed = (&'static str, fn(&[u8]) -> Judged);
+
 /// The types that the first byte chooses from.
-const TYPES: &[(&str, fn(&[u8]) -> Judged)] = &[
+const TYPES: &[Typed] = &[
     ("block", canonical::<Block>),
     ("header", canonical::<Header>),
     ("certificate", canonical::<Certificate>),
