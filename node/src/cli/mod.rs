@@ -24,6 +24,7 @@ mod testnet;
 mod tests;
 mod ticket;
 mod validator;
+mod validators;
 mod verify;
 mod watch;
 
@@ -76,6 +77,8 @@ enum Command {
     Keys(keys::KeysArguments),
     /// Make, check and show genesis files
     Genesis(genesis::GenesisArguments),
+    /// Show the validators; propose, sign and submit another set
+    Validators(validators::ValidatorsArguments),
     /// Write the files of a network with keys of its own
     Testnet(testnet::TestnetArguments),
     /// Explain the settings of a validator
@@ -126,6 +129,7 @@ fn run(command: Command, output: Output) -> anyhow::Result<Exit> {
             Command::Actors(arguments) => actors::run(arguments, output).await,
             Command::Load(arguments) => load::run(arguments, output).await,
             Command::Bench(arguments) => Box::pin(bench::run(arguments, output)).await,
+            Command::Validators(arguments) => validators::run(arguments, output).await,
             Command::Keys(arguments) => keys::run(arguments, output),
             Command::Genesis(arguments) => genesis::run(arguments, output),
             Command::Testnet(arguments) => testnet::run(arguments, output),

@@ -8,7 +8,6 @@ use dtvn_actors::storage::store::StoredBlock;
 use dtvn_client::api::{
     Block, Blocks, BundleInfo, CertificateInfo, Configuration, ConsensusLogEntry, ConsensusLogs, EvidencePage,
     EvidenceRecord, Health, NodeCrypto, Peer, Peers, SeenTimes, Sequence, Stats, Status, StorageEntries, Time,
-    ValidatorInfo, Validators,
 };
 use dtvn_messages::{Bundle, Digest, Height, NodeName, Reason, ReceiptCertificate, ValidatorIndex, View};
 
@@ -143,31 +142,6 @@ pub(super) async fn config(services: web::Data<Services>) -> HttpResponse {
         is_primary: shown.is_some_and(|replica| Some(replica.leader) == epoch.config.me),
         bootstrap_node: services.config.node.bootstrap_node,
         settings,
-    })
-}
-
-#[utoipa::path(get, path = "/api/v1/validators", tag = "chain",
-    responses((status = 200, body = Validators)))]
-/// The members of the network.
-pub(super) async fn validators(services: web::Data<Services>) -> HttpResponse {
-    let epoch = services.board.epoch();
-    let set = &epoch.config.set;
-    let shown = services.board.consensus().borrow().replica;
-    let leader = shown.map(|replica| replica.leader);
-    let validators = set.iter().map(|(index, validator)| ValidatorInfo {
-        index: index.0,
-        node_id: validator.name.clone(),
-        public_key: validator.public_key,
-        peer_id: crate::config::keys::peer_id(&validator.public_key),
-        power: validator.power,
-        is_primary: leader == Some(index),
-    });
-    HttpResponse::Ok().json(Validators {
-        epoch: epoch.config.epoch.0,
-        view: shown.map_or(View(0), |replica| replica.view),
-        total_power: set.total_power(),
-        quorum: set.quorum(),
-        validators: validators.collect(),
     })
 }
 

@@ -18,6 +18,7 @@ mod rate;
 mod receipts;
 mod routes;
 mod tickets;
+mod validators;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;

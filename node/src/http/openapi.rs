@@ -13,7 +13,7 @@ use utoipa::openapi::{self, Ref, ResponseBuilder};
 use utoipa::{Modify, OpenApi};
 
 use super::routes::API;
-use super::{catalogue, events, info, metrics, operations, receipts, tickets};
+use super::{catalogue, events, info, metrics, operations, receipts, tickets, validators};
 
 /// The whole description.
 #[derive(OpenApi)]
@@ -28,7 +28,7 @@ use super::{catalogue, events, info, metrics, operations, receipts, tickets};
         tickets::list, operations::issue, operations::validate, operations::consume, operations::dispute,
         operations::seed, tickets::get, tickets::history, operations::batch, operations::status, catalogue::list,
         catalogue::get, events::give_pass, info::status, info::stats, info::peers, info::config, info::logs,
-        info::blocks, info::block, info::evidence, info::validators, info::genesis, info::crypto, info::storage, info::sequence,
+        info::blocks, info::block, info::evidence, validators::get, validators::change, info::genesis, info::crypto, info::storage, info::sequence,
         receipts::proof, receipts::checkpoint, receipts::trust_policy, receipts::tile, document, info::health, metrics::public, events::listen,
     ),
     components(schemas(Problem, Event, Health)),

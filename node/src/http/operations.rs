@@ -48,7 +48,7 @@ fn preference(request: &HttpRequest) -> Preference {
 }
 
 /// The key of a request: from its header or its body; made up if neither has one.
-fn key_of(request: &HttpRequest, field: Option<IdempotencyKey>) -> Result<IdempotencyKey, Refusal> {
+pub(super) fn key_of(request: &HttpRequest, field: Option<IdempotencyKey>) -> Result<IdempotencyKey, Refusal> {
     let header = match request.headers().get(KEY_HEADER) {
         None => None,
         Some(value) => {
@@ -81,20 +81,50 @@ fn into_operation(request: OperationRequest, key: IdempotencyKey) -> Result<Oper
     })
 }
 
-/// Runs one operation and answers.
+/// Runs one operation of a client's request and answers.
 async fn run(services: &Services, request: &HttpRequest, operation: OperationRequest) -> Result<HttpResponse, Refusal> {
-    let preference = preference(request);
     let key = key_of(request, operation.idempotency_key.clone())?;
-    let is_seed = operation.kind == Kind::Seed;
     let operation = into_operation(operation, key.clone())?;
-    if preference.respond_async {
-        return accept_later(services, request, operation, key).await;
-    }
-    let mut answers = submit(services, request, vec![operation], preference.wait).await;
-    let answered = answers.pop().ok_or_else(|| Refusal::new(Reason::Internal, "the intake gave no answer"))?;
-    let wanted = Wanted::of(request);
-    let mut response = if is_seed { seeded(&answered) } else { decided(services, answered, wanted).await }
-        .map_err(|refusal| Refusal(Box::new(refusal.0.with_key(key.clone()))))?;
+    let wait = match preference(request) {
+        Preference { respond_async: true, .. } => return accept_later(services, request, operation, key).await,
+        Preference { wait, .. } => wait,
+    };
+    let response = match one(services, request, operation, wait).await {
+        Ok(answered) => decided(services, answered, Wanted::of(request)).await,
+        Err(refusal) => Err(refusal),
+    };
+    with_key(response, &key)
+}
+
+/// Runs one operation that is about no ticket, and answers what `show` makes of its outcome.
+pub(super) async fn run_plain(
+    services: &Services,
+    request: &HttpRequest,
+    operation: Operation,
+    show: impl FnOnce(&Outcome) -> Result<HttpResponse, Refusal>,
+) -> Result<HttpResponse, Refusal> {
+    let key = operation.key.clone();
+    let wait = match preference(request) {
+        Preference { respond_async: true, .. } => return accept_later(services, request, operation, key).await,
+        Preference { wait, .. } => wait,
+    };
+    let answered = one(services, request, operation, wait).await;
+    with_key(answered.and_then(|answered| show(refusal_of(&answered)?)), &key)
+}
+
+async fn one(
+    services: &Services,
+    request: &HttpRequest,
+    operation: Operation,
+    wait: Duration,
+) -> Result<Answered, Refusal> {
+    let mut answers = submit(services, request, vec![operation], wait).await;
+    answers.pop().ok_or_else(|| Refusal::new(Reason::Internal, "the intake gave no answer"))
+}
+
+/// An answer or a refusal with the key that it is about.
+fn with_key(response: Result<HttpResponse, Refusal>, key: &IdempotencyKey) -> Result<HttpResponse, Refusal> {
+    let mut response = response.map_err(|refusal| Refusal(Box::new(refusal.0.with_key(key.clone()))))?;
     if let Ok(value) = key.as_str().parse() {
         response.headers_mut().insert(actix_web::http::header::HeaderName::from_static("idempotency-key"), value);
     }
@@ -153,8 +183,7 @@ fn refusal_of(answered: &Answered) -> Result<&std::sync::Arc<Outcome>, Refusal> 
     }
 }
 
-fn seeded(answered: &Answered) -> Result<HttpResponse, Refusal> {
-    let outcome = refusal_of(answered)?;
+fn seeded(outcome: &Outcome) -> Result<HttpResponse, Refusal> {
     let Verdict::Accepted { tickets, .. } = outcome.verdict else {
         return Err(Refusal::new(Reason::Internal, "an accepted outcome is none"));
     };
@@ -247,7 +276,9 @@ pub(super) async fn seed(
     body: OptionalJson<SeedRequest>,
 ) -> Result<HttpResponse, Refusal> {
     let OptionalJson(body) = body;
-    run(&services, &request, OperationRequest::seed(body.event, body.idempotency_key)).await
+    let key = key_of(&request, body.idempotency_key)?;
+    let operation = into_operation(OperationRequest::seed(body.event, Some(key.clone())), key)?;
+    run_plain(&services, &request, operation, seeded).await
 }
 
 #[utoipa::path(post, path = "/api/v1/operations", tag = "operations",
@@ -385,7 +416,7 @@ pub(super) async fn status(
 #[derive(utoipa::IntoParams)]
 #[into_params(parameter_in = Header)]
 #[expect(dead_code, reason = "only described: `key_of` and `preference` read them")]
-struct OperationHeaders {
+pub(super) struct OperationHeaders {
     /// What makes the operation happen once, at whichever node: 16 to 128 printable ASCII characters. The field
     /// `idempotency_key` does the same; made up by the node if neither is given.
     #[param(rename = "Idempotency-Key")]

@@ -7,7 +7,7 @@ use actix_web::{FromRequest, Handler, HttpRequest, HttpResponse, Responder, Resp
 use dtvn_messages::Reason;
 
 use super::problem::Refusal;
-use super::{catalogue, events, info, metrics, openapi, operations, receipts, tickets};
+use super::{catalogue, events, info, metrics, openapi, operations, receipts, tickets, validators};
 
 /// Where the API begins.
 pub(super) const API: &str = "/api/v1";
@@ -95,7 +95,7 @@ pub(super) fn api(config: &mut ServiceConfig) -> Vec<(&'static str, &'static str
         .at("/blocks", [get(info::blocks)])
         .at("/blocks/{height}", [get(info::block)])
         .at("/evidence", [get(info::evidence)])
-        .at("/validators", [get(info::validators)])
+        .at("/validators", [get(validators::get), post(validators::change)])
         .at("/validators.policy", [get(receipts::trust_policy)])
         .at("/checkpoint", [get(receipts::checkpoint)])
         .at("/tile/{path}", [get(receipts::tile)])

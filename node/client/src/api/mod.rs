@@ -17,6 +17,7 @@ mod request;
 mod tests;
 mod ticket;
 mod time;
+mod validators;
 
 pub use actors::{ActorCommandAnswer, ActorInfo, LogLevel};
 pub use answer::{
@@ -36,6 +37,7 @@ pub use problem::Problem;
 pub use request::{IssueRequest, Kind, OperationRequest, RequestError, SeedRequest, TicketRequest};
 pub use ticket::{Dispute, Scan, Ticket, TicketPage};
 pub use time::{Time, TimeError};
+pub use validators::{ChangeError, Changed, NewValidator, ProposedChange};
 
 use dtvn_messages::IdempotencyKey;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
@@ -47,6 +49,8 @@ pub type GenesisAnswer = dtvn_messages::genesis::GenesisFile;
 pub const JSON: &str = "application/json";
 /// The media type of a [`Problem`].
 pub const PROBLEM_JSON: &str = "application/problem+json";
+/// The route of the validator set: read it, or change it.
+pub const VALIDATORS: &str = "/api/v1/validators";
 /// The header that carries an idempotency key.
 pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
 /// The header that says at which committed height a read was answered.

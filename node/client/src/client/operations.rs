@@ -14,8 +14,8 @@ use tokio::time::Instant;
 use super::transport::{Ask, Reply};
 use super::{Client, ClientError, Fate, backoff, fate, new_key};
 use crate::api::{
-    Accepted, BatchAnswer, IssueRequest, JSON, Kind, OPERATIONS_BINCODE, OperationRequest, SeedRequest, Seeded,
-    TicketRequest, decode_answers, encode_requests,
+    Accepted, BatchAnswer, Changed, IssueRequest, JSON, Kind, OPERATIONS_BINCODE, OperationRequest, ProposedChange,
+    SeedRequest, Seeded, TicketRequest, VALIDATORS, decode_answers, encode_requests,
 };
 
 /// The form in which a batch travels.
@@ -34,7 +34,7 @@ impl Client {
     /// As every operation: refused, unknown, unavailable, unreachable.
     pub async fn issue(&self, mut request: IssueRequest) -> Result<Accepted, ClientError> {
         let key = request.idempotency_key.get_or_insert_with(new_key).clone();
-        self.operate(Kind::Issue, &request, &key).await
+        self.operate(Kind::Issue.route(), &request, &key).await
     }
 
     /// Validates a ticket. Makes up a key if the request has none.
@@ -67,7 +67,7 @@ impl Client {
     /// As every operation; the request's own route refuses other kinds.
     pub async fn on_ticket(&self, kind: Kind, mut request: TicketRequest) -> Result<Accepted, ClientError> {
         let key = request.idempotency_key.get_or_insert_with(new_key).clone();
-        self.operate(kind, &request, &key).await
+        self.operate(kind.route(), &request, &key).await
     }
 
     /// Seeds the 500 test tickets, where the genesis allows it.
@@ -76,19 +76,28 @@ impl Client {
     /// As every operation.
     pub async fn seed(&self, mut request: SeedRequest) -> Result<Seeded, ClientError> {
         let key = request.idempotency_key.get_or_insert_with(new_key).clone();
-        self.operate(Kind::Seed, &request, &key).await
+        self.operate(Kind::Seed.route(), &request, &key).await
+    }
+
+    /// Changes the validator set.
+    ///
+    /// # Errors
+    /// As every operation.
+    pub async fn change_validators(&self, mut change: ProposedChange) -> Result<Changed, ClientError> {
+        let key = change.idempotency_key.get_or_insert_with(new_key).clone();
+        self.operate(VALIDATORS, &change, &key).await
     }
 
     async fn operate<A: DeserializeOwned>(
         &self,
-        kind: Kind,
+        route: &'static str,
         request: &impl Serialize,
         key: &IdempotencyKey,
     ) -> Result<A, ClientError> {
         let body = serde_json::to_vec(request).map_err(|error| ClientError::Usage(error.to_string()))?;
         let ask = Ask {
             method: Method::POST,
-            path: PathAndQuery::from_static(kind.route()),
+            path: PathAndQuery::from_static(route),
             media: HeaderValue::from_static(JSON),
             body: Bytes::from(body),
         };
