@@ -24,10 +24,20 @@ pub struct Identity {
     pub name: NodeName,
     /// Its public key.
     pub public_key: PublicKey,
+    /// Whether it may vote where a validator set has its key.
+    pub may_vote: bool,
     /// The genesis of its chain.
     pub genesis: Arc<Genesis>,
     /// When this process started, wall time.
     pub started_at: Timestamp,
+}
+
+impl Identity {
+    /// The key that it votes with, if it may.
+    #[must_use]
+    pub fn voting_key(&self) -> Option<PublicKey> {
+        self.may_vote.then_some(self.public_key)
+    }
 }
 
 /// The epoch that a node is in.
@@ -111,7 +121,7 @@ impl Board {
     /// A board of a node that begins in the first epoch.
     #[must_use]
     pub fn new(identity: Identity, scheme: Arc<dyn Scheme>) -> Arc<Self> {
-        let config = Config::from_genesis(&identity.genesis, Some(&identity.public_key));
+        let config = Config::from_genesis(&identity.genesis, identity.voting_key().as_ref());
         let board = Self {
             identity,
             epoch: watch::Sender::new(Arc::new(EpochShown::new(config, scheme))),
@@ -309,10 +319,27 @@ mod tests {
     use dtvn_messages::crypto::DEVELOPMENT_SEED;
 
     #[test]
+    fn a_node_that_may_not_vote_is_no_validator_even_with_the_key_of_one() {
+        let genesis = Arc::new(Genesis::development(1, DEVELOPMENT_SEED, false).unwrap());
+        let me = |may_vote| {
+            let identity = Identity {
+                name: NodeName::new("node0").unwrap(),
+                public_key: KeyPair::development(DEVELOPMENT_SEED, "node0").public(),
+                may_vote,
+                genesis: Arc::clone(&genesis),
+                started_at: Timestamp(0),
+            };
+            Board::new(identity, Arc::new(dtvn_messages::Ed25519)).epoch().config.me
+        };
+        assert_eq!((me(true), me(false)), (Some(ValidatorIndex(0)), None));
+    }
+
+    #[test]
     fn what_somebody_was_told_is_committed_before_the_replica_shows_it() {
         let identity = Identity {
             name: NodeName::new("node0").unwrap(),
             public_key: KeyPair::development(DEVELOPMENT_SEED, "node0").public(),
+            may_vote: true,
             genesis: Arc::new(Genesis::development(1, DEVELOPMENT_SEED, false).unwrap()),
             started_at: Timestamp(0),
         };

@@ -215,6 +215,6 @@ impl Shared {
     #[must_use]
     pub fn identity(&self) -> Identity {
         let scheme = Arc::clone(&self.epoch().verifier.scheme);
-        Identity { genesis: Arc::clone(&self.genesis), key: self.board.identity.public_key, scheme }
+        Identity { genesis: Arc::clone(&self.genesis), key: self.board.identity.voting_key(), scheme }
     }
 }

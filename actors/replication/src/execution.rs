@@ -146,8 +146,8 @@ pub enum StateError {
 pub struct Identity {
     /// The genesis of its chain.
     pub genesis: Arc<Genesis>,
-    /// Its key: where a validator set has it, the node is that validator.
-    pub key: PublicKey,
+    /// Its key: where a validator set has it, the node is that validator. None for one that never votes.
+    pub key: Option<PublicKey>,
     /// How signatures are checked.
     pub scheme: Arc<dyn Scheme>,
 }
@@ -161,9 +161,9 @@ impl Identity {
         set: Arc<ValidatorSet>,
         former: Option<Arc<ValidatorSet>>,
     ) -> Config {
-        let mut config = Config::of_epoch(&self.genesis, epoch, base, set, Some(&self.key));
+        let mut config = Config::of_epoch(&self.genesis, epoch, base, set, self.key.as_ref());
         config.former = former.map(|set| {
-            let me = set.index_of_key(&self.key);
+            let me = self.key.as_ref().and_then(|key| set.index_of_key(key));
             Committee { epoch: epoch.previous(), set, me }
         });
         config

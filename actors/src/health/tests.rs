@@ -18,6 +18,7 @@ fn board() -> Arc<Board> {
         Identity {
             name: NodeName::new("node0").unwrap(),
             public_key: key.public(),
+            may_vote: true,
             genesis: Arc::new(genesis),
             started_at: Timestamp(0),
         },

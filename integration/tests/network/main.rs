@@ -7,6 +7,7 @@ mod frozen;
 mod hostile;
 mod kills;
 mod kit;
+mod members;
 mod original;
 mod receipts;
 mod refusals;

@@ -60,7 +60,7 @@ pub(super) fn run(arguments: ConfigArguments, output: Output) -> anyhow::Result<
             peer_id: identity.peer_id(),
             chain_id: identity.genesis.chain_id().to_string(),
             genesis_hash: identity.genesis.hash().to_string(),
-            votes: identity.index.is_some(),
+            votes: identity.index.is_some() && identity.may_vote,
         },
     };
     output.result(&shown, |shown| {

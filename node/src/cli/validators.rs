@@ -181,16 +181,19 @@ fn changed(set: &ValidatorSet, wanted: &ProposeArguments) -> anyhow::Result<Vec<
     for (name, public_key) in &wanted.rekey {
         validators.iter_mut().find(|it| it.name == *name).ok_or_else(|| unknown(name))?.public_key = *public_key;
     }
-    validators.extend(
-        wanted.add.iter().map(|(name, key)| NewValidator { name: name.clone(), public_key: *key, power: 1 }),
-    );
+    validators.extend(wanted.add.iter().map(|(name, key)| NewValidator {
+        name: name.clone(),
+        public_key: *key,
+        power: 1,
+    }));
     for (name, power) in &wanted.power {
         validators.iter_mut().find(|it| it.name == *name).ok_or_else(|| unknown(name))?.power = *power;
     }
     let is_same = validators.len() == set.len()
-        && set.iter().zip(&validators).all(|((_, old), new)| {
-            (&old.name, old.public_key, old.power) == (&new.name, new.public_key, new.power)
-        });
+        && set
+            .iter()
+            .zip(&validators)
+            .all(|((_, old), new)| (&old.name, old.public_key, old.power) == (&new.name, new.public_key, new.power));
     if is_same {
         return Err(usage("nothing would change: give --add, --remove, --rekey or --power".to_owned()));
     }

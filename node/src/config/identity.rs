@@ -18,8 +18,10 @@ pub struct Identity {
     pub key: KeyPair,
     /// Its chain.
     pub genesis: Genesis,
-    /// Its place among the first validators; none for a bootstrap node.
+    /// Its place among the first validators; none for a bootstrap node, and one that joins later.
     pub index: Option<ValidatorIndex>,
+    /// Whether it may vote where a validator set has its key: not as a bootstrap node.
+    pub may_vote: bool,
     /// Where the key comes from.
     pub source: KeySource,
 }
@@ -98,15 +100,18 @@ impl Identity {
         let genesis = load_genesis(config)?;
         let (key, source) = load_key(config)?;
         let index = genesis.validators().index_of_name(name.as_str()).filter(|_| !config.node.bootstrap_node);
+        let is_joining = config.node.join;
         match index.and_then(|index| genesis.validators().key(index)) {
-            Some(expected) if expected != key.public() => {
+            Some(expected) if expected != key.public() && !is_joining => {
                 let (expected, found) = (expected.to_string(), key.public().to_string());
                 return Err(IdentityError::OtherKey { name, expected, found });
             }
-            None if !config.node.bootstrap_node => return Err(stranger(name, &genesis, config)),
+            None if !config.node.bootstrap_node && !is_joining => return Err(stranger(name, &genesis, config)),
             _ => {}
         }
-        Ok(Self { name, key, genesis, index, source })
+        let may_vote = !config.node.bootstrap_node;
+        let index = index.filter(|index| genesis.validators().key(*index) == Some(key.public()));
+        Ok(Self { name, key, genesis, index, may_vote, source })
     }
 
     /// Its network identity.
@@ -169,7 +174,7 @@ fn stranger(name: NodeName, genesis: &Genesis, config: &ValidatorConfig) -> Iden
         _ => names.join(", "),
     };
     let hint = if config.node.genesis.is_some() {
-        "Give --id the name that the genesis lists"
+        "Give --id the name that the genesis lists, or --join if the validators are to vote this key in"
     } else {
         "Give -total-nodes a larger number, the same on all nodes, or a --genesis and a --key"
     };
@@ -225,8 +230,23 @@ mod tests {
         for name in ["bootstrap", "node0"] {
             let mut config = named(name);
             config.node.bootstrap_node = true;
-            assert_eq!(Identity::load(&config).unwrap().index, None);
+            let identity = Identity::load(&config).unwrap();
+            assert_eq!((identity.index, identity.may_vote), (None, false), "not even with a validator's key");
         }
+    }
+
+    #[test]
+    fn a_node_that_joins_needs_no_place_and_may_have_another_key_than_the_genesis() {
+        let mut config = named("node4");
+        config.node.join = true;
+        let newcomer = Identity::load(&config).unwrap();
+        assert_eq!((newcomer.index, newcomer.may_vote), (None, true));
+        let (_folder, mut config) = files();
+        config.node.key = None;
+        assert!(matches!(Identity::load(&config), Err(IdentityError::OtherKey { .. })));
+        config.node.join = true;
+        let with_new_key = Identity::load(&config).unwrap();
+        assert_eq!((with_new_key.index, with_new_key.may_vote), (None, true));
     }
 
     /// A genesis of one validator `gate` with its key, in files.

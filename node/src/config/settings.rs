@@ -71,6 +71,8 @@ pub const SETTINGS: &[Setting] = &[
     setting("node.key", Path, "", "The key file; without it: a development key, derived from the name").flag("key"),
     setting("node.bootstrap_node", Switch, "false", "Run without a vote: network, peers, discovery and health only")
         .flag("bootstrap-node"),
+    setting("node.join", Switch, "false", "Its key is not in the genesis: follow until the validators vote it in")
+        .flag("join"),
     setting(
         "node.min_free_disk_mib",
         Number,

@@ -45,6 +45,8 @@ pub struct NodeSettings {
     pub key: Option<PathBuf>,
     /// No vote: network, peers, discovery and health only.
     pub bootstrap_node: bool,
+    /// Its key is not in the genesis: it follows until the validators vote it in.
+    pub join: bool,
     /// MiB that must be free on the disk of the data directory; below it the node does not vote. 0: it is not looked at.
     pub min_free_disk_mib: u64,
 }
@@ -60,6 +62,7 @@ impl Default for NodeSettings {
             genesis: None,
             key: None,
             bootstrap_node: false,
+            join: false,
             min_free_disk_mib: dtvn_messages::limits::DISK_FREE_MIB_MIN,
         }
     }

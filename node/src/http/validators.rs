@@ -2,9 +2,9 @@
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use dtvn_client::api::{AcceptedWord, Changed, ProposedChange, Time, ValidatorInfo, Validators};
+use dtvn_ledger::KeyScope;
 use dtvn_messages::certificate::CertificateError;
 use dtvn_messages::membership::ValidatorsChange;
-use dtvn_ledger::KeyScope;
 use dtvn_messages::{
     Action, Ed25519, Epoch, EventId, Height, IdempotencyKey, Operation, Outcome, Reason, Timestamp, View,
 };

@@ -60,6 +60,7 @@ fn services() -> (Services, Arc<OnceLock<NodeTree>>) {
         Identity {
             name: NodeName::new("node0").unwrap(),
             public_key: KeyPair::development(seed, "node0").public(),
+            may_vote: true,
             genesis: Arc::new(Genesis::development(1, seed, false).unwrap()),
             started_at: Timestamp(0),
         },

@@ -174,6 +174,7 @@ fn shared(identity: &Identity, genesis: &Arc<Genesis>) -> Shared {
     let who = BoardIdentity {
         name: identity.name.clone(),
         public_key: identity.key.public(),
+        may_vote: identity.may_vote,
         genesis: Arc::clone(genesis),
         started_at: wall(),
     };

@@ -78,7 +78,7 @@ pub struct NodeSettings {
 
 impl NodeSettings {
     fn identity(&self) -> Identity {
-        let (genesis, key) = (Arc::clone(&self.genesis), self.signer.public());
+        let (genesis, key) = (Arc::clone(&self.genesis), Some(self.signer.public()));
         Identity { genesis, key, scheme: Arc::clone(&self.scheme) }
     }
 

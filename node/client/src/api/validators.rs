@@ -94,11 +94,8 @@ impl ProposedChange {
     /// # Errors
     /// If the validators make no set.
     pub fn set(&self) -> Result<ValidatorSet, ValidatorSetError> {
-        let validator = |it: &NewValidator| Validator {
-            name: it.name.clone(),
-            public_key: it.public_key,
-            power: it.power,
-        };
+        let validator =
+            |it: &NewValidator| Validator { name: it.name.clone(), public_key: it.public_key, power: it.power };
         ValidatorSet::new(self.validators.iter().map(validator).collect())
     }
 
