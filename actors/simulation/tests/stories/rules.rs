@@ -16,8 +16,19 @@ fn two_blocks(lost: LostVotes) -> Stage {
     stage
 }
 
+/// One host is alone, and what the others lost of their views stays lost: they go on in another one.
+fn without(stage: &mut Stage, alone: usize) {
+    let others: Vec<_> = (0..4).filter(|host| *host != alone).collect();
+    let last = stage.view();
+    stage.part(&[&others, &[alone]]);
+    let has_moved = |stage: &Stage, host| stage.show(host).is_some_and(|replica| replica.view > last);
+    stage.until("another view", 10_000, |stage| others.iter().all(|host| has_moved(stage, *host)));
+}
+
 /// Everything is decided within a bound, at one node of those that are connected.
 fn goes_on(stage: &mut Stage, host: usize) {
+    // A node that has just come back asks for patience until it is connected.
+    stage.run(500);
     let request = stage.ask(host, "asked at the end of it", "third");
     stage.until("an outcome", 20_000, |stage| matches!(stage.answer(request), Some(Answer::Decided(_))));
 }
@@ -33,7 +44,7 @@ pub fn commit_in_order() {
         prepares_to: None,
         commits_to: Some(3),
     });
-    stage.part(&[&[0, 1, 2], &[3]]);
+    without(&mut stage, 3);
     stage.lose_votes(None);
     stage.run(3_000);
     goes_on(&mut stage, 0);
@@ -52,7 +63,7 @@ pub fn stop_rule() {
         prepares_to: Some(3),
         commits_to: None,
     });
-    stage.part(&[&[0, 1, 2], &[3]]);
+    without(&mut stage, 3);
     stage.lose_votes(None);
     stage.until("another block", 5_000, |stage| stage.height().0 >= 1);
     stage.heal();
@@ -74,10 +85,12 @@ pub fn highest_view() {
         commits_to: None,
     };
     let mut stage = two_blocks(lost);
-    stage.part(&[&[0, 1, 2], &[3]]);
+    without(&mut stage, 3);
     stage.lose_votes(Some(LostVotes { prepares_permille: 0, commits_to: Some(2), ..lost }));
     stage.until("another block at node 2", 5_000, |stage| stage.committed(2).0 >= 1);
-    stage.part(&[&[0, 1, 3], &[2]]);
+    // Node 3 hears of the newer certificate no sooner than the leader of the next view.
+    stage.lose_votes(Some(LostVotes { prepares_to: None, ..lost }));
+    without(&mut stage, 2);
     stage.lose_votes(None);
     stage.run(3_000);
     goes_on(&mut stage, 0);
