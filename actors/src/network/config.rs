@@ -87,7 +87,7 @@ pub struct NetworkConfig {
     pub genesis: Digest,
     /// Its name.
     pub node_name: NodeName,
-    /// How often it has started.
+    /// When its process started, wall time in microseconds: a later start has a higher number.
     pub start: u64,
     /// Where to listen: `/ip4/../tcp/..` and `/ip4/../udp/../quic-v1`; port 0 is any.
     pub listen: Vec<Multiaddr>,
@@ -170,7 +170,7 @@ pub struct ConnectedPeer {
     pub validator: Option<ValidatorIndex>,
     /// The name it gives itself.
     pub node_name: NodeName,
-    /// How often it has started.
+    /// When its process started, wall time in microseconds: a later start has a higher number.
     pub start: u64,
     /// Its summary of the validator set.
     pub summary: Bytes,

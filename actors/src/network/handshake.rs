@@ -28,7 +28,7 @@ pub struct Hello {
     pub chain_id: ChainId,
     /// The hash of the chain's genesis.
     pub genesis: Digest,
-    /// How often this node has started: a later start has a higher number.
+    /// When this process started, wall time in microseconds: what tells two processes with one key apart.
     pub start: u64,
     /// The classes that the speaker is willing to share with the listener.
     pub classes: ClassSet,

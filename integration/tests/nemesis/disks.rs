@@ -128,7 +128,7 @@ async fn full_disk_stops_the_vote_and_space_brings_it_back() {
     clients.progress(40).await;
     std::fs::remove_file(small.0.join("ballast")).unwrap();
     // A process that gave up over the full disk is started again, as an orchestrator does.
-    if field.height(1).await.is_none() {
+    if field.height_if_up(1).await.is_none() {
         field.kill(1).await;
         field.restart(1).await;
     }

@@ -185,7 +185,35 @@ impl Field {
         (0..votes.len()).max_by_key(|node| votes[*node]).unwrap_or(0)
     }
 
-    pub async fn height(&self, node: usize) -> Option<u64> {
+    /// How far a node is that is up: asked again while it has no time to answer.
+    pub async fn height(&self, node: usize) -> u64 {
+        let begin = Instant::now();
+        loop {
+            match self.at(node).sequence(None).await {
+                Ok(sequence) => return sequence.height.0,
+                Err(error) => assert!(begin.elapsed() < PATIENCE, "node{node} does not say its height: {error}"),
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    }
+
+    /// How far these nodes are once none of them moves any more.
+    pub async fn settled(&self, nodes: [usize; 2]) -> [u64; 2] {
+        let begin = Instant::now();
+        let mut before = None;
+        loop {
+            let heights = [self.height(nodes[0]).await, self.height(nodes[1]).await];
+            if before == Some(heights) {
+                return heights;
+            }
+            before = Some(heights);
+            assert!(begin.elapsed() < PATIENCE, "nodes {nodes:?} still move: {heights:?}");
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    }
+
+    /// How far a node is, if it answers.
+    pub async fn height_if_up(&self, node: usize) -> Option<u64> {
         self.at(node).sequence(None).await.ok().map(|sequence| sequence.height.0)
     }
 
@@ -201,7 +229,7 @@ impl Field {
         loop {
             let mut heights = Vec::new();
             for node in nodes {
-                heights.push(self.height(*node).await);
+                heights.push(self.height_if_up(*node).await);
             }
             let level = heights[0].filter(|height| heights.iter().all(|other| *other == Some(*height)));
             if let Some(height) = level.filter(|_| level == before) {

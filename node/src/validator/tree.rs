@@ -197,7 +197,7 @@ fn network_config(config: &ValidatorConfig, identity: &Identity, genesis: &Genes
         chain_id: genesis.chain_id().clone(),
         genesis: genesis.hash(),
         node_name: identity.name.clone(),
-        start: wall().seconds(),
+        start: wall().0,
         listen: listen.iter().map(parse).collect::<anyhow::Result<_>>()?,
         announce: config.p2p.announce.iter().map(parse).collect::<anyhow::Result<_>>()?,
         bootstrap: config.p2p.bootstrap.iter().map(parse).collect::<anyhow::Result<_>>()?,
