@@ -1,5 +1,7 @@
 //! A network under test, and what is asked of it.
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use dtvn::cluster::{Cluster, ClusterConfig};
@@ -156,4 +158,16 @@ pub(crate) fn reason(result: Result<dtvn_client::api::Accepted, ClientError>) ->
         Err(ClientError::Refused(problem)) => problem.reason.to_string(),
         Err(error) => panic!("{error}"),
     }
+}
+
+/// The body of an answer of a node's API.
+pub(crate) fn get(url: &str, path: &str) -> String {
+    let address = url.trim_start_matches("http://").trim_end_matches('/');
+    let mut stream = TcpStream::connect(address).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(head.starts_with("HTTP/1.1 200"), "{path}: {answer}");
+    body.to_owned()
 }
