@@ -2,6 +2,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
+use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
 use dtvn::cluster::{Cluster, ClusterConfig};
@@ -170,4 +171,20 @@ pub(crate) fn get(url: &str, path: &str) -> String {
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
     assert!(head.starts_with("HTTP/1.1 200"), "{path}: {answer}");
     body.to_owned()
+}
+
+/// What a command of `dtvn` does.
+pub(crate) fn dtvn(arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_dtvn-under-test"));
+    command.env_remove("DTVN_NODES").env_remove("DTVN_KEY_SEED").env_remove("DTVN_API_KEY");
+    command.args(arguments).output().unwrap()
+}
+
+/// What it says, and that it ends with this exit code.
+pub(crate) fn says(arguments: &[&str], code: i32) -> String {
+    let output = dtvn(arguments);
+    let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{arguments:?}: {text}");
+    assert!(!text.contains("panicked"), "{arguments:?}: {text}");
+    text.into_owned()
 }

@@ -1,7 +1,6 @@
 //! The validator set changes while the network runs, by the commands that an operator types.
 
 use std::path::Path;
-use std::process::{Command, Output};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -12,23 +11,9 @@ use dtvn_client::{Client, ClientConfig};
 use dtvn_messages::{KeyPair, TicketState};
 use tokio::task::JoinHandle;
 
-use crate::kit::{Network, accepted, get, id, reason, request, seed_ticket, until};
+use crate::kit::{Network, accepted, dtvn, get, id, reason, request, says, seed_ticket, until};
 
 const SEED: &str = dtvn_messages::crypto::DEVELOPMENT_SEED;
-
-fn dtvn(arguments: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_dtvn-under-test"));
-    command.env_remove("DTVN_NODES").env_remove("DTVN_KEY_SEED").env_remove("DTVN_API_KEY");
-    command.args(arguments).output().unwrap()
-}
-
-fn says(arguments: &[&str], code: i32) -> String {
-    let output = dtvn(arguments);
-    let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(code), "{arguments:?}: {text}");
-    assert!(!text.contains("panicked"), "{arguments:?}: {text}");
-    text.into_owned()
-}
 
 /// A node that no set has, beside the four.
 struct Newcomer {
