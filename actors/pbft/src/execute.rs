@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use dtvn_messages::canary::{Canary, planted};
-use dtvn_messages::limits::{self, REPLICA_EXECUTE_AHEAD_MAX};
+use dtvn_messages::limits::{self, REPLICA_EXECUTE_AHEAD_MAX, REPLICA_ROOTS_AWAITED_MAX};
 use dtvn_messages::{Block, Digest, Height, Succession, VoteKind};
 
 use crate::bundles::{BundleMeta, Positions, follow};
@@ -21,7 +21,7 @@ impl Replica {
     pub(crate) fn execute_next(&mut self, effects: &mut Vec<Effect>) -> bool {
         self.undo_unwanted(effects);
         let height = self.chain.top().next();
-        if self.diverged || height.above(self.chain.committed()) > REPLICA_EXECUTE_AHEAD_MAX {
+        if self.diverged || height.above(self.chain.committed()) > REPLICA_EXECUTE_AHEAD_MAX || self.lacks_roots() {
             return false;
         }
         let Some((block, digest)) = self.wanted_at(height) else { return false };
@@ -58,6 +58,14 @@ impl Replica {
             self.log_proposal(height, effects);
         }
         true
+    }
+
+    /// Whether so many state roots are on their way that nothing more is executed until one is here: what leads to them is
+    /// held in memory, and blocks that others proved may come faster than the map of the state is brought up to date.
+    pub(crate) fn lacks_roots(&self) -> bool {
+        let interval = self.config.parameters.checkpoint_interval;
+        let ahead = self.chain.top().0 / interval - self.chain.committed().0 / interval;
+        self.rooting.len() as u64 + ahead >= REPLICA_ROOTS_AWAITED_MAX
     }
 
     /// Undoes executions from the first block on that another one has taken the place of.

@@ -9,10 +9,8 @@ use std::collections::BTreeMap;
 
 use crate::log::{RecordNumber, RecordPosition, SegmentNumber};
 use crate::record::Need;
+use dtvn_messages::limits::LOG_CARRIED_MAX;
 use dtvn_messages::{Digest, Height};
-
-/// How often a bundle is carried over that nothing names: by then it was superseded.
-const CARRIED_MAX: u8 = 4;
 
 #[derive(Debug, Clone, Copy)]
 struct Segment {
@@ -76,7 +74,7 @@ impl Segments {
         let Some(last) = self.last_covered(covered) else { return Vec::new() };
         let mut carried = Vec::new();
         for (digest, held) in &mut self.bundles {
-            if held.position.segment <= last && !held.named && held.carried < CARRIED_MAX {
+            if held.position.segment <= last && !held.named && held.carried < LOG_CARRIED_MAX {
                 held.carried += 1;
                 carried.push((held.position, Need::Bundle(*digest)));
             }
@@ -90,7 +88,7 @@ impl Segments {
     /// Everything up to this height is applied for good and covered by a stable checkpoint: the first record that must
     /// be kept. What was not carried over holds its segment back.
     pub fn keep_from(&mut self, covered: Height) -> Option<RecordNumber> {
-        let uncarried = self.bundles.values().filter(|held| !held.named && held.carried < CARRIED_MAX);
+        let uncarried = self.bundles.values().filter(|held| !held.named && held.carried < LOG_CARRIED_MAX);
         let uncarried = uncarried.map(|held| held.position.segment);
         let held_back = self.latest.values().map(|position| position.segment).chain(uncarried).min();
         let last =
