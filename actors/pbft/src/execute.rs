@@ -21,7 +21,8 @@ impl Replica {
     pub(crate) fn execute_next(&mut self, effects: &mut Vec<Effect>) -> bool {
         self.undo_unwanted(effects);
         let height = self.chain.top().next();
-        if self.diverged || height.above(self.chain.committed()) > REPLICA_EXECUTE_AHEAD_MAX || self.lacks_roots() {
+        let is_far = height.above(self.chain.committed()) > REPLICA_EXECUTE_AHEAD_MAX || self.is_above_windows(height);
+        if self.diverged || is_far || self.lacks_roots() {
             return false;
         }
         let Some((block, digest)) = self.wanted_at(height) else { return false };
@@ -58,6 +59,15 @@ impl Replica {
             self.log_proposal(height, effects);
         }
         true
+    }
+
+    /// Whether a height is above the log window past every stable checkpoint that this replica knows. What a quorum
+    /// committed there is proved by a checkpoint that its peers hold, and show with their status; until then the own log
+    /// would grow by what no checkpoint covers. An observer is told of none.
+    fn is_above_windows(&self, height: Height) -> bool {
+        let ahead = self.stable_ahead.as_ref().map_or(Height(0), |stable| stable.height());
+        let highest = self.stable_height().max(ahead);
+        self.config.me.is_some() && height > highest.plus(self.config.parameters.log_window)
     }
 
     /// Whether so many state roots are on their way that nothing more is executed until one is here: what leads to them is

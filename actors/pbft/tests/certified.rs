@@ -249,7 +249,7 @@ fn synced_blocks_beyond_the_end_of_the_view_end_it() {
 fn proved_blocks_wait_for_state_roots_that_are_late_and_go_on_when_one_is_here() {
     let genesis = Arc::new(genesis(4, |parameters| {
         small(parameters);
-        parameters.checkpoint_interval = 1;
+        (parameters.checkpoint_interval, parameters.log_window) = (1, 64);
     }));
     let mut under = Under::new(&genesis, Some(3));
     // The roots come only when the test says so.
@@ -338,4 +338,26 @@ fn no_more_bytes_of_blocks_are_asked_for_than_can_be_held() {
     let effects = executed(&mut under, &blocks, &executing);
     assert_eq!(under.replica.committed(), Height(fitting as u64));
     assert_eq!(asked_and_executing(&effects).0, Some((Height(fitting as u64 + 1), Height(count))));
+}
+
+#[test]
+fn proved_blocks_above_the_window_wait_for_the_stable_checkpoint_that_its_peers_hold() {
+    let mut under = under(3);
+    // The window of 12 is over, and no stable checkpoint was heard of.
+    under.hold(&(0..20).map(|number| numbered(1, number)).collect::<Vec<_>>());
+    let blocks = under.chain(0, 20, 1);
+    let delivered = |under: &Under| blocks.iter().map(|block| under.certified(0, block, &[0, 1, 2])).collect();
+    let all = delivered(&under);
+    under.run(Input::Certified(all));
+    assert_eq!((under.replica.committed(), under.replica.show().executed), (Height(12), Height(12)));
+    let stable = Message::Stable(Arc::new(under.stable(&blocks[15], &[0, 1, 2])));
+    under.hear(1, stable);
+    assert_eq!(under.replica.committed(), Height(20), "what was proved is committed");
+    assert_eq!(under.replica.stable_height(), Height(16));
+    let genesis = Arc::clone(&under.story.genesis);
+    let mut observer = Under::new(&genesis, None);
+    observer.hold(&(0..20).map(|number| numbered(1, number)).collect::<Vec<_>>());
+    let all = delivered(&observer);
+    observer.run(Input::Certified(all));
+    assert_eq!(observer.replica.committed(), Height(20), "nobody shows one to an observer");
 }

@@ -152,6 +152,24 @@ mod tests {
     }
 
     #[test]
+    fn a_bundle_that_nothing_ever_names_is_carried_over_so_often_and_then_goes() {
+        let mut segments = Segments::default();
+        segments.note(at(1, 1), 2, &Need::Bundle(BUNDLE));
+        let mut carried = 0;
+        for segment in 1..100 {
+            segments.note(at(2 * segment, segment), 3, &height(segment, &[]));
+            segments.note(at(2 * segment + 1, segment + 1), 3, &height(segment + 1, &[]));
+            for (_, need) in segments.take_uncarried(Height(segment)) {
+                carried += 1;
+                segments.note(at(2 * segment + 1, segment + 1), 2, &need);
+            }
+            segments.keep_from(Height(segment));
+        }
+        assert_eq!(carried, LOG_CARRIED_MAX);
+        assert!(segments.bundles.is_empty());
+    }
+
+    #[test]
     fn the_latest_record_of_a_kind_is_carried_over_before_its_segment_goes() {
         let mut segments = Segments::default();
         segments.note(at(1, 1), 5, &Need::Latest);
