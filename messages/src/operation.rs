@@ -135,7 +135,7 @@ pub struct Operation {
     pub action: Action,
 }
 
-/// Why an operation cannot be taken: it breaks a limit of `limits.rs`.
+/// Why an operation cannot be taken: it breaks a limit of [`limits`].
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("{what} has {found} bytes or entries, at most {limit} are allowed")]
 pub struct OperationError {

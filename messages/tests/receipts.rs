@@ -328,9 +328,16 @@ fn only_cosignatures_are_signed_without_a_tag_in_front() {
 /// Tags in the sources: none but COSIGN's begins as C2SP's do.
 #[test]
 fn no_other_tag_begins_like_those_of_c2sp() {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src");
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
+    let mut folders = vec![std::path::PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/src"))];
+    let mut files = Vec::new();
+    while let Some(folder) = folders.pop() {
+        let paths = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        let (below, sources): (Vec<_>, Vec<_>) = paths.partition(|path| path.is_dir());
+        folders.extend(below);
+        files.extend(sources);
+    }
+    assert!(files.len() > 40, "{} files", files.len());
+    for path in files {
         let source = std::fs::read_to_string(&path).unwrap();
         let tags = source
             .split('"')

@@ -4,7 +4,8 @@
 use std::sync::Arc;
 
 use dtvn_messages::limits::{
-    REPLICA_BEHIND_GRACE_MS, REPLICA_CERTIFIED_BLOCKS_MAX, REPLICA_SYNC_AGAIN_MS, SYNC_BLOCKS_MAX,
+    REPLICA_BEHIND_GRACE_MS, REPLICA_CERTIFIED_BLOCKS_MAX, REPLICA_CERTIFIED_BYTES_MAX, REPLICA_SYNC_AGAIN_MS,
+    SYNC_BLOCKS_MAX,
 };
 use dtvn_messages::{CommittedProof, Digest, Height, StableCheckpoint, ValidatorIndex};
 
@@ -148,6 +149,13 @@ impl Replica {
         bundles.iter().any(|digest| self.bundles.get(digest).is_none()).then_some(next)
     }
 
+    /// Whether one more answer may be held until it is executed.
+    fn has_room_for_blocks(&self) -> bool {
+        let bundles = self.certified.values().flat_map(|certified| &certified.block.bundles);
+        let bytes: usize = bundles.filter_map(|digest| self.bundles.get(digest)).map(|meta| meta.bytes).sum();
+        self.certified.len() + SYNC_BLOCKS_MAX <= REPLICA_CERTIFIED_BLOCKS_MAX && bytes < REPLICA_CERTIFIED_BYTES_MAX
+    }
+
     /// Asks for the blocks up to the proved height, unless that was done a moment ago.
     pub(crate) fn ask_for_sync(&mut self, effects: &mut Vec<Effect>) {
         if !self.is_behind() || self.diverged {
@@ -161,10 +169,9 @@ impl Replica {
         let to = self.proved_height();
         let is_near = to.above(self.chain.committed()) <= self.config.parameters.pipeline;
         let is_recent = now_us < since_us.saturating_add(REPLICA_BEHIND_GRACE_MS * 1_000);
-        let has_room = unserved.is_some() || self.certified.len() + SYNC_BLOCKS_MAX <= REPLICA_CERTIFIED_BLOCKS_MAX;
         let again_us = REPLICA_SYNC_AGAIN_MS * 1_000;
         let was_asked = self.sync_asked_us.is_some_and(|asked_us| now_us < asked_us.saturating_add(again_us));
-        if have >= to || !has_room || was_asked || (is_near && is_recent) {
+        if have >= to || was_asked || (is_near && is_recent) || !(unserved.is_some() || self.has_room_for_blocks()) {
             return;
         }
         self.sync_asked_us = Some(now_us);

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use dtvn_messages::canary::{Canary, planted};
-use dtvn_messages::limits::{self, REPLICA_EXECUTE_AHEAD_MAX};
+use dtvn_messages::limits::{self, REPLICA_EXECUTE_AHEAD_MAX, REPLICA_ROOTS_AWAITED_MAX};
 use dtvn_messages::{Block, Digest, Height, Succession, VoteKind};
 
 use crate::bundles::{BundleMeta, Positions, follow};
@@ -21,7 +21,8 @@ impl Replica {
     pub(crate) fn execute_next(&mut self, effects: &mut Vec<Effect>) -> bool {
         self.undo_unwanted(effects);
         let height = self.chain.top().next();
-        if self.diverged || height.above(self.chain.committed()) > REPLICA_EXECUTE_AHEAD_MAX {
+        let is_far = height.above(self.chain.committed()) > REPLICA_EXECUTE_AHEAD_MAX || self.is_above_windows(height);
+        if self.diverged || is_far || self.lacks_roots() {
             return false;
         }
         let Some((block, digest)) = self.wanted_at(height) else { return false };
@@ -58,6 +59,23 @@ impl Replica {
             self.log_proposal(height, effects);
         }
         true
+    }
+
+    /// Whether a height is above the log window past every stable checkpoint that this replica knows. What a quorum
+    /// committed there is proved by a checkpoint that its peers hold, and show with their status; until then the own log
+    /// would grow by what no checkpoint covers. An observer is told of none.
+    fn is_above_windows(&self, height: Height) -> bool {
+        let ahead = self.stable_ahead.as_ref().map_or(Height(0), |stable| stable.height());
+        let highest = self.stable_height().max(ahead);
+        self.config.me.is_some() && height > highest.plus(self.config.parameters.log_window)
+    }
+
+    /// Whether so many state roots are on their way that nothing more is executed until one is here: what leads to them is
+    /// held in memory, and blocks that others proved may come faster than the map of the state is brought up to date.
+    pub(crate) fn lacks_roots(&self) -> bool {
+        let interval = self.config.parameters.checkpoint_interval;
+        let ahead = self.chain.top().0 / interval - self.chain.committed().0 / interval;
+        self.rooting.len() as u64 + ahead >= REPLICA_ROOTS_AWAITED_MAX
     }
 
     /// Undoes executions from the first block on that another one has taken the place of.

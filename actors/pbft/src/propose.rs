@@ -16,7 +16,7 @@ use crate::replica::{Proposal, Replica};
 impl Replica {
     /// The height at which this replica, as leader, may propose now.
     fn height_to_propose(&self) -> Option<Height> {
-        if !self.is_leader() || !self.active || !self.may_vote() {
+        if !self.is_leader() || !self.active || !self.may_vote() || self.lacks_roots() {
             return None;
         }
         let (committed, top) = (self.chain.committed(), self.chain.top());

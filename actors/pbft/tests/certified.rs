@@ -2,11 +2,16 @@
 
 use std::sync::Arc;
 
+use dtvn_messages::limits::{
+    REPLICA_CERTIFIED_BLOCKS_MAX, REPLICA_CERTIFIED_BYTES_MAX, REPLICA_EXECUTE_AHEAD_MAX, REPLICA_ROOTS_AWAITED_MAX,
+    SYNC_BLOCKS_MAX,
+};
 use dtvn_messages::{Block, Height, View, VoteKind};
-use dtvn_pbft::{CertifiedBlock, Effect, Input, Message, Timer};
+use dtvn_pbft::{BundleMeta, CertifiedBlock, Effect, Input, Message, Timer};
 
 use crate::common::build::{numbered, validator};
-use crate::common::under::{Under, under, votes_said, wish};
+use crate::common::genesis;
+use crate::common::under::{Under, small, under, votes_said, wish};
 
 /// Validator 3 of four that holds the bundles of the leader's blocks and has accepted the first `accepted` of `count`.
 fn known(accepted: u64, count: u64) -> (Under, Vec<Block>) {
@@ -238,4 +243,121 @@ fn synced_blocks_beyond_the_end_of_the_view_end_it() {
     let blocks = under.chain(0, 2, 1);
     let effects = under.run(Input::Certified(delivery(&under, &blocks)));
     assert!(effects.contains(&Effect::Moved { view: View(1), cause: dtvn_pbft::Cause::Planned }));
+}
+
+#[test]
+fn proved_blocks_wait_for_state_roots_that_are_late_and_go_on_when_one_is_here() {
+    let genesis = Arc::new(genesis(4, |parameters| {
+        small(parameters);
+        (parameters.checkpoint_interval, parameters.log_window) = (1, 64);
+    }));
+    let mut under = Under::new(&genesis, Some(3));
+    // The roots come only when the test says so.
+    under.interval = u64::MAX;
+    let count = REPLICA_ROOTS_AWAITED_MAX + 5;
+    under.hold(&(0..count).map(|number| numbered(1, number)).collect::<Vec<_>>());
+    let blocks = under.chain(0, count, 1);
+    // Each has a certificate of its own: it is committed as soon as it is executed.
+    for block in &blocks {
+        let delivered = vec![under.certified(0, block, &[0, 1, 2])];
+        under.run(Input::Certified(delivered));
+    }
+    let full = Height(REPLICA_ROOTS_AWAITED_MAX);
+    assert_eq!((under.replica.committed(), under.replica.show().executed), (full, full));
+    let root = |under: &Under, block: &Block| under.state_root(block);
+    let first = Input::StateRoot { height: Height(1), root: root(&under, &blocks[0]) };
+    under.run(first);
+    assert_eq!(under.replica.committed(), full.next(), "one more for the root that came");
+    for block in &blocks[1..] {
+        let input = Input::StateRoot { height: block.header.height, root: root(&under, block) };
+        under.run(input);
+    }
+    assert_eq!(under.replica.committed(), Height(count), "nothing was lost");
+}
+
+/// What a replica asks for in effects, and how many blocks it has executed there.
+fn asked_and_executing(effects: &[Effect]) -> (Option<(Height, Height)>, usize) {
+    let asked = effects.iter().find_map(|effect| match effect {
+        Effect::Sync { from, to, .. } => Some((*from, *to)),
+        _ => None,
+    });
+    (asked, effects.iter().filter(|effect| matches!(effect, Effect::Execute { .. })).count())
+}
+
+/// The executions in effects end as the blocks say.
+fn executed(under: &mut Under, blocks: &[Block], executing: &[Effect]) -> Vec<Effect> {
+    let mut all = Vec::new();
+    for effect in executing {
+        if let Effect::Execute { id, height, .. } = effect {
+            let header = &blocks[usize::try_from(height.0).unwrap() - 1].header;
+            let (log_size, log_root, succession) = (header.log_size, header.log_root, under.steady());
+            all.extend(under.step(Input::Executed { id: *id, log_size, log_root, succession }));
+        }
+    }
+    all
+}
+
+#[test]
+fn no_more_blocks_are_taken_than_have_a_place_and_the_rest_is_asked_for_later() {
+    let answer = SYNC_BLOCKS_MAX;
+    let places = REPLICA_CERTIFIED_BLOCKS_MAX;
+    let genesis = Arc::new(genesis(4, |parameters| parameters.rotation_interval = 0));
+    let mut under = Under::new(&genesis, Some(3));
+    under.hold(&(0..(places + answer) as u64).map(|number| numbered(1, number)).collect::<Vec<_>>());
+    let blocks = under.chain(0, (places + answer) as u64, 1);
+    let last = Height((places + answer) as u64);
+    let mut executing = under.hear(2, proof(&under, &blocks[places + answer - 1]));
+    // Executions take long: nothing is committed.
+    executing.extend(under.step(Input::Certified(delivery(&under, &blocks[..answer]))));
+    let next = Height(answer as u64 + 1);
+    let asked = (Some((next, last)), usize::try_from(REPLICA_EXECUTE_AHEAD_MAX).unwrap());
+    assert_eq!(asked_and_executing(&executing[1..]), asked, "it goes on asking, and executes so far ahead");
+    let effects = under.step(Input::Certified(delivery(&under, &blocks[answer..places])));
+    assert_eq!(asked_and_executing(&effects), (None, 0), "all places are taken");
+    let effects = under.step(Input::Certified(delivery(&under, &blocks[places..])));
+    assert_eq!(asked_and_executing(&effects), (None, 0), "what nobody asked for has no place");
+    let effects = executed(&mut under, &blocks, &executing);
+    assert_eq!(under.replica.committed(), Height(answer as u64));
+    assert_eq!(asked_and_executing(&effects).0, Some((Height(places as u64 + 1), last)), "there is room again");
+}
+
+#[test]
+fn no_more_bytes_of_blocks_are_asked_for_than_can_be_held() {
+    let mut under = under(3);
+    let bytes = 8 * 1024 * 1024;
+    let fitting = REPLICA_CERTIFIED_BYTES_MAX / bytes;
+    let count = 2 * fitting as u64 + 10;
+    under.hold(&(0..count).map(|number| BundleMeta { bytes, ..numbered(1, number) }).collect::<Vec<_>>());
+    let blocks = under.chain(0, count, 1);
+    under.hear(2, proof(&under, &blocks[blocks.len() - 1]));
+    let mut executing = under.step(Input::Certified(delivery(&under, &blocks[..fitting - 1])));
+    assert_eq!(asked_and_executing(&executing).0, Some((Height(fitting as u64), Height(count))));
+    let effects = under.step(Input::Certified(delivery(&under, &blocks[fitting - 1..fitting])));
+    assert_eq!(asked_and_executing(&effects).0, None, "its bytes are reached");
+    executing.extend(effects);
+    let effects = executed(&mut under, &blocks, &executing);
+    assert_eq!(under.replica.committed(), Height(fitting as u64));
+    assert_eq!(asked_and_executing(&effects).0, Some((Height(fitting as u64 + 1), Height(count))));
+}
+
+#[test]
+fn proved_blocks_above_the_window_wait_for_the_stable_checkpoint_that_its_peers_hold() {
+    let mut under = under(3);
+    // The window of 12 is over, and no stable checkpoint was heard of.
+    under.hold(&(0..20).map(|number| numbered(1, number)).collect::<Vec<_>>());
+    let blocks = under.chain(0, 20, 1);
+    let delivered = |under: &Under| blocks.iter().map(|block| under.certified(0, block, &[0, 1, 2])).collect();
+    let all = delivered(&under);
+    under.run(Input::Certified(all));
+    assert_eq!((under.replica.committed(), under.replica.show().executed), (Height(12), Height(12)));
+    let stable = Message::Stable(Arc::new(under.stable(&blocks[15], &[0, 1, 2])));
+    under.hear(1, stable);
+    assert_eq!(under.replica.committed(), Height(20), "what was proved is committed");
+    assert_eq!(under.replica.stable_height(), Height(16));
+    let genesis = Arc::clone(&under.story.genesis);
+    let mut observer = Under::new(&genesis, None);
+    observer.hold(&(0..20).map(|number| numbered(1, number)).collect::<Vec<_>>());
+    let all = delivered(&observer);
+    observer.run(Input::Certified(all));
+    assert_eq!(observer.replica.committed(), Height(20), "nobody shows one to an observer");
 }

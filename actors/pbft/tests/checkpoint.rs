@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use dtvn_messages::limits::REPLICA_STATE_ROOTS_MAX;
 use dtvn_messages::{Block, Checkpoint, Digest, Epoch, Height, Signed, VoteKind, limits};
 use dtvn_pbft::{Effect, Input, Message, Record, Say};
 
@@ -301,4 +302,37 @@ fn one_that_is_on_the_disk_is_not_signed_again() {
     status.committed = Height(4);
     let told = again.hear(1, Message::Status(status));
     assert!(told.contains(&crate::common::under::tell(1, dtvn_pbft::Unsigned::Checkpoint(own))), "{told:?}");
+}
+
+/// Validator 3 of four that committed one checkpoint more than it keeps roots of, and none of them is stable.
+fn with_many_roots() -> (Under, Vec<Block>) {
+    let genesis = Arc::new(genesis(4, |parameters| {
+        small(parameters);
+        (parameters.checkpoint_interval, parameters.log_window) = (1, 64);
+    }));
+    let mut under = Under::new(&genesis, Some(3));
+    let (blocks, _) = commit(&mut under, REPLICA_STATE_ROOTS_MAX as u64 + 1);
+    assert_eq!(under.replica.committed(), blocks[REPLICA_STATE_ROOTS_MAX].header.height);
+    (under, blocks)
+}
+
+#[test]
+fn the_oldest_state_root_is_forgotten_when_none_becomes_stable_and_its_checkpoint_still_can() {
+    for (at, is_kept) in [(0, false), (1, true)] {
+        let (mut under, blocks) = with_many_roots();
+        let certify = |under: &mut Under, root: Digest| {
+            let checkpoint = Checkpoint { state_root: root, ..under.checkpoint(&blocks[at]) };
+            for signer in [0, 1, 2] {
+                let vote = vote(under, signer, checkpoint);
+                under.hear(signer, vote);
+            }
+        };
+        let (mut other, _) = with_many_roots();
+        certify(&mut other, Digest([9; 32]));
+        assert_eq!(other.replica.show().diverged, is_kept, "a root that is kept is compared");
+        let own = under.state_root(&blocks[at]);
+        certify(&mut under, own);
+        assert_eq!(under.replica.stable_height(), blocks[at].header.height);
+        assert!(!under.replica.show().diverged);
+    }
 }

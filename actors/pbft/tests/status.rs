@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
+use dtvn_messages::limits::{REPLICA_ANSWER_INTERVAL_MS, REPLICA_FETCH_BLOCKS_MAX, REPLICA_STATUS_HEIGHTS_MAX};
 use dtvn_messages::wire::Status;
-use dtvn_messages::{Epoch, Height, View, VoteKind};
+use dtvn_messages::{Block, Epoch, Height, View, VoteKind};
 use dtvn_pbft::{Effect, Input, Message, Timer, Unsigned};
 
 use crate::common::build::{numbered, validator};
+use crate::common::genesis;
 use crate::common::under::{Under, tell, under, voted};
 
 fn ask(under: &mut Under, from: u16, status: Status) -> Vec<Unsigned> {
@@ -169,4 +171,59 @@ fn it_is_said_more_often_while_something_is_pending() {
     let effects = under.step(Input::Timer { timer: Timer::Status, generation });
     let pending = Status { pending: true, ..under.status() };
     assert!(effects.contains(&Effect::Broadcast(Unsigned::Status(pending))), "{effects:?}");
+}
+
+#[test]
+fn an_answer_carries_so_many_heights_and_the_next_one_the_next() {
+    let most = REPLICA_STATUS_HEIGHTS_MAX as u64;
+    let genesis = Arc::new(genesis(4, |parameters| parameters.rotation_interval = 0));
+    let mut under = Under::new(&genesis, Some(3));
+    under.hold(&(0..most + 6).map(|number| numbered(1, number)).collect::<Vec<_>>());
+    // Their times, ten milliseconds apart, are all near enough to the clock.
+    under.wait_us(300_000);
+    for block in under.chain(0, most + 6, 1) {
+        let effects = under.propose(0, &block);
+        under.own(&effects);
+    }
+    let mut answered = |committed: u64| {
+        under.wait_us(REPLICA_ANSWER_INTERVAL_MS * 1_000);
+        let committed = Height(committed);
+        let status = Status {
+            epoch: Epoch(0),
+            view: View(0),
+            active: true,
+            committed,
+            stable: Height(0),
+            wish: View(0),
+            pending: true,
+        };
+        let effects = under.hear(1, Message::Status(status));
+        let heights = effects.iter().filter_map(|effect| match effect {
+            Effect::Tell { what: Unsigned::Vote(vote), .. } => Some(vote.body.height.0),
+            _ => None,
+        });
+        heights.collect::<Vec<_>>()
+    };
+    assert_eq!(answered(0), (1..=most).collect::<Vec<_>>());
+    assert_eq!(answered(most), (most + 1..=most + 6).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_peer_is_sent_so_many_bundle_lists_at_once() {
+    let most = REPLICA_FETCH_BLOCKS_MAX;
+    let genesis = Arc::new(genesis(4, |parameters| parameters.rotation_interval = 0));
+    let mut under = Under::new(&genesis, Some(3));
+    under.hold(&(0..most as u64 + 6).map(|number| numbered(1, number)).collect::<Vec<_>>());
+    let blocks = under.chain(0, most as u64 + 6, 1);
+    for block in &blocks {
+        under.propose(0, block);
+    }
+    let mut sent = |blocks: &[Block]| {
+        under.wait_us(REPLICA_ANSWER_INTERVAL_MS * 1_000);
+        let digests = blocks.iter().map(|block| under.digest(block)).collect();
+        let effects = under.hear(1, Message::FetchBlocks(digests));
+        effects.iter().filter(|effect| matches!(effect, Effect::Tell { what: Unsigned::Block(_), .. })).count()
+    };
+    assert_eq!(sent(&blocks), most);
+    assert_eq!(sent(&blocks[most..]), 6, "the rest is asked for again");
 }

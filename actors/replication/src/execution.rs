@@ -434,3 +434,77 @@ fn base_of(genesis: &Genesis, last: Option<&LastBlock>, stable: Option<Arc<Stabl
     base.stable = stable;
     base
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sync::{serve_manifest, serve_part};
+    use dtvn_ledger::StateEntry;
+    use dtvn_messages::certificate::Signatures;
+    use dtvn_messages::state::Part;
+    use dtvn_messages::wire::PeerMessage;
+    use dtvn_messages::{BundlePosition, Checkpoint, Header, LastBundle, NodeName, RulesVersion, ValidatorIndex, View};
+
+    /// The state after a checkpoint height, and the checkpoint that makes it stable.
+    fn state(height: u64) -> (Arc<Version>, Arc<StableCheckpoint>) {
+        let header = Header {
+            epoch: Epoch(0),
+            rules_version: RulesVersion(1),
+            height: Height(height),
+            parent: Digest::ZERO,
+            proposer: ValidatorIndex(0),
+            proposed_in_view: View(0),
+            timestamp: Timestamp(height),
+            bundles_root: Digest::ZERO,
+            log_size: 0,
+            log_root: Digest::ZERO,
+        };
+        let position = BundlePosition { start: 1, number: height };
+        let entry = StateEntry::LastBundle(NodeName::new("n0").unwrap(), LastBundle { epoch: Epoch(0), position });
+        let map = StateMap::of([entry]);
+        let checkpoint = Checkpoint {
+            epoch: Epoch(0),
+            height: Height(height),
+            block: Digest::ZERO,
+            state_root: map.root(),
+            next_epoch: Epoch(0),
+            next_set: Digest::ZERO,
+        };
+        let stable = StableCheckpoint { header: header.clone(), checkpoint, signatures: Signatures(Vec::new()) };
+        let block = Arc::new(Block { header, bundles: Vec::new() });
+        (Arc::new(Version { block, certificate: None, edge: LogEdge::new(), map }), Arc::new(stable))
+    }
+
+    #[test]
+    fn states_that_do_not_become_stable_are_kept_up_to_a_bound_and_the_oldest_goes() {
+        let mut shelf = Shelf::default();
+        let count = limits::STATE_VERSIONS_MAX as u64 + 3;
+        (1..=count).for_each(|height| shelf.put(state(height).0));
+        assert_eq!(shelf.versions.len(), limits::STATE_VERSIONS_MAX);
+        assert_eq!(shelf.versions.first_key_value().map(|(height, _)| *height), Some(Height(4)));
+        shelf.stable(&state(2).1);
+        assert!(shelf.snapshots.is_empty(), "what is not kept is not served");
+        shelf.stable(&state(count).1);
+        assert_eq!(shelf.snapshots.keys().copied().collect::<Vec<_>>(), [Height(count)]);
+        assert!(shelf.versions.is_empty(), "those below a stable one are superseded");
+    }
+
+    #[test]
+    fn the_latest_stable_states_are_served_and_older_ones_are_refused() {
+        let mut shelf = Shelf::default();
+        let count = limits::SNAPSHOTS_SERVED_MAX as u64 + 2;
+        for height in 1..=count {
+            let (version, stable) = state(height);
+            shelf.put(version);
+            shelf.stable(&stable);
+        }
+        assert_eq!(shelf.snapshots.len(), limits::SNAPSHOTS_SERVED_MAX);
+        let refused = PeerMessage::SnapshotRefused { height: Height(2) };
+        assert_eq!(serve_part(&shelf, Height(2), Part::WHOLE), refused);
+        assert!(matches!(serve_part(&shelf, Height(3), Part::WHOLE), PeerMessage::Part { .. }));
+        let PeerMessage::Snapshot(manifest) = serve_manifest(&shelf, Height(2), Height(1)) else {
+            panic!("who asks for one that is gone gets the latest")
+        };
+        assert_eq!(manifest.stable.height(), Height(count));
+    }
+}

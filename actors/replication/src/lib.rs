@@ -9,7 +9,7 @@
 //! | [`intake`] | client operations into bundles, answers back | intake |
 //! | [`sync`] | the catch-up planner | sync |
 //! | [`verify`] | checks of what peers say | verifier |
-//! | [`log`], [`record`], [`logbook`], [`segments`] | the consensus log and what it holds | storage |
+//! | [`log`], [`record`], [`logbook`], [`segments`], [`log_size`] | the consensus log, what it holds, how large it grows | storage |
 //! | [`execution`] | the ledger in its place | state machine |
 //! | [`node`] | all of them as one value, for the simulator | |
 #![warn(missing_docs)]
@@ -18,6 +18,7 @@ pub mod consensus;
 pub mod execution;
 pub mod intake;
 pub mod log;
+pub mod log_size;
 pub mod logbook;
 pub mod node;
 pub mod now;

@@ -9,10 +9,8 @@ use std::collections::BTreeMap;
 
 use crate::log::{RecordNumber, RecordPosition, SegmentNumber};
 use crate::record::Need;
+use dtvn_messages::limits::LOG_CARRIED_MAX;
 use dtvn_messages::{Digest, Height};
-
-/// How often a bundle is carried over that nothing names: by then it was superseded.
-const CARRIED_MAX: u8 = 4;
 
 #[derive(Debug, Clone, Copy)]
 struct Segment {
@@ -76,7 +74,7 @@ impl Segments {
         let Some(last) = self.last_covered(covered) else { return Vec::new() };
         let mut carried = Vec::new();
         for (digest, held) in &mut self.bundles {
-            if held.position.segment <= last && !held.named && held.carried < CARRIED_MAX {
+            if held.position.segment <= last && !held.named && held.carried < LOG_CARRIED_MAX {
                 held.carried += 1;
                 carried.push((held.position, Need::Bundle(*digest)));
             }
@@ -90,7 +88,7 @@ impl Segments {
     /// Everything up to this height is applied for good and covered by a stable checkpoint: the first record that must
     /// be kept. What was not carried over holds its segment back.
     pub fn keep_from(&mut self, covered: Height) -> Option<RecordNumber> {
-        let uncarried = self.bundles.values().filter(|held| !held.named && held.carried < CARRIED_MAX);
+        let uncarried = self.bundles.values().filter(|held| !held.named && held.carried < LOG_CARRIED_MAX);
         let uncarried = uncarried.map(|held| held.position.segment);
         let held_back = self.latest.values().map(|position| position.segment).chain(uncarried).min();
         let last =
@@ -151,6 +149,24 @@ mod tests {
         segments.note(at(4, 3), 3, &height(40, &[BUNDLE]));
         segments.note(at(5, 4), 3, &height(41, &[]));
         assert_eq!(segments.keep_from(Height(39)), Some(RecordNumber(2)), "the copy is needed as the first was");
+    }
+
+    #[test]
+    fn a_bundle_that_nothing_ever_names_is_carried_over_so_often_and_then_goes() {
+        let mut segments = Segments::default();
+        segments.note(at(1, 1), 2, &Need::Bundle(BUNDLE));
+        let mut carried = 0;
+        for segment in 1..100 {
+            segments.note(at(2 * segment, segment), 3, &height(segment, &[]));
+            segments.note(at(2 * segment + 1, segment + 1), 3, &height(segment + 1, &[]));
+            for (_, need) in segments.take_uncarried(Height(segment)) {
+                carried += 1;
+                segments.note(at(2 * segment + 1, segment + 1), 2, &need);
+            }
+            segments.keep_from(Height(segment));
+        }
+        assert_eq!(carried, LOG_CARRIED_MAX);
+        assert!(segments.bundles.is_empty());
     }
 
     #[test]

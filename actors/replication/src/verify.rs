@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use dtvn_messages::canary::{Canary, planted};
 use dtvn_messages::evidence::{EpochContext, EvidenceError};
+use dtvn_messages::limits::VERIFIER_REMEMBERED_MAX;
 use dtvn_messages::membership::SignedRecovery;
 use dtvn_messages::snapshot::{CheckedManifest, Manifest, ManifestError, decode_entries};
 use dtvn_messages::state::Part;
@@ -22,9 +23,6 @@ use dtvn_pbft::{CertifiedBlock, Config, Message};
 use crate::witness::Docket;
 
 use crate::receipts::Said;
-
-/// How many verified signatures are remembered; the oldest is forgotten first, and would be checked again.
-const REMEMBERED_MAX: usize = 16_384;
 
 /// A scheme that remembers what held.
 pub struct Remembering<S> {
@@ -57,7 +55,7 @@ impl<S: Scheme> Scheme for Remembering<S> {
             if held.known.insert(name) {
                 held.order.push_back(name);
             }
-            if held.order.len() > REMEMBERED_MAX
+            if held.order.len() > VERIFIER_REMEMBERED_MAX
                 && let Some(oldest) = held.order.pop_front()
             {
                 held.known.remove(&oldest);
@@ -464,5 +462,36 @@ impl Verifier {
             checked.blocks.push(CertifiedBlock { block, digest, certificate: received.certificate });
         }
         Ok(checked)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    /// Every signature holds, and is counted.
+    struct Counting(AtomicUsize);
+
+    impl Scheme for Counting {
+        fn verify(&self, _: &PublicKey, _: &[u8], _: &Signature) -> bool {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            true
+        }
+    }
+
+    #[test]
+    fn the_signature_that_was_checked_first_is_forgotten_first_and_checked_again() {
+        let scheme = Remembering::new(Counting(AtomicUsize::new(0)));
+        let verify = |number: usize| scheme.verify(&PublicKey([0; 32]), &number.to_be_bytes(), &Signature([0; 64]));
+        let checked = |scheme: &Remembering<Counting>| scheme.scheme.0.load(Ordering::Relaxed);
+        (0..=VERIFIER_REMEMBERED_MAX).for_each(|number| assert!(verify(number)));
+        assert_eq!(checked(&scheme), VERIFIER_REMEMBERED_MAX + 1);
+        assert_eq!(scheme.held.lock().unwrap().known.len(), VERIFIER_REMEMBERED_MAX);
+        assert!(verify(1) && verify(VERIFIER_REMEMBERED_MAX));
+        assert_eq!(checked(&scheme), VERIFIER_REMEMBERED_MAX + 1, "they are remembered");
+        assert!(verify(0));
+        assert_eq!(checked(&scheme), VERIFIER_REMEMBERED_MAX + 2, "it was forgotten");
     }
 }

@@ -247,7 +247,8 @@ pub struct Consensus {
     signer: Arc<dyn Signer>,
     /// Bundles that are available and not committed.
     bundles: BTreeMap<Digest, Arc<Bundle>>,
-    wanted: Vec<Digest>,
+    /// What was asked of the pool since the last move, and is not committed: each once, however often it is asked for.
+    wanted: BTreeSet<Digest>,
     receipts: Receipts,
     /// What the receipts are still to be told in this step.
     for_receipts: Vec<receipts::Input>,
@@ -277,7 +278,7 @@ impl Consensus {
             outbox: Outbox::default(),
             signer,
             bundles: BTreeMap::new(),
-            wanted: Vec::new(),
+            wanted: BTreeSet::new(),
         }
     }
 
@@ -508,7 +509,10 @@ impl Consensus {
                 effects.push(Effect::Want { digests, holders });
             }
             CoreEffect::WantNothing if self.wanted.is_empty() => {}
-            CoreEffect::WantNothing => effects.push(Effect::Unwant { digests: std::mem::take(&mut self.wanted) }),
+            CoreEffect::WantNothing => {
+                let digests = std::mem::take(&mut self.wanted).into_iter().collect();
+                effects.push(Effect::Unwant { digests });
+            }
             CoreEffect::Superseded { digests, .. } => {
                 digests.iter().for_each(|digest| drop(self.bundles.remove(digest)));
             }
@@ -552,7 +556,9 @@ impl Consensus {
         for bundle in &bundles {
             self.bundles.remove(&bundle.digest);
         }
-        self.wanted.retain(|digest| !block.bundles.contains(digest));
+        for digest in &block.bundles {
+            self.wanted.remove(digest);
+        }
         self.for_receipts.push(receipts::Input::Committed(Head::of(&block.header, digest)));
         self.witness.committed(&block.header, digest);
         effects.push(Effect::Commit(Box::new(Committed { block, digest, certificate, bundles })));
@@ -653,5 +659,31 @@ fn on_the_wire(what: Unsigned) -> PeerMessage {
         Unsigned::Committed(proof) => PeerMessage::Committed(proof),
         Unsigned::FetchBlocks(digests) => PeerMessage::FetchBlocks(digests),
         Unsigned::Block(block) => PeerMessage::Block(block),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dtvn_messages::{Genesis, KeyPair};
+
+    #[test]
+    fn what_is_wanted_again_and_again_takes_one_place() {
+        let genesis = Genesis::development(4, "consensus-tests", false).unwrap();
+        let key = KeyPair::development("consensus-tests", "node0");
+        let config = Config::from_genesis(&genesis, Some(&key.public()));
+        let mut consensus = Consensus::new(config, Base::genesis(&genesis), true, Arc::new(key));
+        let (mut inputs, mut effects) = (VecDeque::new(), Vec::new());
+        let digests = vec![Digest([1; 32]), Digest([2; 32])];
+        // With each status, as long as a bundle that a proposal names does not come.
+        for _ in 0..1_000 {
+            let want = CoreEffect::Want { digests: digests.clone(), holders: Vec::new() };
+            consensus.carry_out(want, &mut inputs, &mut effects);
+        }
+        assert_eq!(consensus.wanted.len(), 2);
+        effects.clear();
+        consensus.carry_out(CoreEffect::WantNothing, &mut inputs, &mut effects);
+        assert_eq!(effects, [Effect::Unwant { digests }]);
+        assert!(consensus.wanted.is_empty());
     }
 }

@@ -56,9 +56,9 @@ pub struct IntakeSettings {
     pub limits: IntakeLimits,
 }
 
-/// The bounds of an intake; each field is the constant of the same name in `limits.rs`, unless a test wants it small.
+/// The bounds of an intake; each field is the constant of the same name of `limits`, unless a test wants it small.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(missing_docs, reason = "each is documented in limits.rs")]
+#[expect(missing_docs, reason = "each is documented in limits")]
 pub struct IntakeLimits {
     pub bundles_on_way_max: usize,
     pub bundle_operations_max: usize,

@@ -9,7 +9,7 @@
 //! [`Log`] writes over a [`Disk`]: real files in a node, [`MemoryDisk`] in the simulator and in tests. A record is a
 //! kind (one byte) and a payload; the log interprets neither. Records are numbered from 1. [`Log::append`] buffers,
 //! [`Log::commit`] writes all that is buffered as one *batch* and syncs it; [`Log::durable`] is the watermark. With
-//! nothing to do the log writes nothing.
+//! nothing to do the log writes nothing. How large it grows says [`crate::log_size`].
 //!
 //! # Layout
 //!

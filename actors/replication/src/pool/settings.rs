@@ -21,9 +21,9 @@ pub struct PoolSettings {
     pub limits: PoolLimits,
 }
 
-/// The bounds of a pool; each field is the constant of the same name in `limits.rs`, unless a test wants it small.
+/// The bounds of a pool; each field is the constant of the same name of `limits`, unless a test wants it small.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(missing_docs, reason = "each is documented in limits.rs")]
+#[expect(missing_docs, reason = "each is documented in limits")]
 pub struct PoolLimits {
     pub direct_validators_max: usize,
     pub origin_bundles_max: usize,

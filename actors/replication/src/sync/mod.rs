@@ -24,9 +24,6 @@ use snapshot::{Fetch, Progress};
 pub use assemble::{AssembleError, Assembled, assemble};
 pub use serve::{serve, serve_manifest, serve_part};
 
-/// An answer that does not come within this time is asked of the next peer.
-const ANSWER_TIMEOUT_US: u64 = 1_000_000;
-
 /// What goes in.
 #[derive(Debug, Clone)]
 pub enum Input {
@@ -302,7 +299,8 @@ impl Sync {
         let to = to.min(from.plus(limits::SYNC_BLOCKS_MAX as u64 - 1));
         effects.push(Effect::Send { to: peer, message: PeerMessage::SyncRequest { from, to } });
         self.generation += 1;
-        effects.push(Effect::SetTimer { generation: self.generation, after_us: ANSWER_TIMEOUT_US });
+        effects
+            .push(Effect::SetTimer { generation: self.generation, after_us: limits::SYNC_ANSWER_TIMEOUT_MS * 1_000 });
         self.asked = Some(Asked { from, to, peer, holders, newer: None });
     }
 

@@ -41,13 +41,15 @@ pub fn serve<E>(
 }
 
 /// What a peer is sent that asks for the manifest of the snapshot at a height: that one, or else the latest, if it is not
-/// below `at_least`.
+/// below `at_least`. One that lies beyond more epochs than a manifest may show is refused: its receiver would blame this
+/// node for it.
 #[must_use]
 pub fn serve_manifest(shelf: &Shelf, height: Height, at_least: Height) -> PeerMessage {
     let latest = shelf.snapshots.last_key_value().map(|(_, snapshot)| snapshot);
     let found = shelf.snapshots.get(&height).or(latest);
-    match found.filter(|snapshot| snapshot.stable.height() >= at_least) {
-        Some(snapshot) => PeerMessage::Snapshot(Arc::new(manifest(shelf, snapshot))),
+    let manifest = found.filter(|it| it.stable.height() >= at_least).map(|snapshot| manifest(shelf, snapshot));
+    match manifest.filter(|manifest| manifest.ends.len() <= limits::EPOCH_ENDS_MAX) {
+        Some(manifest) => PeerMessage::Snapshot(Arc::new(manifest)),
         None => PeerMessage::SnapshotRefused { height },
     }
 }

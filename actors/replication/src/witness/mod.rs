@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 
 use dtvn_messages::evidence::EpochContext;
 use dtvn_messages::limits::{
-    EVIDENCE_BYTES_MAX, WITNESS_HEADERS_MAX, WITNESS_KEPT_HEIGHTS, WITNESS_VIEW_CHANGES_PER_SENDER_MAX,
+    EVIDENCE_BYTES_MAX, WITNESS_HEADERS_PER_SENDER_MAX, WITNESS_KEPT_HEIGHTS, WITNESS_VIEW_CHANGES_PER_SENDER_MAX,
     WITNESS_VOTES_PER_SENDER_MAX,
 };
 use dtvn_messages::view_change::{Sealed, SealedNewView, SealedViewChange};
@@ -48,7 +48,10 @@ pub struct Witness {
     config: Config,
     committed: Height,
     votes: BTreeMap<ValidatorIndex, BTreeMap<(Height, View), Seen>>,
-    headers: BTreeMap<(Height, Digest), Header>,
+    /// The headers of committed blocks.
+    committed_headers: BTreeMap<(Height, Digest), Header>,
+    /// The headers that each leader proposed: none can push out another's.
+    proposed: BTreeMap<ValidatorIndex, BTreeMap<(Height, Digest), Header>>,
     view_changes: BTreeMap<ValidatorIndex, Vec<SealedViewChange>>,
     new_views: BTreeMap<ValidatorIndex, Vec<SealedNewView>>,
 }
@@ -61,16 +64,21 @@ impl Witness {
             config,
             committed: Height(0),
             votes: BTreeMap::new(),
-            headers: BTreeMap::new(),
+            committed_headers: BTreeMap::new(),
+            proposed: BTreeMap::new(),
             view_changes: BTreeMap::new(),
             new_views: BTreeMap::new(),
         }
     }
 
-    /// A block is committed here.
+    /// A block is committed here: what is far below it is forgotten.
     pub fn committed(&mut self, header: &Header, digest: Digest) {
         self.committed = self.committed.max(header.height);
-        self.keep_header(header, digest);
+        self.committed_headers.insert((header.height, digest), header.clone());
+        let lowest = self.lowest();
+        forget_below(&mut self.committed_headers, lowest);
+        self.proposed.values_mut().for_each(|proposed| forget_below(proposed, lowest));
+        self.votes.values_mut().for_each(|votes| forget_below(votes, lowest));
     }
 
     /// Sees a message whose signatures were checked, or this node's own VIEW-CHANGE, and appends what it proves.
@@ -81,7 +89,7 @@ impl Witness {
                 let signer = self.config.set.leader(self.config.epoch, *view);
                 let body = self.vote(VoteKind::Prepare, *view, header.height, *digest);
                 let vote = Signed { body, signer, signature: *signature };
-                self.keep_header(header, *digest);
+                self.keep_proposed(signer, header, *digest);
                 self.judge_proposal(&vote, header, found);
                 self.see_vote(vote, found);
             }
@@ -109,7 +117,7 @@ impl Witness {
         let seen = self.votes.get(&signer)?.get(&(height, view)).filter(|seen| seen.digest == digest)?;
         let body = self.vote(VoteKind::Prepare, view, height, digest);
         let vote = Signed { body, signer, signature: seen.prepare? };
-        let header = Box::new(self.headers.get(&(height, digest))?.clone());
+        let header = Box::new(self.header(height, digest)?.clone());
         self.proven(Evidence::WrongResult(vote, header, own.0, own.1))
     }
 
@@ -140,23 +148,35 @@ impl Witness {
         found.extend(self.proven(evidence));
     }
 
-    fn is_near(&self, height: Height) -> bool {
-        let lowest = Height(self.committed.0.saturating_sub(WITNESS_KEPT_HEIGHTS));
-        let highest = self.committed.plus(2 * self.config.parameters.log_window);
-        (lowest..=highest).contains(&height)
+    /// The lowest height about which anything is remembered.
+    fn lowest(&self) -> Height {
+        Height(self.committed.0.saturating_sub(WITNESS_KEPT_HEIGHTS))
     }
 
-    fn keep_header(&mut self, header: &Header, digest: Digest) {
+    fn is_near(&self, height: Height) -> bool {
+        let highest = self.committed.plus(2 * self.config.parameters.log_window);
+        (self.lowest()..=highest).contains(&height)
+    }
+
+    /// Remembers what a leader proposed. Above the bound the farthest future goes first.
+    fn keep_proposed(&mut self, leader: ValidatorIndex, header: &Header, digest: Digest) {
         if self.is_near(header.height) {
-            self.headers.entry((header.height, digest)).or_insert_with(|| header.clone());
-            if self.headers.len() > WITNESS_HEADERS_MAX {
-                self.headers.pop_first();
+            let proposed = self.proposed.entry(leader).or_default();
+            proposed.entry((header.height, digest)).or_insert_with(|| header.clone());
+            if proposed.len() > WITNESS_HEADERS_PER_SENDER_MAX {
+                proposed.pop_last();
             }
         }
     }
 
+    fn header(&self, height: Height, digest: Digest) -> Option<&Header> {
+        let name = (height, digest);
+        let committed = self.committed_headers.get(&name);
+        committed.or_else(|| self.proposed.values().find_map(|proposed| proposed.get(&name)))
+    }
+
     fn judge_proposal(&self, vote: &Signed<Vote>, header: &Header, found: &mut Vec<Evidence>) {
-        let below = self.headers.get(&(header.height.previous(), header.parent));
+        let below = self.header(header.height.previous(), header.parent);
         let header = || Box::new(header.clone());
         self.add(Evidence::BadProposal(vote.clone(), header(), None), found);
         if let Some(below) = below {
@@ -179,7 +199,7 @@ impl Witness {
             };
             let is_new = place.replace(vote.signature).is_none();
             if of_signer.len() > WITNESS_VOTES_PER_SENDER_MAX {
-                of_signer.pop_first();
+                of_signer.pop_last();
             }
             if is_new {
                 self.compare_with_view_changes(&vote, found);
@@ -315,6 +335,13 @@ impl Witness {
 
     fn find(&self, digest: &Digest) -> Option<&SealedViewChange> {
         self.view_changes.values().flatten().find(|known| known.digest == *digest)
+    }
+}
+
+/// Forgets what is about heights below one. Heights rise one by one, so there is little to do each time.
+fn forget_below<K: Ord, V>(known: &mut BTreeMap<(Height, K), V>, lowest: Height) {
+    while known.first_key_value().is_some_and(|((height, _), _)| *height < lowest) {
+        known.pop_first();
     }
 }
 

@@ -229,7 +229,7 @@ fn own_votes_and_other_epochs_are_left_alone_and_memory_is_bounded() {
     let window = case.config.parameters.log_window;
     let far = [1, 2].map(|byte| case.vote(LIAR, VoteKind::Prepare, 3, 10 * window, digest(byte)));
     assert_eq!(case.see(&far), []);
-    // A flood of its own pushes out what its sender said, and nothing of others.
+    // A flood pushes out the farthest future of its own sender, and nothing of others.
     let other = case.vote(2, VoteKind::Prepare, 0, 1, digest(1));
     case.see(&[other]);
     for view in 0..WITNESS_VOTES_PER_SENDER_MAX as u64 + 10 {
@@ -239,6 +239,62 @@ fn own_votes_and_other_epochs_are_left_alone_and_memory_is_bounded() {
     }
     assert_eq!(case.witness.votes[&ValidatorIndex(LIAR)].len(), WITNESS_VOTES_PER_SENDER_MAX);
     assert_eq!(case.witness.votes[&ValidatorIndex(2)].len(), 1);
+    assert!(case.witness.votes[&ValidatorIndex(LIAR)].contains_key(&(Height(1), View(0))), "the nearest stays");
+}
+
+#[test]
+fn a_flood_of_votes_does_not_hide_two_votes_of_its_sender() {
+    let mut case = Case::new();
+    assert_eq!(case.see(&[case.vote(LIAR, VoteKind::Prepare, 0, 1, digest(1))]), []);
+    for view in 1..WITNESS_VOTES_PER_SENDER_MAX as u64 + 10 {
+        let body = case.witness.vote(VoteKind::Prepare, View(view), Height(2), digest(1));
+        let vote = Signed { body, signer: ValidatorIndex(LIAR), signature: Signature([0; 64]) };
+        case.witness.see(&Message::Vote(vote), &mut Vec::new());
+    }
+    assert_eq!(case.see(&[case.vote(LIAR, VoteKind::Prepare, 0, 1, digest(2))]), [EvidenceKind::TwoVotes]);
+}
+
+#[test]
+fn a_flood_of_proposals_does_not_hide_a_bad_one_of_another_leader() {
+    let mut case = Case::new();
+    // The good block is another leader's; that of the liar builds on it and is not later.
+    let good = case.header(2, 1, 100, digest(0));
+    case.see(&[case.propose(2, &good)]);
+    for salt in 0..WITNESS_HEADERS_PER_SENDER_MAX as u64 + 10 {
+        let mut header = case.header(3, 5, 1_000 + salt, digest(7));
+        header.log_size = salt;
+        let name = header.digest(&case.config.chain);
+        case.witness.keep_proposed(ValidatorIndex(3), &header, name);
+    }
+    assert_eq!(case.witness.proposed[&ValidatorIndex(3)].len(), WITNESS_HEADERS_PER_SENDER_MAX);
+    let bad = case.header(1, 2, 100, good.digest(&case.config.chain));
+    assert_eq!(case.see(&[case.propose(1, &bad)]), [EvidenceKind::BadProposal]);
+}
+
+#[test]
+fn what_is_far_below_the_committed_height_is_forgotten() {
+    let mut case = Case::new();
+    case.see(&[case.vote(2, VoteKind::Prepare, 3, 1, digest(1)), case.propose(2, &case.header(2, 1, 100, digest(0)))]);
+    for height in 1..=2 * WITNESS_KEPT_HEIGHTS {
+        let header = case.header(0, height, height, digest(0));
+        let name = header.digest(&case.config.chain);
+        case.witness.committed(&header, name);
+    }
+    let heights = usize::try_from(WITNESS_KEPT_HEIGHTS + 1).unwrap();
+    assert_eq!(case.witness.committed_headers.len(), heights);
+    assert!(case.witness.votes[&ValidatorIndex(2)].is_empty());
+    assert!(case.witness.proposed[&ValidatorIndex(2)].is_empty());
+}
+
+#[test]
+fn of_the_moves_of_one_sender_the_latest_are_remembered() {
+    let mut case = Case::new();
+    let kept = WITNESS_VIEW_CHANGES_PER_SENDER_MAX as u64;
+    let moves: Vec<_> = (1..=3 * kept).map(|view| case.sealed(LIAR, case.move_to(view, Vec::new()))).collect();
+    moves.into_iter().for_each(|view_change| drop(case.see(&[Message::ViewChange(view_change)])));
+    let views: Vec<u64> =
+        case.witness.view_changes[&ValidatorIndex(LIAR)].iter().map(|it| it.signed.body.view.0).collect();
+    assert_eq!(views, (2 * kept + 1..=3 * kept).rev().collect::<Vec<_>>());
 }
 
 /// Evidence of two votes in a slot of view 3.

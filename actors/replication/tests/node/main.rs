@@ -3,6 +3,7 @@
 
 mod disks;
 mod harness;
+mod log_size;
 mod parts;
 mod snapshots;
 

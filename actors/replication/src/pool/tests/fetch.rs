@@ -262,3 +262,17 @@ fn a_forger_is_asked_no_more_and_cannot_make_this_node_ask_and_ask() {
     let asked = world.pass_ms(2_000);
     assert!(asked.contains(&ask(2, &[bundle.digest])) && !asked.contains(&ask(1, &[bundle.digest])), "{asked:?}");
 }
+
+#[test]
+fn so_many_of_those_that_wait_are_looked_at_in_one_step() {
+    let mut world = World::with(2, |limits| limits.waiting_served_max = 2);
+    let mut digests: Vec<Digest> = (0..5).map(digest).collect();
+    digests.sort();
+    world.step(Input::PeerDown(peer(1)));
+    world.step(want(&digests, &[1]));
+    assert_eq!(world.pass_ms(10), [], "nobody can be asked");
+    assert_eq!(world.step(Input::PeerUp(peer(1))), [ask(1, &digests[..2])]);
+    let another = || Input::Stable { height: Height(0) };
+    assert_eq!(world.step(another()), [ask(1, &digests[2..4])]);
+    assert_eq!(world.step(another()), [ask(1, &digests[4..])], "nothing is lost");
+}
