@@ -130,17 +130,7 @@ pub(crate) fn seed_ticket(number: usize) -> String {
 }
 
 pub(crate) fn request(ticket: &str) -> TicketRequest {
-    TicketRequest {
-        ticket_id: id(ticket),
-        event: None,
-        data: None,
-        gate: None,
-        device: None,
-        reason: None,
-        seen: None,
-        scanned_at: None,
-        idempotency_key: None,
-    }
+    TicketRequest::new(id(ticket))
 }
 
 pub(crate) fn with_key(ticket: &str, key: &str) -> TicketRequest {

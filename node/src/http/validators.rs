@@ -68,17 +68,7 @@ pub(super) async fn change(
     {
         return show(&outcome);
     }
-    let operation = Operation {
-        action: Action::ChangeValidators(Box::new(checked(&services, &proposed)?)),
-        key,
-        // The intake says until when an operation is valid.
-        valid_until: Timestamp(0),
-        event: EventId::default_event(),
-        gate: None,
-        device: None,
-        scanned_at: None,
-        seen: None,
-    };
+    let operation = Operation::new(key, Action::ChangeValidators(Box::new(checked(&services, &proposed)?)));
     run_plain(&services, &request, operation, show).await
 }
 

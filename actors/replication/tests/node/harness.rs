@@ -46,16 +46,7 @@ pub struct Network {
 pub type Tamper = Box<dyn FnMut(usize, usize, PeerMessage) -> Option<PeerMessage>>;
 
 fn operation(action: Action, key: u64) -> Operation {
-    Operation {
-        key: IdempotencyKey::new(&format!("a key of a test {key:>8}")).unwrap(),
-        valid_until: Timestamp(0),
-        event: EventId::default_event(),
-        gate: None,
-        device: None,
-        scanned_at: None,
-        seen: None,
-        action,
-    }
+    Operation::new(IdempotencyKey::new(&format!("a key of a test {key:>8}")).unwrap(), action)
 }
 
 pub fn issue(ticket: &str, key: u64) -> Operation {

@@ -146,16 +146,10 @@ impl Liar {
 
     /// A bundle of one operation that nobody signed.
     fn bundle(&self) -> Option<Vec<u8>> {
-        let operation = Operation {
-            key: IdempotencyKey::new(&format!("{:032x}", rand::random::<u128>())).ok()?,
-            valid_until: Timestamp(0),
-            event: EventId::default_event(),
-            gate: None,
-            device: None,
-            scanned_at: None,
-            seen: None,
-            action: Action::Consume { ticket: TicketId::new("TICKET-001").ok()?, data: None },
-        };
+        let operation = Operation::new(
+            IdempotencyKey::new(&format!("{:032x}", rand::random::<u128>())).ok()?,
+            Action::Consume { ticket: TicketId::new("TICKET-001").ok()?, data: None },
+        );
         let body = BundleBody {
             epoch: Epoch(0),
             origin: self.me,
