@@ -438,6 +438,7 @@ fn base_of(genesis: &Genesis, last: Option<&LastBlock>, stable: Option<Arc<Stabl
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sync::tests::header;
     use crate::sync::{serve_manifest, serve_part};
     use dtvn_ledger::StateEntry;
     use dtvn_messages::certificate::Signatures;
@@ -447,18 +448,7 @@ mod tests {
 
     /// The state after a checkpoint height, and the checkpoint that makes it stable.
     fn state(height: u64) -> (Arc<Version>, Arc<StableCheckpoint>) {
-        let header = Header {
-            epoch: Epoch(0),
-            rules_version: RulesVersion(1),
-            height: Height(height),
-            parent: Digest::ZERO,
-            proposer: ValidatorIndex(0),
-            proposed_in_view: View(0),
-            timestamp: Timestamp(height),
-            bundles_root: Digest::ZERO,
-            log_size: 0,
-            log_root: Digest::ZERO,
-        };
+        let header = header(height);
         let position = BundlePosition { start: 1, number: height };
         let entry = StateEntry::LastBundle(NodeName::new("n0").unwrap(), LastBundle { epoch: Epoch(0), position });
         let map = StateMap::of([entry]);

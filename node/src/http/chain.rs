@@ -65,11 +65,11 @@ pub(super) async fn sequence(
     Ok(HttpResponse::Ok().json(Sequence { node_id, height, digest, log_size }))
 }
 
-/// A page of blocks, newest first.
+/// A page of blocks, newest first, or of epochs.
 #[derive(Debug, serde::Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
-pub(super) struct BlocksQuery {
+pub(super) struct PageQuery {
     /// The `next` of the page before.
     after: Option<u64>,
     /// How many at most: 1 to 1,000.
@@ -84,7 +84,7 @@ struct BlockPage {
     chronicle: Arc<Chronicle>,
 }
 
-async fn newest_first(services: &Services, query: BlocksQuery) -> Result<BlockPage, Refusal> {
+async fn newest_first(services: &Services, query: PageQuery) -> Result<BlockPage, Refusal> {
     let limit = limit_of(query.limit)?;
     let after = query.after;
     let (height, (blocks, lowest), chronicle) = services
@@ -145,12 +145,12 @@ fn block_json(chronicle: &Chronicle, stored: &StoredBlock) -> Result<Block, Refu
     Ok(block)
 }
 
-#[utoipa::path(get, path = "/api/v1/blocks", tag = "chain", params(BlocksQuery),
+#[utoipa::path(get, path = "/api/v1/blocks", tag = "chain", params(PageQuery),
     responses((status = 200, body = Blocks)))]
 /// Blocks, newest first.
 pub(super) async fn blocks(
     services: web::Data<Services>,
-    query: web::Query<BlocksQuery>,
+    query: web::Query<PageQuery>,
 ) -> Result<HttpResponse, Refusal> {
     let BlockPage { height, blocks, next, chronicle } = newest_first(&services, query.into_inner()).await?;
     let blocks = blocks.iter().map(|block| block_json(&chronicle, block)).collect::<Result<_, Refusal>>()?;
@@ -186,13 +186,10 @@ pub(super) async fn block(services: web::Data<Services>, path: web::Path<u64>) -
     Ok(HttpResponse::Ok().insert_header(("DTVN-Height", height.to_string())).json(block))
 }
 
-#[utoipa::path(get, path = "/api/v1/consensus/logs", tag = "chain", params(BlocksQuery),
+#[utoipa::path(get, path = "/api/v1/consensus/logs", tag = "chain", params(PageQuery),
     responses((status = 200, body = ConsensusLogs)))]
 /// How blocks were agreed on, newest first.
-pub(super) async fn logs(
-    services: web::Data<Services>,
-    query: web::Query<BlocksQuery>,
-) -> Result<HttpResponse, Refusal> {
+pub(super) async fn logs(services: web::Data<Services>, query: web::Query<PageQuery>) -> Result<HttpResponse, Refusal> {
     let BlockPage { height, blocks, next, chronicle } = newest_first(&services, query.into_inner()).await?;
     let logs = blocks.iter().map(|stored| log_entry(&chronicle, stored)).collect::<Result<_, Refusal>>()?;
     Ok(HttpResponse::Ok().insert_header(("DTVN-Height", height.to_string())).json(ConsensusLogs { logs, next }))
@@ -219,23 +216,12 @@ fn log_entry(chronicle: &Chronicle, stored: &StoredBlock) -> Result<ConsensusLog
     })
 }
 
-/// A page of epochs.
-#[derive(Debug, serde::Deserialize, utoipa::IntoParams)]
-#[into_params(parameter_in = Query)]
-#[serde(deny_unknown_fields)]
-pub(super) struct EpochsQuery {
-    /// The `next` of the page before.
-    after: Option<u64>,
-    /// How many at most: 1 to 1,000.
-    limit: Option<usize>,
-}
-
-#[utoipa::path(get, path = "/api/v1/epochs", tag = "chain", params(EpochsQuery),
+#[utoipa::path(get, path = "/api/v1/epochs", tag = "chain", params(PageQuery),
     responses((status = 200, body = Epochs)))]
 /// Who was a validator when, from the genesis on, each change with its proof; `dtvn verify --epochs` follows it.
 pub(super) async fn epochs(
     services: web::Data<Services>,
-    query: web::Query<EpochsQuery>,
+    query: web::Query<PageQuery>,
 ) -> Result<HttpResponse, Refusal> {
     let limit = limit_of(query.limit)?;
     let from = query.after.map_or(Epoch(0), |after| Epoch(after).next());

@@ -5,9 +5,7 @@ use dtvn_client::api::{AcceptedWord, Changed, ProposedChange, Time, ValidatorInf
 use dtvn_ledger::KeyScope;
 use dtvn_messages::certificate::CertificateError;
 use dtvn_messages::membership::ValidatorsChange;
-use dtvn_messages::{
-    Action, Ed25519, Epoch, EventId, Height, IdempotencyKey, Operation, Outcome, Reason, Timestamp, View,
-};
+use dtvn_messages::{Action, Ed25519, Epoch, EventId, Height, IdempotencyKey, Operation, Outcome, Reason, View};
 
 use super::Services;
 use super::body::Json;

@@ -16,8 +16,8 @@ use dtvn_actors::supervision::{ChildSpec, NodeTree, Strategy, SupervisorSpec, Tr
 use dtvn_messages::bundle::BundleBody;
 use dtvn_messages::wire::{PeerMessage, encode};
 use dtvn_messages::{
-    Action, Bundle, Digest, Epoch, EventId, Genesis, Height, IdempotencyKey, KeyPair, Operation, Signature, Signed,
-    TicketId, Timestamp, ValidatorIndex, View, Vote, VoteKind, limits,
+    Action, Bundle, Digest, Epoch, Genesis, Height, IdempotencyKey, KeyPair, Operation, Signature, Signed, TicketId,
+    ValidatorIndex, View, Vote, VoteKind, limits,
 };
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
