@@ -26,8 +26,12 @@ use tokio_util::task::AbortOnDropHandle;
 /// How the attacker attacks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Attack {
-    /// Messages that are in order and of no use: votes for random blocks, well signed, and requests for all that there is.
-    Flood,
+    /// Votes for random blocks, well signed: each contradicts another.
+    Votes,
+    /// Requests for bundles that nobody has.
+    Fetches,
+    /// Requests for all blocks that there are.
+    Blocks,
     /// Votes and bundles with signatures that do not hold.
     BadSignatures,
 }
@@ -126,21 +130,22 @@ impl Liar {
         self.said += 1;
         let digest = Digest(rand::random());
         match (class, self.attack) {
-            (Class::Consensus, attack) => {
+            (Class::Consensus, attack @ (Attack::Votes | Attack::BadSignatures)) => {
                 let kind = if self.said.is_multiple_of(2) { VoteKind::Prepare } else { VoteKind::Commit };
                 // Near the tip of a young chain, so that some of it is kept.
                 let height = Height(1 + self.said % 1_000);
                 let vote = Vote { kind, epoch: Epoch(0), view: View(self.said % 4), height, digest };
                 Some(PeerMessage::Vote(match attack {
-                    Attack::Flood => Signed::new(vote, self.genesis.chain_id(), self.me, &self.key),
                     Attack::BadSignatures => Signed { body: vote, signer: self.me, signature: noise() },
+                    _ => Signed::new(vote, self.genesis.chain_id(), self.me, &self.key),
                 }))
             }
             (Class::Bundles, Attack::BadSignatures) => Some(PeerMessage::Bundle(Arc::new(self.bundle()?))),
-            (Class::Bundles, Attack::Flood) => {
+            (Class::Bundles, Attack::Fetches) => {
                 Some(PeerMessage::FetchBundles((0..64).map(|_| Digest(rand::random())).collect()))
             }
-            (Class::Sync, _) => Some(PeerMessage::SyncRequest { from: Height(1), to: Height(1_000) }),
+            (Class::Sync, Attack::Blocks) => Some(PeerMessage::SyncRequest { from: Height(1), to: Height(1_000) }),
+            _ => None,
         }
     }
 

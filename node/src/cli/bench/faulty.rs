@@ -57,7 +57,13 @@ impl Bench<'_> {
         let client = self.others(attacker)?;
         let pace = || Pace::Closed { concurrency };
         let mut phases = vec![self.phase(&client, "no attacker", pace()).await?];
-        for (attack, phase) in [(Attack::Flood, "flood"), (Attack::BadSignatures, "bad signatures")] {
+        let attacks = [
+            (Attack::Votes, "flood of votes"),
+            (Attack::Fetches, "flood of fetches"),
+            (Attack::Blocks, "flood of block requests"),
+            (Attack::BadSignatures, "bad signatures"),
+        ];
+        for (attack, phase) in attacks {
             self.cluster.terminate(attacker).await;
             let liar = self.attack(attacker, attack).await?;
             phases.push(self.phase(&client, phase, pace()).await?);
