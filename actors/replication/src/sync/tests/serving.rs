@@ -65,7 +65,12 @@ fn an_answer_has_so_many_blocks_and_bytes_and_its_receiver_takes_it() {
     assert_eq!(served(10, 100).len(), 200, "up to the last certificate");
     let mebibyte = 1024 * 1024;
     let large = served(mebibyte, 1);
-    assert_eq!(large.len(), limits::SYNC_FRAME_BYTES_MAX / 2 / (mebibyte + 1_024));
-    let frame = encode(&PeerMessage::SyncBlocks(large)).unwrap();
-    assert!(decode(&frame, Class::Sync).is_ok());
+    assert_eq!(large.len(), limits::SYNC_FRAME_BYTES_MAX / 2 / (mebibyte + 2_048));
+    for (blocks, of_one_certificate) in [(large, 1), (served(3 * mebibyte, 5), 5), (served(mebibyte, 10), 10)] {
+        assert!(blocks.len() >= of_one_certificate, "{} of {of_one_certificate}", blocks.len());
+        let frame = encode(&PeerMessage::SyncBlocks(blocks)).unwrap();
+        assert!(decode(&frame, Class::Sync).is_ok());
+    }
+    // Three blocks of eight megabytes under one certificate fit into no frame: their asker takes a snapshot instead.
+    assert_eq!(served(8 * mebibyte, 3).len(), 0);
 }
