@@ -22,14 +22,13 @@ fn vote(kind: VoteKind) -> Vote {
 
 fn bundle(chain: &ChainId) -> std::sync::Arc<Bundle> {
     let operation = |number: u64| Operation {
-        key: IdempotencyKey::new(&format!("{number:032x}")).unwrap(),
         valid_until: Timestamp(number),
-        event: EventId::default_event(),
         gate: Some("gate 7".into()),
         device: Some("scanner 12".into()),
-        scanned_at: None,
-        seen: None,
-        action: Action::Validate { ticket: TicketId::new(&format!("TICKET-{number:06}")).unwrap(), data: None },
+        ..Operation::new(
+            IdempotencyKey::new(&format!("{number:032x}")).unwrap(),
+            Action::Validate { ticket: TicketId::new(&format!("TICKET-{number:06}")).unwrap(), data: None },
+        )
     };
     let operations = (0..OPERATIONS).map(operation).collect();
     let body = BundleBody { epoch: Epoch(0), origin: ValidatorIndex(0), start: 1, number: 0, operations };

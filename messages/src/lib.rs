@@ -10,6 +10,7 @@ pub mod bundle;
 pub mod canary;
 pub mod certificate;
 pub mod checkpoint;
+pub mod chronicle;
 pub mod clock;
 pub mod codec;
 pub mod crypto;

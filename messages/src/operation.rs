@@ -148,6 +148,21 @@ pub struct OperationError {
 }
 
 impl Operation {
+    /// An operation in the event `default`, of which no more is told. Until when it is valid says the intake.
+    #[must_use]
+    pub fn new(key: IdempotencyKey, action: Action) -> Self {
+        Self {
+            key,
+            valid_until: Timestamp(0),
+            event: EventId::default_event(),
+            gate: None,
+            device: None,
+            scanned_at: None,
+            seen: None,
+            action,
+        }
+    }
+
     /// Checks the sizes that the layout will be checked for when it is read, so that what is written can be read.
     ///
     /// # Errors

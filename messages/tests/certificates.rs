@@ -243,14 +243,8 @@ fn a_signed_statement_holds_for_its_signer_only() {
 #[test]
 fn a_bundle_holds_for_its_origin_only() {
     let operation = Operation {
-        key: IdempotencyKey::new("sixteen-letters!").unwrap(),
         valid_until: Timestamp(1),
-        event: EventId::default_event(),
-        gate: None,
-        device: None,
-        scanned_at: None,
-        seen: None,
-        action: Action::Seed,
+        ..Operation::new(IdempotencyKey::new("sixteen-letters!").unwrap(), Action::Seed)
     };
     let body = |origin| BundleBody {
         epoch: Epoch(2),

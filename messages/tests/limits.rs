@@ -23,16 +23,10 @@ fn is_too_large<T: std::fmt::Debug>(read: Result<T, DecodeError>, most: usize) {
 fn operation(number: usize, data_bytes: usize) -> Operation {
     let ticket = TicketId::new("T").unwrap();
     let data = Some("x".repeat(data_bytes).into());
-    Operation {
-        key: IdempotencyKey::new(&format!("a key of a test {number:>8}")).unwrap(),
-        valid_until: Timestamp(0),
-        event: EventId::default_event(),
-        gate: None,
-        device: None,
-        scanned_at: None,
-        seen: None,
-        action: Action::Validate { ticket, data },
-    }
+    Operation::new(
+        IdempotencyKey::new(&format!("a key of a test {number:>8}")).unwrap(),
+        Action::Validate { ticket, data },
+    )
 }
 
 fn bundle(operations: usize, data_bytes: usize) -> Arc<Bundle> {

@@ -102,14 +102,8 @@ fn operation_json(operation: &Operation) -> Value {
 fn fixed_operations() -> Vec<Operation> {
     let ticket = || TicketId::new("TICKET-001").unwrap();
     let base = |number: u64, action| Operation {
-        key: IdempotencyKey::new(&format!("key-{number:012}")).unwrap(),
         valid_until: Timestamp(1_767_225_660_000_000 + number),
-        event: EventId::default_event(),
-        gate: None,
-        device: None,
-        scanned_at: None,
-        seen: None,
-        action,
+        ..Operation::new(IdempotencyKey::new(&format!("key-{number:012}")).unwrap(), action)
     };
     let metadata = Metadata::from([("seat".into(), "A1".into()), ("price".into(), "150.00".into())]);
     let (valid_from, valid_until) = (Some(Timestamp(1)), Some(Timestamp(u64::MAX)));

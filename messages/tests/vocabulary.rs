@@ -160,14 +160,8 @@ fn a_counter_of_zero_is_no_entry() {
 #[test]
 fn the_payload_of_an_operation_is_what_the_client_asked_for() {
     let base = Operation {
-        key: IdempotencyKey::new("sixteen-letters!").unwrap(),
         valid_until: Timestamp(1),
-        event: EventId::default_event(),
-        gate: None,
-        device: None,
-        scanned_at: None,
-        seen: None,
-        action: Action::Seed,
+        ..Operation::new(IdempotencyKey::new("sixteen-letters!").unwrap(), Action::Seed)
     };
     let digest = base.payload_digest();
     let other_key = IdempotencyKey::new("other-sixteen-ones").unwrap();

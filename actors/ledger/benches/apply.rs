@@ -9,7 +9,7 @@ use dtvn_ledger::{BlockEffects, BlockInput, Ledger};
 use dtvn_messages::merkle::{Frontier, leaf_hash};
 use dtvn_messages::ticket::Metadata;
 use dtvn_messages::{
-    Action, Bundle, BundleBody, Epoch, EventId, Genesis, IdempotencyKey, Operation, Signature, TicketId, Timestamp,
+    Action, Bundle, BundleBody, Epoch, Genesis, IdempotencyKey, Operation, Signature, TicketId, Timestamp,
     ValidatorIndex,
 };
 
@@ -35,14 +35,10 @@ impl Maker {
         self.number += 1;
         self.time += 1_000;
         let operation = |(position, action)| Operation {
-            key: IdempotencyKey::new(&format!("{number:016x}-{position:016x}")).unwrap(),
             valid_until: Timestamp(self.time + 60_000_000),
-            event: EventId::default_event(),
             gate: Some("gate 7".into()),
             device: Some("scanner 12".into()),
-            scanned_at: None,
-            seen: None,
-            action,
+            ..Operation::new(IdempotencyKey::new(&format!("{number:016x}-{position:016x}")).unwrap(), action)
         };
         let operations = actions.enumerate().map(operation).collect();
         let body = BundleBody { epoch: Epoch(0), origin: ValidatorIndex(0), start: 1, number, operations };

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use dtvn_ledger::{BlockInput, Ledger};
 use dtvn_messages::{
-    Action, Bundle, BundleBody, Epoch, EventId, Genesis, Height, IdempotencyKey, Now, Operation, Signature, TicketId,
-    Timestamp, ValidatorIndex,
+    Action, Bundle, BundleBody, Epoch, Genesis, Height, IdempotencyKey, Now, Operation, Signature, TicketId, Timestamp,
+    ValidatorIndex,
 };
 use dtvn_replication::intake::{Effect, Input, Intake, IntakeLimits, IntakeSettings, RequestId};
 
@@ -16,14 +16,13 @@ const OPERATIONS: usize = 1_000;
 
 fn operation(name: &str) -> Operation {
     Operation {
-        key: IdempotencyKey::new(&format!("a key for {name}")).unwrap(),
         valid_until: Timestamp(u64::MAX),
-        event: EventId::default_event(),
         gate: Some("gate 7".into()),
         device: Some("scanner 12".into()),
-        scanned_at: None,
-        seen: None,
-        action: Action::Validate { ticket: TicketId::new(name).unwrap(), data: None },
+        ..Operation::new(
+            IdempotencyKey::new(&format!("a key for {name}")).unwrap(),
+            Action::Validate { ticket: TicketId::new(name).unwrap(), data: None },
+        )
     }
 }
 

@@ -6,7 +6,7 @@
 //! votes again.
 
 use dtvn_messages::membership::{Membership, Nonce, Recovery, SignedRecovery};
-use dtvn_messages::{Action, EventId, IdempotencyKey, NodeName, Operation, Timestamp, limits};
+use dtvn_messages::{Action, IdempotencyKey, NodeName, Operation, limits};
 use dtvn_pbft::Config;
 
 use crate::intake::{Input, RequestId};
@@ -38,16 +38,7 @@ pub fn is_wanted(held: &Membership, config: &Config, name: &NodeName, nonce: &No
 #[must_use]
 pub fn taken_in(recovery: SignedRecovery) -> [Input; 2] {
     let key = recovery_key(&recovery.body);
-    let operation = Operation {
-        key,
-        valid_until: Timestamp(0),
-        event: EventId::default_event(),
-        gate: None,
-        device: None,
-        scanned_at: None,
-        seen: None,
-        action: Action::Recover(Box::new(recovery)),
-    };
+    let operation = Operation::new(key, Action::Recover(Box::new(recovery)));
     [
         Input::Submit { request: REQUEST, operations: vec![operation], wait_ms: limits::RECOVERY_AGAIN_MS },
         Input::Withdraw { request: REQUEST },

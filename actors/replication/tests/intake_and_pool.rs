@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use dtvn_ledger::{BlockInput, Ledger};
 use dtvn_messages::{
-    Action, Bundle, BundlePosition, Digest, Epoch, EventId, Genesis, Height, IdempotencyKey, KeyPair, Now, Operation,
-    TicketId, Timestamp, ValidatorIndex,
+    Action, Bundle, BundlePosition, Digest, Epoch, Genesis, Height, IdempotencyKey, KeyPair, Now, Operation, TicketId,
+    Timestamp, ValidatorIndex,
 };
 use dtvn_replication::intake::{self, Answer, Intake, IntakeLimits, IntakeSettings, RequestId};
 use dtvn_replication::pool::{self, Pool, PoolLimits, PoolSettings};
@@ -113,16 +113,10 @@ impl Node {
     }
 
     fn submit(&mut self, request: u64, ticket: &str) {
-        let operation = Operation {
-            key: IdempotencyKey::new(&format!("a key for {ticket:>16}")).unwrap(),
-            valid_until: Timestamp(0),
-            event: EventId::default_event(),
-            gate: None,
-            device: None,
-            scanned_at: None,
-            seen: None,
-            action: Action::Validate { ticket: TicketId::new(ticket).unwrap(), data: None },
-        };
+        let operation = Operation::new(
+            IdempotencyKey::new(&format!("a key for {ticket:>16}")).unwrap(),
+            Action::Validate { ticket: TicketId::new(ticket).unwrap(), data: None },
+        );
         let request = RequestId(request);
         self.run([Step::Intake(intake::Input::Submit { request, operations: vec![operation], wait_ms: 20_000 })]);
     }

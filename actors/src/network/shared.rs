@@ -1,5 +1,6 @@
 //! What the network's actors have in common, and what outlives their restarts.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use dtvn_messages::wire::WIRE_VERSION;
@@ -39,6 +40,7 @@ pub struct Shared {
     validators: RwLock<Arc<Validators>>,
     swarm: RwLock<Option<mpsc::Sender<SwarmCommand>>>,
     listening: Mutex<Option<Vec<Multiaddr>>>,
+    actor_names: Mutex<BTreeMap<PeerId, String>>,
 }
 
 impl Shared {
@@ -63,6 +65,7 @@ impl Shared {
             validators: RwLock::new(Arc::new(config.validators.clone())),
             swarm: RwLock::new(None),
             listening: Mutex::default(),
+            actor_names: Mutex::default(),
             config,
         })
     }
@@ -75,6 +78,16 @@ impl Shared {
     /// Puts validators in force that were checked.
     pub fn set_validators(&self, validators: Validators) {
         *self.validators.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(validators);
+    }
+
+    /// The name of a peer's actor, the same for as long as this process runs: an actor outlives the restart of the peer
+    /// manager, and the place of its peer in the validator set. It is `wanted`, unless that is another peer's: a validator
+    /// that goes on with another key has the name of the one with its former key.
+    pub fn actor_name(&self, peer: PeerId, wanted: String) -> String {
+        let mut names = self.actor_names.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_taken = names.iter().any(|(other, name)| *other != peer && *name == wanted);
+        let name = names.entry(peer).or_insert(if is_taken { format!("{wanted}-{peer}") } else { wanted });
+        name.clone()
     }
 
     /// How to command the present swarm.

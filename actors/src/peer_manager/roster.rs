@@ -120,7 +120,7 @@ impl Roster {
         Role { persistent: self.is_persistent(peer), addresses: self.addresses_of(peer), validator, willing }
     }
 
-    /// The name of a peer's actor.
+    /// The name that a peer's actor should have.
     pub fn actor_name(&self, peer: &PeerId) -> String {
         match self.validators.get(peer) {
             Some(entry) => format!("peer-{}", entry.name),
@@ -190,7 +190,7 @@ impl PeerManager {
         }
         self.drop_stranger(&peer);
         let link = self.assign(peer);
-        let name = self.roster.actor_name(&peer);
+        let name = self.shared.actor_name(peer, self.roster.actor_name(&peer));
         let supervisor = peers_path(context);
         let actor_role = ActorRole::named(name.clone());
         let address = context.address_of(&actor_role);

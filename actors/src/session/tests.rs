@@ -74,16 +74,7 @@ impl Stage {
 }
 
 fn operation() -> Operation {
-    Operation {
-        key: IdempotencyKey::new("0123456789abcdef").unwrap(),
-        valid_until: Timestamp(0),
-        event: EventId::default_event(),
-        gate: None,
-        device: None,
-        scanned_at: None,
-        seen: None,
-        action: dtvn_messages::Action::Seed,
-    }
+    Operation::new(IdempotencyKey::new("0123456789abcdef").unwrap(), dtvn_messages::Action::Seed)
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -7,10 +7,11 @@
 use std::io;
 use std::path::Path;
 
-use dtvn_messages::Nonce;
+use dtvn_messages::{Height, Nonce, limits};
 use dtvn_replication::recovery::Amnesia;
 
-use super::files;
+use super::store::{IfMissing, Store, StoreError, StoreIdentity, StoreOptions};
+use super::{files, install};
 
 const FILE_NAME: &str = "AMNESIA";
 
@@ -24,7 +25,10 @@ pub(super) fn mark(directory: &Path, amnesia: &Amnesia) -> io::Result<()> {
 }
 
 /// That the data directory is marked, if it is.
-pub(super) fn marked(directory: &Path) -> io::Result<Option<Amnesia>> {
+///
+/// # Errors
+/// If the mark cannot be read.
+pub fn marked(directory: &Path) -> io::Result<Option<Amnesia>> {
     let text = match std::fs::read_to_string(directory.join(FILE_NAME)) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -38,13 +42,30 @@ pub(super) fn marked(directory: &Path) -> io::Result<Option<Amnesia>> {
     Ok(Some(Amnesia { why: why.trim().to_owned(), nonce }))
 }
 
-/// Lifts the mark, durably: this node's own recovery opened the epoch.
-pub(super) fn lift(directory: &Path) -> io::Result<()> {
+/// Lifts the mark, durably: this node's own recovery opened the epoch, or its operator takes the word for it.
+///
+/// # Errors
+/// If the disk refuses.
+pub fn lift(directory: &Path) -> io::Result<()> {
     match std::fs::remove_file(directory.join(FILE_NAME)) {
         Ok(()) => files::sync_directory(directory),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(error),
     }
+}
+
+/// How far the database of a data directory is whose node does not run; 0 if there is none.
+///
+/// # Errors
+/// If it is damaged, or another node's.
+pub fn applied(directory: &Path, owner: StoreIdentity) -> Result<Height, StoreError> {
+    let database = install::database(directory);
+    if !database.exists() {
+        return Ok(Height(0));
+    }
+    let (store, opened) = Store::open(&database, owner, StoreOptions::default(), IfMissing::Refuse)?;
+    store.close(limits::NODE_STOP_TIMEOUT)?;
+    Ok(opened.applied.height)
 }
 
 /// Moves a damaged log out of the way; it is kept for whoever wants to look at it.

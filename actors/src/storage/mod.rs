@@ -4,6 +4,7 @@
 //! [`lock`] refuses a second process, [`identity`] another chain or node, [`disk`] is what the consensus log
 //! (`dtvn_replication::log`) writes to, and [`store`] is what follows from it, in RocksDB.
 
+pub mod amnesia;
 pub mod disk;
 pub(crate) mod files;
 pub mod identity;
@@ -12,7 +13,6 @@ pub mod lock;
 pub mod store;
 
 mod actor;
-mod amnesia;
 mod log_thread;
 mod message;
 mod store_thread;

@@ -130,7 +130,7 @@ impl StoreThread {
         let height = applied.height;
         let (block, stable, ends) = self.store.reader().read(|view| {
             let block = if height == Height(0) { None } else { view.block(height)? };
-            let ends = view.epoch_ends(Epoch(0))?.into_iter().map(Arc::new).collect();
+            let ends = view.epoch_ends(Epoch(0), usize::MAX)?.into_iter().map(Arc::new).collect();
             Ok((block, view.latest_stable_checkpoint()?, ends))
         })?;
         let edge = self.store.edge()?;

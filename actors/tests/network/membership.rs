@@ -77,3 +77,21 @@ async fn a_removed_validator_is_an_observer_from_then_on() {
     second.handle.send(ZERO, Class::Sync, &"what happened?".into(), None).unwrap();
     assert_eq!(first.receive(Class::Sync).await.bytes, "what happened?");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_validator_goes_on_with_another_key_under_its_name() {
+    let (mut first, second) = pair(0, 1).await;
+    let bootstrap = first.addresses.clone();
+    let mut with_new_key = Node::start(NetworkConfig { bootstrap, ..config(7, validators(&[0, 1])) }).await;
+    assert_eq!(first.connected_to(7).await.validator, None);
+    let mut after = validators(&[0, 7]);
+    after.entries[1].name = name(1);
+    for node in [&first, &with_new_key] {
+        node.handle.set_validators(after.clone(), PATIENCE).await.unwrap();
+    }
+    first.fully_connected_to_all([7]).await;
+    with_new_key.fully_connected_to_all([0]).await;
+    first.handle.send(ONE, Class::Consensus, &"to the new key".into(), None).unwrap();
+    assert_eq!(with_new_key.receive(Class::Consensus).await.bytes, "to the new key");
+    drop(second);
+}

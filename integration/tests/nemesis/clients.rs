@@ -190,17 +190,8 @@ impl Worker {
         let client = self.shared.client.only(node).with_deadline(TRY);
         let idempotency_key = Some(IdempotencyKey::new(&call.key).unwrap());
         let ticket_id = call.ticket.clone();
-        let on_ticket = || TicketRequest {
-            ticket_id: ticket_id.clone(),
-            event: None,
-            data: None,
-            gate: None,
-            device: None,
-            reason: None,
-            seen: None,
-            scanned_at: None,
-            idempotency_key: idempotency_key.clone(),
-        };
+        let on_ticket =
+            || TicketRequest { idempotency_key: idempotency_key.clone(), ..TicketRequest::new(ticket_id.clone()) };
         let answer = match call.ask {
             Ask::Issue => {
                 let request = IssueRequest {

@@ -50,7 +50,7 @@ async fn junk_at_the_peer_port_disturbs_nobody() {
     let mut network = Network::start(&[]).await;
     network.seed().await;
     let address = network.cluster.nodes()[0].ready().p2p.iter().find(|address| address.contains("/tcp/")).unwrap();
-    let port: u16 = address.rsplit('/').next().unwrap().parse().unwrap();
+    let port: u16 = address.split('/').nth(4).unwrap().parse().unwrap();
     let target = SocketAddr::from(([127, 0, 0, 1], port));
     let pests: Vec<_> = (0..12).flat_map(|_| junk()).map(|bytes| tokio::spawn(pester(target, bytes))).collect();
     for number in 1..=40 {

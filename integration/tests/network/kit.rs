@@ -1,5 +1,8 @@
 //! A network under test, and what is asked of it.
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
 use dtvn::cluster::{Cluster, ClusterConfig};
@@ -127,17 +130,7 @@ pub(crate) fn seed_ticket(number: usize) -> String {
 }
 
 pub(crate) fn request(ticket: &str) -> TicketRequest {
-    TicketRequest {
-        ticket_id: id(ticket),
-        event: None,
-        data: None,
-        gate: None,
-        device: None,
-        reason: None,
-        seen: None,
-        scanned_at: None,
-        idempotency_key: None,
-    }
+    TicketRequest::new(id(ticket))
 }
 
 pub(crate) fn with_key(ticket: &str, key: &str) -> TicketRequest {
@@ -156,4 +149,32 @@ pub(crate) fn reason(result: Result<dtvn_client::api::Accepted, ClientError>) ->
         Err(ClientError::Refused(problem)) => problem.reason.to_string(),
         Err(error) => panic!("{error}"),
     }
+}
+
+/// The body of an answer of a node's API.
+pub(crate) fn get(url: &str, path: &str) -> String {
+    let address = url.trim_start_matches("http://").trim_end_matches('/');
+    let mut stream = TcpStream::connect(address).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(head.starts_with("HTTP/1.1 200"), "{path}: {answer}");
+    body.to_owned()
+}
+
+/// What a command of `dtvn` does.
+pub(crate) fn dtvn(arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_dtvn-under-test"));
+    command.env_remove("DTVN_NODES").env_remove("DTVN_KEY_SEED").env_remove("DTVN_API_KEY");
+    command.args(arguments).output().unwrap()
+}
+
+/// What it says, and that it ends with this exit code.
+pub(crate) fn says(arguments: &[&str], code: i32) -> String {
+    let output = dtvn(arguments);
+    let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{arguments:?}: {text}");
+    assert!(!text.contains("panicked"), "{arguments:?}: {text}");
+    text.into_owned()
 }

@@ -12,4 +12,5 @@ mod original;
 mod receipts;
 mod refusals;
 mod rejoin;
+mod restore;
 mod tickets;

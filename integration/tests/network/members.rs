@@ -1,79 +1,112 @@
 //! The validator set changes while the network runs, by the commands that an operator types.
 
 use std::path::Path;
-use std::process::{Command, Output};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use dtvn::cluster::{NodeCommand, NodeProcess};
-use dtvn_client::api::Kind;
+use dtvn::config::keys::KeyFile;
+use dtvn_client::api::{EpochInfo, Kind};
 use dtvn_client::{Client, ClientConfig};
 use dtvn_messages::{KeyPair, TicketState};
+use tokio::task::JoinHandle;
 
-use crate::kit::{Network, accepted, id, seed_ticket, until};
+use crate::kit::{Network, accepted, dtvn, get, id, reason, request, says, seed_ticket, until};
 
 const SEED: &str = dtvn_messages::crypto::DEVELOPMENT_SEED;
 
-fn dtvn(arguments: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_dtvn-under-test"));
-    command.env_remove("DTVN_NODES").env_remove("DTVN_KEY_SEED").env_remove("DTVN_API_KEY");
-    command.arg("validators").args(arguments).output().unwrap()
+/// A node that no set has, beside the four.
+struct Newcomer {
+    node: NodeProcess,
+    client: Client,
 }
 
-fn says(arguments: &[&str], code: i32) -> String {
-    let output = dtvn(arguments);
-    let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(code), "{arguments:?}: {text}");
-    assert!(!text.contains("panicked"), "{arguments:?}: {text}");
-    text.into_owned()
+impl Newcomer {
+    async fn start(network: &Network, name: &str, flags: &[String]) -> Self {
+        let model = network.cluster.nodes()[0].command();
+        let data_dir = model.data_dir.with_file_name(format!("{name}-joins"));
+        let changed = ["--id=", "--data-dir=", "--port=", "--api-port=", "--admin-addr="];
+        let kept = model.arguments.iter().filter(|it| !changed.iter().any(|flag| it.starts_with(flag))).cloned();
+        let own = [
+            format!("--id={name}"),
+            "--join".to_owned(),
+            format!("--data-dir={}", data_dir.display()),
+            "--port=0".to_owned(),
+            "--api-port=0".to_owned(),
+            "--admin-addr=127.0.0.1:0".to_owned(),
+        ];
+        let command = NodeCommand {
+            name: name.to_owned(),
+            log: data_dir.with_extension("log"),
+            arguments: kept.chain(own).chain(flags.iter().cloned()).collect(),
+            data_dir,
+            ..model.clone()
+        };
+        let node = command.spawn().unwrap().ready().await.unwrap_or_else(|error| panic!("{error}"));
+        let mut config = ClientConfig::new(vec![format!("http://{}", node.ready().api)]);
+        config.deadline = crate::kit::PATIENCE;
+        Self { node, client: Client::new(&config).unwrap() }
+    }
+
+    /// It follows the others, and takes nothing in: nobody has voted it in.
+    async fn observes(&self, ticket: &str, state: TicketState) {
+        until("the newcomer follows", async || {
+            self.client.ticket(&id(ticket), None).await.is_ok_and(|it| it.state == state)
+        })
+        .await;
+        assert!(!self.client.status().await.unwrap().voting);
+        let refused = self.client.on_ticket(Kind::Validate, request(&seed_ticket(499))).await;
+        assert_eq!(reason(refused), "not_permitted");
+    }
 }
 
-/// A fifth node, whose key no set has, beside the four.
-async fn newcomer(network: &Network) -> (NodeProcess, Client) {
-    let model = network.cluster.nodes()[0].command();
-    let data_dir = model.data_dir.with_file_name("node4");
-    let changed = ["--id=", "--data-dir=", "--port=", "--api-port=", "--admin-addr="];
-    let kept = model.arguments.iter().filter(|it| !changed.iter().any(|flag| it.starts_with(flag))).cloned();
-    let own = [
-        "--id=node4".to_owned(),
-        "--join".to_owned(),
-        format!("--data-dir={}", data_dir.display()),
-        "--port=0".to_owned(),
-        "--api-port=0".to_owned(),
-        "--admin-addr=127.0.0.1:0".to_owned(),
-    ];
-    let command = NodeCommand {
-        name: "node4".to_owned(),
-        log: data_dir.with_extension("log"),
-        arguments: kept.chain(own).collect(),
-        data_dir,
-        ..model.clone()
-    };
-    let node = command.spawn().unwrap().ready().await.unwrap_or_else(|error| panic!("{error}"));
-    let mut config = ClientConfig::new(vec![format!("http://{}", node.ready().api)]);
-    config.deadline = crate::kit::PATIENCE;
-    (node, Client::new(&config).unwrap())
+/// Somebody validates and consumes tickets without a pause; nothing of it may fail.
+struct Load {
+    stop: Arc<AtomicBool>,
+    work: JoinHandle<usize>,
+}
+
+impl Load {
+    fn start(client: &Client, from: usize) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let (client, until) = (client.clone(), Arc::clone(&stop));
+        let work = tokio::spawn(async move {
+            let mut number = from;
+            while !until.load(Ordering::Relaxed) && number < 490 {
+                accepted(&client, Kind::Validate, &seed_ticket(number)).await;
+                accepted(&client, Kind::Consume, &seed_ticket(number)).await;
+                number += 1;
+            }
+            number - from
+        });
+        Self { stop, work }
+    }
+
+    async fn end(self) -> usize {
+        self.stop.store(true, Ordering::Relaxed);
+        self.work.await.unwrap()
+    }
 }
 
 /// Three of the four sign a proposed change, each on its own, and it is handed in.
 fn sign_and_submit(file: &Path, nodes: &str, signers: [&str; 3]) {
     let path = file.to_str().unwrap();
-    says(&["submit", path, nodes], 1);
+    says(&["validators", "submit", path, nodes], 1);
     for signer in signers {
-        assert!(says(&["sign", path, "--development", signer, nodes], 0).contains("signed by"));
+        assert!(says(&["validators", "sign", path, "--development", signer, nodes], 0).contains("signed by"));
     }
-    assert!(says(&["submit", path, nodes], 0).contains("the new set decides on everything above"));
+    assert!(says(&["validators", "submit", path, nodes], 0).contains("the new set decides on everything above"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_validator_comes_and_another_goes_while_tickets_flow() {
     let network = Network::start(&[]).await;
     network.seed().await;
-    accepted(&network.client, Kind::Validate, &seed_ticket(1)).await;
-    let (mut node, client) = newcomer(&network).await;
-    until("the newcomer follows", async || {
-        client.ticket(&id(&seed_ticket(1)), None).await.is_ok_and(|it| it.state == TicketState::Validated)
-    })
-    .await;
-    assert!(!client.status().await.unwrap().voting, "nobody has voted it in");
+    let first = accepted(&network.client, Kind::Validate, &seed_ticket(1)).await;
+    let newcomer = Newcomer::start(&network, "node4", &[]).await;
+    newcomer.observes(&seed_ticket(1), TicketState::Validated).await;
+    let Newcomer { mut node, client } = newcomer;
+    let load = Load::start(&network.at(0), 100);
 
     let urls = format!("--nodes={}", network.cluster.urls().join(","));
     let folder = tempfile::tempdir().unwrap();
@@ -81,14 +114,14 @@ async fn a_validator_comes_and_another_goes_while_tickets_flow() {
     let out = format!("--out={}", file.display());
     let key = KeyPair::development(SEED, "node4").public();
     let add = format!("--add=node4={key}");
-    assert!(says(&["propose", &urls, &out], 2).contains("nothing would change"));
-    let proposed = says(&["propose", &add, "--remove=node3", &urls, &out], 0);
+    assert!(says(&["validators", "propose", &urls, &out], 2).contains("nothing would change"));
+    let proposed = says(&["validators", "propose", &add, "--remove=node3", &urls, &out], 0);
     assert!(proposed.contains("- node3, power 1, leaves") && proposed.contains("+ node4, power 1"), "{proposed}");
     sign_and_submit(&file, &urls, ["node0", "node1", "node2"]);
 
     until("the newcomer votes", async || client.status().await.is_ok_and(|status| status.voting)).await;
     until("the removed one does not", async || network.at(3).status().await.is_ok_and(|status| !status.voting)).await;
-    let listed = says(&["list", &urls], 0);
+    let listed = says(&["validators", "list", &urls], 0);
     assert!(listed.contains("epoch 1,") && listed.contains("node4") && !listed.contains("node3"), "{listed}");
     // Any validator takes tickets in, the new one too.
     accepted(&client, Kind::Consume, &seed_ticket(1)).await;
@@ -96,11 +129,70 @@ async fn a_validator_comes_and_another_goes_while_tickets_flow() {
         accepted(&network.at(number % 3), Kind::Validate, &seed_ticket(number)).await;
     }
     until("who left still follows", async || network.state(3, &seed_ticket(11)).await == TicketState::Validated).await;
+    assert!(load.end().await > 0);
+    judge_receipts(&client, &format!("http://{}", node.ready().api)).await;
+    let signers = client.block(first.height).await.unwrap().certificate.unwrap().signers;
+    assert!(signers.iter().all(|name| name.as_str() != "node4"), "not a validator of that time: {signers:?}");
     // An old change is stale, however well it is signed.
-    assert!(says(&["submit", file.to_str().unwrap(), &urls], 1).contains("which is over"));
+    assert!(says(&["validators", "submit", file.to_str().unwrap(), &urls], 1).contains("which is over"));
     network.assert_equal_histories().await;
     let (theirs, its) = (network.at(0).sequence(None).await.unwrap(), client.sequence(None).await.unwrap());
     assert_eq!((its.height, its.digest), (theirs.height, theirs.digest));
     assert!(node.terminate().await);
     network.stop().await;
+}
+
+/// A receipt of the second epoch is good for whoever follows the epochs from the genesis, and for nobody else.
+async fn judge_receipts(newcomer: &Client, url: &str) {
+    let folder = tempfile::tempdir().unwrap();
+    let keep = |name: &str, text: &str| {
+        let file = folder.path().join(name);
+        std::fs::write(&file, text).unwrap();
+        file.display().to_string()
+    };
+    let epochs = newcomer.epochs().await.unwrap();
+    let names = |info: &EpochInfo| info.validators.iter().map(|it| it.name.to_string()).collect::<Vec<_>>();
+    let sets: Vec<_> = epochs.epochs.iter().map(names).collect();
+    assert_eq!(sets, [["node0", "node1", "node2", "node3"], ["node0", "node1", "node2", "node4"]]);
+    let mut without_proof = epochs.clone();
+    without_proof.epochs[0].end = None;
+    let without_proof = keep("without-proof", &serde_json::to_string(&without_proof).unwrap());
+    let printed = dtvn(&["--json", "validators", "epochs", "--nodes", url]);
+    let epochs = keep("epochs", std::str::from_utf8(&printed.stdout).unwrap());
+    accepted(newcomer, Kind::Validate, &seed_ticket(40)).await;
+    let receipt = keep("receipt", &get(url, &format!("/api/v1/tickets/{}/proof", seed_ticket(40))));
+    let verify = ["verify", "receipt", &receipt, "--development=4"];
+    assert!(says(&[&verify[..], &["--epochs", &epochs]].concat(), 0).contains("VALID: validate of ticket"));
+    assert!(says(&verify, 1).contains("give --epochs FILE"));
+    assert!(says(&[&verify[..], &["--epochs", &without_proof]].concat(), 1).contains("epoch 1, whose validators"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_validator_goes_on_with_another_key_while_tickets_flow() {
+    let mut network = Network::start(&[]).await;
+    network.seed().await;
+    let urls = format!("--nodes={}", network.cluster.urls().join(","));
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    says(&["keys", "generate", "--out", &path("new.key")], 0);
+    let key = KeyFile::load(&folder.path().join("new.key")).unwrap().pair.public();
+    let load = Load::start(&network.at(1), 100);
+    let genesis = network.client.genesis().await.unwrap();
+    std::fs::write(path("genesis.json"), serde_json::to_string(&genesis).unwrap()).unwrap();
+    let files = [format!("--key={}", path("new.key")), format!("--genesis={}", path("genesis.json"))];
+    let newcomer = Newcomer::start(&network, "node3", &files).await;
+    newcomer.observes(&seed_ticket(1), TicketState::Issued).await;
+    let Newcomer { mut node, client } = newcomer;
+    let (rekey, out) = (format!("--rekey=node3={key}"), format!("--out={}", path("change.json")));
+    assert!(says(&["validators", "propose", &rekey, &urls, &out], 0).contains("node3 goes on with the key"));
+    sign_and_submit(&folder.path().join("change.json"), &urls, ["node0", "node1", "node2"]);
+    until("the new key votes", async || client.status().await.is_ok_and(|status| status.voting)).await;
+    until("the old key does not", async || network.at(3).status().await.is_ok_and(|status| !status.voting)).await;
+    accepted(&client, Kind::Validate, &seed_ticket(1)).await;
+    // With one of the others away the new key is needed.
+    network.cluster.kill(0).await;
+    accepted(&client, Kind::Consume, &seed_ticket(1)).await;
+    assert!(load.end().await > 0);
+    assert!(node.terminate().await);
+    drop(network);
 }

@@ -1,24 +1,10 @@
 //! Receipts of a real network, judged by `dtvn verify` with the keys of the validators alone.
 
-use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
 use std::process::Command;
 
 use dtvn_client::api::Kind;
 
-use crate::kit::{Network, accepted, until};
-
-/// The body of an answer of a node's API.
-fn get(url: &str, path: &str) -> String {
-    let address = url.trim_start_matches("http://").trim_end_matches('/');
-    let mut stream = TcpStream::connect(address).unwrap();
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-    assert!(head.starts_with("HTTP/1.1 200"), "{path}: {answer}");
-    body.to_owned()
-}
+use crate::kit::{Network, accepted, get, until};
 
 /// What `dtvn verify` says of a text, and its exit code.
 fn verify(what: &str, text: &str) -> (Option<i32>, String) {

@@ -47,15 +47,5 @@ pub(super) async fn run(client: &Client, output: Output) -> anyhow::Result<()> {
 }
 
 fn request(ticket: &TicketId) -> TicketRequest {
-    TicketRequest {
-        ticket_id: ticket.clone(),
-        event: None,
-        data: None,
-        gate: Some("north".into()),
-        device: None,
-        reason: None,
-        seen: None,
-        scanned_at: None,
-        idempotency_key: None,
-    }
+    TicketRequest { gate: Some("north".into()), ..TicketRequest::new(ticket.clone()) }
 }

@@ -17,6 +17,7 @@ mod keys;
 mod load;
 mod nodes;
 mod output;
+mod restore;
 mod setting_flags;
 mod simulator;
 mod testnet;
@@ -79,6 +80,8 @@ enum Command {
     Genesis(genesis::GenesisArguments),
     /// Show the validators; propose, sign and submit another set
     Validators(validators::ValidatorsArguments),
+    /// Let a node vote again whose log is lost, when the others are too few to recover it
+    Restore(restore::RestoreArguments),
     /// Write the files of a network with keys of its own
     Testnet(testnet::TestnetArguments),
     /// Explain the settings of a validator
@@ -130,6 +133,7 @@ fn run(command: Command, output: Output) -> anyhow::Result<Exit> {
             Command::Load(arguments) => load::run(arguments, output).await,
             Command::Bench(arguments) => Box::pin(bench::run(arguments, output)).await,
             Command::Validators(arguments) => validators::run(arguments, output).await,
+            Command::Restore(arguments) => restore::run(arguments, output).await,
             Command::Keys(arguments) => keys::run(arguments, output),
             Command::Genesis(arguments) => genesis::run(arguments, output),
             Command::Testnet(arguments) => testnet::run(arguments, output),

@@ -163,15 +163,13 @@ async fn on_ticket(
     output: Output,
 ) -> anyhow::Result<Exit> {
     let request = TicketRequest {
-        ticket_id: operation.name.ticket,
         event: operation.name.event,
         data: operation.data,
         gate: operation.gate,
         device: operation.device,
         reason,
-        seen: None,
-        scanned_at: None,
         idempotency_key: operation.key,
+        ..TicketRequest::new(operation.name.ticket)
     };
     conclude(client.on_ticket(kind, request).await, output, accepted_words)
 }

@@ -7,12 +7,13 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use dtvn_client::ClientError;
-use dtvn_client::api::{NewValidator, ProposedChange, Validators};
-use dtvn_messages::{Epoch, IdempotencyKey, KeyPair, NodeName, PublicKey, ValidatorSet, crypto};
+use dtvn_client::api::{Epochs, Member, ProposedChange, Validators};
+use dtvn_messages::{Epoch, IdempotencyKey, NodeName, PublicKey, ValidatorSet};
 
 use super::exit::Exit;
 use super::nodes::NodesArguments;
 use super::output::{Output, table};
+use crate::cluster::development_key;
 use crate::config::keys::{KeyFile, peer_id};
 
 #[derive(Debug, Args)]
@@ -27,6 +28,8 @@ pub(super) struct ValidatorsArguments {
 enum ValidatorsCommand {
     /// Show the validators of the present epoch
     List,
+    /// Show who was a validator when; with --json the proof of it, for `dtvn verify --epochs`
+    Epochs,
     /// Write a change of the present set to a file, for the validators to sign
     Propose(ProposeArguments),
     /// Add a validator's signature to a change, after showing what it changes
@@ -91,6 +94,7 @@ pub(super) async fn run(arguments: ValidatorsArguments, output: Output) -> anyho
     let client = arguments.nodes.client()?;
     match arguments.command {
         ValidatorsCommand::List => output.result(&client.validators().await?, list),
+        ValidatorsCommand::Epochs => output.result(&client.epochs().await?, epochs),
         ValidatorsCommand::Propose(wanted) => {
             let present = client.validators().await?;
             let chain_id = client.genesis().await?.chain_id;
@@ -116,7 +120,8 @@ pub(super) async fn run(arguments: ValidatorsArguments, output: Output) -> anyho
             let set = present_set(&client.validators().await?, &change)?;
             let pair = match (key, development) {
                 (Some(file), _) => KeyFile::load(&file)?.pair,
-                (None, name) => development_key(name)?,
+                (None, Some(name)) => development_key(name.as_str()),
+                (None, None) => return Err(usage("whose key? Give --key FILE".to_owned())),
             };
             let new = change.set().map_err(|fault| usage(fault.to_string()))?;
             let signer = change.sign(&pair, &set).map_err(|fault| usage(fault.to_string()))?;
@@ -146,13 +151,6 @@ fn usage(fault: String) -> anyhow::Error {
     ClientError::Usage(fault).into()
 }
 
-/// The key of a development node.
-fn development_key(name: Option<NodeName>) -> anyhow::Result<KeyPair> {
-    let name = name.ok_or_else(|| usage("whose key? Give --key FILE".to_owned()))?;
-    let seed = std::env::var("DTVN_KEY_SEED").ok().filter(|seed| !seed.is_empty());
-    Ok(KeyPair::development(seed.as_deref().unwrap_or(crypto::DEVELOPMENT_SEED), name.as_str()))
-}
-
 /// The set that a change replaces, if that is the one in force.
 fn present_set(present: &Validators, change: &ProposedChange) -> anyhow::Result<ValidatorSet> {
     let set = present.set().context("what the node tells is no validator set")?;
@@ -166,9 +164,9 @@ fn present_set(present: &Validators, change: &ProposedChange) -> anyhow::Result<
 }
 
 /// The present set with what is asked for; who stays keeps its place.
-fn changed(set: &ValidatorSet, wanted: &ProposeArguments) -> anyhow::Result<Vec<NewValidator>> {
-    let mut validators: Vec<NewValidator> = (set.iter())
-        .map(|(_, it)| NewValidator { name: it.name.clone(), public_key: it.public_key, power: it.power })
+fn changed(set: &ValidatorSet, wanted: &ProposeArguments) -> anyhow::Result<Vec<Member>> {
+    let mut validators: Vec<Member> = (set.iter())
+        .map(|(_, it)| Member { name: it.name.clone(), public_key: it.public_key, power: it.power })
         .collect();
     let unknown = |name: &NodeName| usage(format!("{name} is no validator"));
     for name in &wanted.remove {
@@ -181,11 +179,7 @@ fn changed(set: &ValidatorSet, wanted: &ProposeArguments) -> anyhow::Result<Vec<
     for (name, public_key) in &wanted.rekey {
         validators.iter_mut().find(|it| it.name == *name).ok_or_else(|| unknown(name))?.public_key = *public_key;
     }
-    validators.extend(wanted.add.iter().map(|(name, key)| NewValidator {
-        name: name.clone(),
-        public_key: *key,
-        power: 1,
-    }));
+    validators.extend(wanted.add.iter().map(|(name, key)| Member { name: name.clone(), public_key: *key, power: 1 }));
     for (name, power) in &wanted.power {
         validators.iter_mut().find(|it| it.name == *name).ok_or_else(|| unknown(name))?.power = *power;
     }
@@ -213,6 +207,19 @@ fn list(present: &Validators) -> String {
         present.total_power,
         table(["validator", "power", "public key", "peer id", ""], rows)
     )
+}
+
+fn epochs(all: &Epochs) -> String {
+    let rows = all.epochs.iter().map(|it| {
+        let ended = it.ended_at.map_or_else(|| "lasts".to_owned(), |height| height.to_string());
+        let names = it.validators.iter().map(|validator| match validator.power {
+            1 => validator.name.to_string(),
+            power => format!("{} ({power})", validator.name),
+        });
+        let quorum = format!("{} of {}", it.quorum, it.total_power);
+        [it.epoch.to_string(), it.base.to_string(), ended, quorum, names.collect::<Vec<_>>().join(", ")]
+    });
+    table(["epoch", "above", "up to", "quorum", "validators (power, if not 1)"], rows)
 }
 
 /// What a change changes, in words.
@@ -266,7 +273,8 @@ fn write(path: &Path, change: &ProposedChange, is_new: bool) -> anyhow::Result<(
 
 #[cfg(test)]
 mod tests {
-    use dtvn_messages::Genesis;
+    use dtvn_messages::crypto::DEVELOPMENT_SEED;
+    use dtvn_messages::{Genesis, KeyPair};
 
     use super::*;
 
@@ -281,7 +289,7 @@ mod tests {
 
     #[test]
     fn who_stays_keeps_its_place_and_who_comes_stands_at_the_end() {
-        let genesis = Genesis::development(4, crypto::DEVELOPMENT_SEED, false).unwrap();
+        let genesis = Genesis::development(4, DEVELOPMENT_SEED, false).unwrap();
         let set = genesis.validators();
         let key = |name| KeyPair::development("other", name).public();
         let wanted = ProposeArguments {
@@ -299,7 +307,7 @@ mod tests {
 
     #[test]
     fn what_changes_nothing_or_nobody_is_refused() {
-        let genesis = Genesis::development(4, crypto::DEVELOPMENT_SEED, false).unwrap();
+        let genesis = Genesis::development(4, DEVELOPMENT_SEED, false).unwrap();
         let set = genesis.validators();
         assert!(changed(set, &wanted()).unwrap_err().to_string().contains("nothing would change"));
         let stranger = ProposeArguments { remove: vec![name("node9")], ..wanted() };
@@ -310,7 +318,7 @@ mod tests {
     fn a_change_is_written_once_and_signed_in_place() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("change.json");
-        let genesis = Genesis::development(4, crypto::DEVELOPMENT_SEED, false).unwrap();
+        let genesis = Genesis::development(4, DEVELOPMENT_SEED, false).unwrap();
         let set = genesis.validators();
         let validators = changed(set, &ProposeArguments { remove: vec![name("node3")], ..wanted() }).unwrap();
         let mut change = ProposedChange {
@@ -323,7 +331,7 @@ mod tests {
         };
         write(&path, &change, true).unwrap();
         assert!(write(&path, &change, true).is_err());
-        change.sign(&development_key(Some(name("node0"))).unwrap(), set).unwrap();
+        change.sign(&development_key("node0"), set).unwrap();
         write(&path, &change, false).unwrap();
         assert_eq!(read(&path).unwrap(), change);
         let shown = differences(&change, set, &change.set().unwrap());

@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use dtvn_client::ClientError;
-use dtvn_client::api::{EvidencePage, EvidenceRecord, OutcomeRecord, Time};
-use dtvn_messages::evidence::EpochContext;
+use dtvn_client::api::{Epochs, EvidencePage, EvidenceRecord, OutcomeRecord, Time};
+use dtvn_messages::chronicle::Chronicle;
+use dtvn_messages::evidence::EvidenceError;
 use dtvn_messages::note::decode_base64;
 use dtvn_messages::policy::Policy;
 use dtvn_messages::receipt::{ReceiptError, Verified};
@@ -55,9 +56,25 @@ struct TrustArguments {
     /// A development network of so many nodes instead; DTVN_KEY_SEED and DTVN_AUTO_ISSUE count
     #[arg(long, value_name = "NODES")]
     development: Option<usize>,
+    /// What `dtvn --json validators epochs` printed: leads from the genesis to validators that came later
+    #[arg(long, value_name = "FILE")]
+    epochs: Option<PathBuf>,
 }
 
 impl TrustArguments {
+    /// The chain, and who was a validator of it when, as far as it is proved.
+    fn chronicle(&self) -> anyhow::Result<(Genesis, Chronicle)> {
+        let genesis = self.genesis()?;
+        let mut chronicle = Chronicle::new(&genesis);
+        if let Some(file) = &self.epochs {
+            let shown = file.display();
+            let bytes = read_bytes(file, limits::CLIENT_ANSWER_BYTES_MAX)?;
+            let epochs: Epochs = serde_json::from_slice(&bytes).with_context(|| format!("{shown} lists no epochs"))?;
+            epochs.lead(&mut chronicle, &genesis, &Ed25519).with_context(|| format!("{shown} proves nothing"))?;
+        }
+        Ok((genesis, chronicle))
+    }
+
     fn genesis(&self) -> anyhow::Result<Genesis> {
         match (&self.genesis, self.development) {
             (Some(file), _) => genesis::read(file),
@@ -74,6 +91,8 @@ impl TrustArguments {
         }
     }
 }
+
+const GIVE_EPOCHS: &str = "give --epochs FILE, made by `dtvn --json validators epochs > FILE`";
 
 /// What came of it.
 #[derive(Debug, Serialize)]
@@ -134,7 +153,7 @@ impl JudgedReceipt {
 pub(super) fn run(arguments: &VerifyArguments, output: Output) -> anyhow::Result<Exit> {
     let (file, trust, policy) = match &arguments.what {
         VerifyCommand::Receipt { file, trust, policy } => (file, trust, policy),
-        VerifyCommand::Evidence { file, trust } => return evidence(file, &trust.genesis()?, output),
+        VerifyCommand::Evidence { file, trust } => return evidence(file, &trust.chronicle()?, output),
     };
     let text = read(file, limits::RECEIPT_BYTES_MAX)?;
     let judged = match policy {
@@ -143,15 +162,14 @@ pub(super) fn run(arguments: &VerifyArguments, output: Output) -> anyhow::Result
             let rules = Policy::parse(&rules).with_context(|| format!("{} is no policy", policy.display()))?;
             by_policy(&text, &rules)
         }
-        None => by_genesis(&text, &trust.genesis()?),
+        None => by_genesis(&text, &trust.chronicle()?),
     };
     Ok(say(judged, output))
 }
 
-fn by_genesis(text: &str, genesis: &Genesis) -> Result<JudgedReceipt, ReceiptError> {
+fn by_genesis(text: &str, (genesis, chronicle): &(Genesis, Chronicle)) -> Result<JudgedReceipt, ReceiptError> {
     let chain = genesis.chain_id();
-    let set_of = |epoch| (epoch == Epoch(0)).then_some(genesis.validators());
-    let verified = Receipt::parse(text)?.verify(chain, set_of, &Ed25519)?;
+    let verified = Receipt::parse(text)?.verify(chain, |epoch| chronicle.set(epoch), &Ed25519)?;
     Ok(JudgedReceipt::new(chain.clone(), verified))
 }
 
@@ -166,10 +184,12 @@ fn by_policy(text: &str, policy: &Policy) -> Result<JudgedReceipt, ReceiptError>
 }
 
 fn say(judged: Result<JudgedReceipt, ReceiptError>, output: Output) -> Exit {
+    let not_valid = |why| Judged { valid: false, why: Some(why), receipt: None };
     let exit = if judged.is_ok() { Exit::Good } else { Exit::Refused };
     let judged = match judged {
         Ok(receipt) => Judged { valid: true, why: None, receipt: Some(receipt) },
-        Err(error) => Judged { valid: false, why: Some(error.to_string()), receipt: None },
+        Err(error @ ReceiptError::Epoch(_)) => not_valid(format!("{error}: {GIVE_EPOCHS}")),
+        Err(error) => not_valid(error.to_string()),
     };
     output.result(&judged, |judged| match &judged.receipt {
         None => format!("NOT VALID: {}", judged.why.as_deref().unwrap_or_default()),
@@ -199,7 +219,7 @@ fn words(receipt: &JudgedReceipt) -> String {
 }
 
 /// Judges one piece of evidence, or all of a page of `/api/v1/evidence`.
-fn evidence(file: &Path, genesis: &Genesis, output: Output) -> anyhow::Result<Exit> {
+fn evidence(file: &Path, trust: &(Genesis, Chronicle), output: Output) -> anyhow::Result<Exit> {
     let bytes = read_bytes(file, limits::CLIENT_ANSWER_BYTES_MAX)?;
     let pieces: Vec<Vec<u8>> = match serde_json::from_slice::<EvidencePage>(&bytes) {
         Ok(page) => page.evidence.iter().map(|it| decode_base64(&it.bytes).unwrap_or_default()).collect(),
@@ -217,7 +237,7 @@ fn evidence(file: &Path, genesis: &Genesis, output: Output) -> anyhow::Result<Ex
     }
     let mut exit = Exit::Good;
     for bytes in pieces {
-        let judged = judge(&bytes, genesis);
+        let judged = judge(&bytes, trust);
         if !judged.valid {
             exit = Exit::Refused;
         }
@@ -226,22 +246,23 @@ fn evidence(file: &Path, genesis: &Genesis, output: Output) -> anyhow::Result<Ex
     Ok(exit)
 }
 
-fn judge(bytes: &[u8], genesis: &Genesis) -> JudgedEvidence {
+fn judge(bytes: &[u8], (genesis, chronicle): &(Genesis, Chronicle)) -> JudgedEvidence {
     let not_valid = |why: String| JudgedEvidence { valid: false, why: Some(why), evidence: None };
     let evidence = match Evidence::decode(bytes) {
         Ok(evidence) => evidence,
         Err(error) => return not_valid(format!("this is no evidence: {error}")),
     };
-    let rotation_interval = genesis.parameters().rotation_interval;
-    let context = EpochContext { set: genesis.validators(), base: (Height(0), genesis.hash()), rotation_interval };
-    let context_of = |epoch| (epoch == Epoch(0)).then_some(context);
-    if let Err(error) = evidence.verify(genesis.chain_id(), context_of, &Ed25519) {
-        return not_valid(error.to_string());
+    if let Err(error) = evidence.verify(genesis.chain_id(), |epoch| chronicle.context(epoch), &Ed25519) {
+        return not_valid(match error {
+            EvidenceError::Epoch(_) => format!("{error}: {GIVE_EPOCHS}"),
+            error => error.to_string(),
+        });
     }
     if !evidence.kind().is_proof() {
         return not_valid("it is an accusation, which only a node that holds the state can check".to_owned());
     }
-    let name = genesis.validators().get(evidence.culprit()).map(|validator| validator.name.clone());
+    let set = chronicle.set(evidence.slot().epoch);
+    let name = set.and_then(|set| set.get(evidence.culprit())).map(|validator| validator.name.clone());
     match name {
         Some(name) => JudgedEvidence { valid: true, why: None, evidence: Some(EvidenceRecord::new(&evidence, name)) },
         None => not_valid("its culprit is no validator".to_owned()),
@@ -315,6 +336,10 @@ mod tests {
         Genesis::new(file).unwrap()
     }
 
+    fn trust(genesis: &Genesis) -> (Genesis, Chronicle) {
+        (genesis.clone(), Chronicle::new(genesis))
+    }
+
     fn receipt(genesis: &Genesis, signers: &[usize]) -> String {
         let outcome = Outcome {
             index: 0,
@@ -346,16 +371,16 @@ mod tests {
     #[test]
     fn a_receipt_is_judged_by_the_powers_of_the_genesis() {
         let equal = Genesis::development(4, crypto::DEVELOPMENT_SEED, false).unwrap();
-        assert!(by_genesis(&receipt(&equal, &[1, 2, 3]), &equal).is_ok());
-        assert!(by_genesis(&receipt(&equal, &[0, 1]), &equal).is_err());
+        assert!(by_genesis(&receipt(&equal, &[1, 2, 3]), &trust(&equal)).is_ok());
+        assert!(by_genesis(&receipt(&equal, &[0, 1]), &trust(&equal)).is_err());
         let unequal = unequal();
-        let three = by_genesis(&receipt(&unequal, &[1, 2, 3]), &unequal).map(|_| ());
+        let three = by_genesis(&receipt(&unequal, &[1, 2, 3]), &trust(&unequal)).map(|_| ());
         assert_eq!(three, Err(ReceiptError::TooFew { power: 3, quorum: 5 }));
-        let judged = by_genesis(&receipt(&unequal, &[0, 3]), &unequal).unwrap();
+        let judged = by_genesis(&receipt(&unequal, &[0, 3]), &trust(&unequal)).unwrap();
         assert_eq!((judged.power, judged.quorum, judged.cosigners.len()), (Some(5), Some(5), 2));
         assert!(words(&judged).starts_with("VALID: validate of ticket T-1"), "{}", words(&judged));
         assert_eq!(
-            by_genesis("nonsense", &equal).map(|_| ()).unwrap_err().to_string().split(':').next(),
+            by_genesis("nonsense", &trust(&equal)).map(|_| ()).unwrap_err().to_string().split(':').next(),
             Some("this is no receipt")
         );
     }
@@ -368,13 +393,13 @@ mod tests {
             let body = Vote { kind: VoteKind::Prepare, epoch: Epoch(0), view: View(1), height: Height(2), digest };
             Signed::new(body, genesis.chain_id(), ValidatorIndex(1), &key(1))
         };
-        let good = judge(&Evidence::TwoVotes(vote(1), vote(2)).to_bytes(), &genesis);
+        let good = judge(&Evidence::TwoVotes(vote(1), vote(2)).to_bytes(), &trust(&genesis));
         assert!(good.valid);
         assert_eq!(
             evidence_words(&good),
             "VALID: node1 does not follow the protocol: it voted for two blocks in one view and height (two_votes, epoch 0, view 1, height 2)."
         );
-        assert!(!judge(&Evidence::TwoVotes(vote(1), vote(1)).to_bytes(), &genesis).valid);
-        assert!(!judge(b"nonsense", &genesis).valid);
+        assert!(!judge(&Evidence::TwoVotes(vote(1), vote(1)).to_bytes(), &trust(&genesis)).valid);
+        assert!(!judge(b"nonsense", &trust(&genesis)).valid);
     }
 }

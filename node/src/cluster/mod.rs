@@ -203,6 +203,13 @@ pub fn node_name(number: usize) -> String {
     format!("node{number}")
 }
 
+/// The key of a development network's node; DTVN_KEY_SEED counts, if it is set.
+#[must_use]
+pub fn development_key(name: &str) -> KeyPair {
+    let seed = std::env::var("DTVN_KEY_SEED").ok().filter(|seed| !seed.is_empty());
+    KeyPair::development(seed.as_deref().unwrap_or(DEVELOPMENT_SEED), name)
+}
+
 /// A development network that runs. Dropped, its nodes are killed, unless they are detached.
 #[derive(Debug)]
 pub struct Cluster {

@@ -1,22 +1,18 @@
-//! What a node says of itself, of the chain and of its peers (api.md section 3).
+//! What a node says of itself and of its peers (api.md section 3).
 
 use std::collections::BTreeMap;
 
 use actix_web::{HttpResponse, web};
 use dtvn_actors::network::PeerState;
-use dtvn_actors::storage::store::StoredBlock;
-use dtvn_client::api::{
-    Block, Blocks, BundleInfo, CertificateInfo, Configuration, ConsensusLogEntry, ConsensusLogs, EvidencePage,
-    EvidenceRecord, Health, NodeCrypto, Peer, Peers, SeenTimes, Sequence, Stats, Status, StorageEntries, Time,
-};
-use dtvn_messages::{Bundle, Digest, Height, NodeName, Reason, ReceiptCertificate, ValidatorIndex, View};
+use dtvn_client::api::{Configuration, Health, NodeCrypto, Peer, Peers, Stats, Status, StorageEntries};
+use dtvn_messages::{Height, NodeName, Reason, ValidatorIndex, View};
 
 use super::Services;
 use super::problem::Refusal;
-use super::tickets::limit_of;
 use crate::telemetry::why_not_voting;
 
 impl Services {
+    /// The name of a validator of the present epoch; our own if it has just changed.
     fn name_of(&self, index: ValidatorIndex) -> NodeName {
         let epoch = self.board.epoch();
         epoch.config.set.get(index).map_or_else(|| self.board.identity.name.clone(), |validator| validator.name.clone())
@@ -190,192 +186,4 @@ pub(super) async fn storage(services: web::Data<Services>) -> Result<HttpRespons
         latest_checkpoint: stable.map_or(Height(0), |stable| stable.height()),
         db_stats,
     }))
-}
-
-/// `?height=`.
-#[derive(Debug, serde::Deserialize, utoipa::IntoParams)]
-#[into_params(parameter_in = Query)]
-#[serde(deny_unknown_fields)]
-pub(super) struct HeightQuery {
-    /// The height; the last one if not given.
-    height: Option<u64>,
-}
-
-#[utoipa::path(get, path = "/api/v1/sequence", tag = "chain", params(HeightQuery),
-    responses((status = 200, body = Sequence)))]
-/// The digest of the history at a height.
-pub(super) async fn sequence(
-    services: web::Data<Services>,
-    query: web::Query<HeightQuery>,
-) -> Result<HttpResponse, Refusal> {
-    let wanted = query.height.map(Height);
-    let genesis = services.board.identity.genesis.hash();
-    let (_, found) = services
-        .read(move |view| {
-            let applied = view.applied();
-            let height = wanted.unwrap_or(applied.height);
-            if height == Height(0) {
-                return Ok(Some((height, genesis, 0)));
-            }
-            if height == applied.height {
-                return Ok(Some((height, applied.block, applied.log.size())));
-            }
-            Ok(view.block(height)?.map(|block| (height, block.digest, block.block.header.log_size)))
-        })
-        .await?;
-    let Some((height, digest, log_size)) = found else {
-        return Err(Refusal::new(Reason::NotFound, "this node has no block at that height"));
-    };
-    let node_id = services.board.identity.name.clone();
-    Ok(HttpResponse::Ok().json(Sequence { node_id, height, digest, log_size }))
-}
-
-/// A page of blocks, newest first.
-#[derive(Debug, serde::Deserialize, utoipa::IntoParams)]
-#[into_params(parameter_in = Query)]
-#[serde(deny_unknown_fields)]
-pub(super) struct BlocksQuery {
-    /// The `next` of the page before.
-    after: Option<u64>,
-    /// How many at most: 1 to 1,000.
-    limit: Option<usize>,
-}
-
-async fn newest_first(
-    services: &Services,
-    query: BlocksQuery,
-) -> Result<(Height, Vec<StoredBlock>, Option<Height>), Refusal> {
-    let limit = limit_of(query.limit)?;
-    let after = query.after;
-    let (height, blocks) = services
-        .read(move |view| {
-            let mut blocks = Vec::new();
-            let mut height = after.map_or(view.applied().height, |after| Height(after).previous());
-            let lowest = view.lowest_block()?.max(Height(1));
-            while height >= lowest && blocks.len() < limit {
-                let Some(block) = view.block(height)? else { break };
-                blocks.push(block);
-                height = height.previous();
-            }
-            Ok((blocks, lowest))
-        })
-        .await?;
-    let (blocks, lowest) = blocks;
-    let next = blocks.last().map(StoredBlock::height).filter(|last| *last > lowest);
-    Ok((height, blocks, next))
-}
-
-/// A page of evidence.
-#[derive(Debug, serde::Deserialize, utoipa::IntoParams)]
-#[into_params(parameter_in = Query)]
-#[serde(deny_unknown_fields)]
-pub(super) struct EvidenceQuery {
-    /// The `next` of the page before.
-    after: Option<String>,
-    /// How many at most: 1 to 1,000.
-    limit: Option<usize>,
-}
-
-#[utoipa::path(get, path = "/api/v1/evidence", tag = "chain", params(EvidenceQuery),
-    responses((status = 200, body = EvidencePage)))]
-/// Proof that validators lie, and this node's accusations; `dtvn verify evidence` checks it with keys alone.
-pub(super) async fn evidence(
-    services: web::Data<Services>,
-    query: web::Query<EvidenceQuery>,
-) -> Result<HttpResponse, Refusal> {
-    let EvidenceQuery { after, limit } = query.into_inner();
-    let limit = limit_of(limit)?;
-    let (height, page) = services.read(move |view| view.evidence(after.as_deref(), limit)).await?;
-    let record = |piece| EvidenceRecord::new(piece, services.name_of(piece.culprit()));
-    let evidence = page.items.iter().map(record).collect();
-    let answer = EvidencePage { evidence, next: page.next };
-    Ok(HttpResponse::Ok().insert_header(("DTVN-Height", height.to_string())).json(answer))
-}
-
-fn block_json(services: &Services, stored: &StoredBlock) -> Block {
-    let header = &stored.block.header;
-    let mut block = Block::of_header(header, stored.digest, services.name_of(header.proposer));
-    let bundle = |digest: &Digest| BundleInfo { digest: *digest, origin: None, operations: None };
-    block.bundles = stored.block.bundles.iter().map(bundle).collect();
-    block.certificate = stored.certificate.as_ref().map(|certificate| CertificateInfo {
-        view: certificate.vote.view,
-        signers: certificate.signatures.signers().map(|signer| services.name_of(signer)).collect(),
-    });
-    block
-}
-
-#[utoipa::path(get, path = "/api/v1/blocks", tag = "chain", params(BlocksQuery),
-    responses((status = 200, body = Blocks)))]
-/// Blocks, newest first.
-pub(super) async fn blocks(
-    services: web::Data<Services>,
-    query: web::Query<BlocksQuery>,
-) -> Result<HttpResponse, Refusal> {
-    let (height, blocks, next) = newest_first(&services, query.into_inner()).await?;
-    let blocks = blocks.iter().map(|block| block_json(&services, block)).collect();
-    Ok(HttpResponse::Ok().insert_header(("DTVN-Height", height.to_string())).json(Blocks { blocks, next }))
-}
-
-#[utoipa::path(get, path = "/api/v1/blocks/{height}", tag = "chain", params(("height" = u64, Path, description = "The height")),
-    responses((status = 200, body = Block)))]
-/// A block with its outcomes.
-pub(super) async fn block(services: web::Data<Services>, path: web::Path<u64>) -> Result<HttpResponse, Refusal> {
-    let wanted = Height(path.into_inner());
-    let (height, found) = services
-        .read(move |view| {
-            let Some(block) = view.block(wanted)? else { return Ok(None) };
-            let outcomes = view.outcomes_of(&block)?;
-            let bundles = view.committed_block(wanted)?.map_or(Vec::new(), |committed| committed.bundles);
-            Ok(Some((block, outcomes, bundles, view.receipt(wanted)?)))
-        })
-        .await?;
-    let not_found = || Refusal::new(Reason::NotFound, "this node has no block at that height");
-    let (stored, outcomes, bundles, receipt) = found.ok_or_else(not_found)?;
-    let mut block = block_json(&services, &stored);
-    let cosigners = |receipt: ReceiptCertificate| receipt.signatures.signers().map(|it| services.name_of(it)).collect();
-    block.cosigners = receipt.map(cosigners);
-    block.outcomes = outcomes.iter().map(Into::into).collect();
-    let chain = services.board.identity.genesis.chain_id();
-    for (shown, bytes) in block.bundles.iter_mut().zip(bundles) {
-        let bundle = Bundle::from_bytes(&bytes, chain);
-        let bundle = bundle.map_err(|fault| Refusal::new(Reason::Internal, format!("a stored bundle: {fault}")))?;
-        shown.origin = Some(services.name_of(bundle.body.origin));
-        shown.operations = Some(bundle.body.operations.len() as u64);
-    }
-    Ok(HttpResponse::Ok().insert_header(("DTVN-Height", height.to_string())).json(block))
-}
-
-#[utoipa::path(get, path = "/api/v1/consensus/logs", tag = "chain", params(BlocksQuery),
-    responses((status = 200, body = ConsensusLogs)))]
-/// How blocks were agreed on, newest first.
-pub(super) async fn logs(
-    services: web::Data<Services>,
-    query: web::Query<BlocksQuery>,
-) -> Result<HttpResponse, Refusal> {
-    let (height, blocks, next) = newest_first(&services, query.into_inner()).await?;
-    let entry = |stored: &StoredBlock| {
-        let header = &stored.block.header;
-        let signers = stored
-            .certificate
-            .as_ref()
-            .map(|certificate| certificate.signatures.signers().map(|signer| services.name_of(signer)).collect());
-        ConsensusLogEntry {
-            height: header.height,
-            epoch: header.epoch,
-            view: stored.local.view,
-            digest: stored.digest,
-            proposer: services.name_of(header.proposer),
-            bundles: stored.block.bundles.len() as u64,
-            operations: u64::from(stored.accepted) + u64::from(stored.refused) + u64::from(stored.repeated),
-            agreed_time: Time(header.timestamp),
-            seen: SeenTimes {
-                proposed: stored.local.proposed_at.map(Time),
-                prepared: stored.local.prepared_at.map(Time),
-                committed: stored.local.committed_at.map(Time),
-            },
-            signers: signers.unwrap_or_default(),
-        }
-    };
-    let logs = blocks.iter().map(entry).collect();
-    Ok(HttpResponse::Ok().insert_header(("DTVN-Height", height.to_string())).json(ConsensusLogs { logs, next }))
 }

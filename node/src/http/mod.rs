@@ -5,6 +5,7 @@ mod admin;
 mod auth;
 mod body;
 mod catalogue;
+mod chain;
 mod connection;
 pub mod events;
 mod info;
@@ -32,6 +33,7 @@ use dtvn_actors::shared::NetworkSlot;
 use dtvn_actors::storage::StoreSlot;
 use dtvn_actors::storage::store::{StoreError, View};
 use dtvn_actors::supervision::NodeTree;
+use dtvn_messages::chronicle::Chronicle;
 use dtvn_messages::{Height, Reason};
 use tokio::sync::watch;
 
@@ -64,6 +66,8 @@ pub struct Services {
     pub rates: Rates,
     /// The committed state.
     pub store: StoreSlot,
+    /// Who was a validator when, as far as anybody asked for it.
+    pub chronicle: watch::Sender<Arc<Chronicle>>,
     /// The way to the peers, for their list.
     pub network: NetworkSlot,
     /// Where this node listens for peers.
@@ -79,6 +83,34 @@ pub struct Services {
 }
 
 impl Services {
+    /// As [`Services::read`], with who was a validator when.
+    async fn read_with_names<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&View<'_>) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<(Height, T, Arc<Chronicle>), Refusal> {
+        let known = Arc::clone(&self.chronicle.borrow());
+        let from = known.last();
+        let (height, (read, ends)) =
+            self.read(move |view| Ok((read(view)?, view.epoch_ends(from, usize::MAX)?))).await?;
+        if ends.is_empty() {
+            return Ok((height, read, known));
+        }
+        let mut chronicle = Chronicle::clone(&known);
+        for end in &ends {
+            let internal = |fault| Refusal::new(Reason::Internal, format!("the stored ends of epochs: {fault}"));
+            chronicle.follow_own(end).map_err(internal)?;
+        }
+        let chronicle = Arc::new(chronicle);
+        self.chronicle.send_if_modified(|known| {
+            let is_news = chronicle.last() > known.last();
+            if is_news {
+                *known = Arc::clone(&chronicle);
+            }
+            is_news
+        });
+        Ok((height, read, chronicle))
+    }
+
     /// Reads from the committed state, once the store has caught up with what this node has committed; the height goes
     /// with the answer.
     async fn read<T: Send + 'static>(

@@ -13,7 +13,7 @@ use utoipa::openapi::{self, Ref, ResponseBuilder};
 use utoipa::{Modify, OpenApi};
 
 use super::routes::API;
-use super::{catalogue, events, info, metrics, operations, receipts, tickets, validators};
+use super::{catalogue, chain, events, info, metrics, operations, receipts, tickets, validators};
 
 /// The whole description.
 #[derive(OpenApi)]
@@ -27,8 +27,8 @@ use super::{catalogue, events, info, metrics, operations, receipts, tickets, val
     paths(
         tickets::list, operations::issue, operations::validate, operations::consume, operations::dispute,
         operations::seed, tickets::get, tickets::history, operations::batch, operations::status, catalogue::list,
-        catalogue::get, events::give_pass, info::status, info::stats, info::peers, info::config, info::logs,
-        info::blocks, info::block, info::evidence, validators::get, validators::change, info::genesis, info::crypto, info::storage, info::sequence,
+        catalogue::get, events::give_pass, info::status, info::stats, info::peers, info::config, chain::logs,
+        chain::blocks, chain::block, chain::evidence, chain::epochs, validators::get, validators::change, info::genesis, info::crypto, info::storage, chain::sequence,
         receipts::proof, receipts::checkpoint, receipts::trust_policy, receipts::tile, document, info::health, metrics::public, events::listen,
     ),
     components(schemas(Problem, Event, Health)),

@@ -1,14 +1,13 @@
 //! Receipts and the transparency log as others read it: C2SP `tlog-proof`, `tlog-checkpoint`, `tlog-policy` and
 //! `tlog-tiles` (api.md sections 3 and 5).
 
-use std::sync::Arc;
-
 use actix_web::http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE};
 use actix_web::{HttpRequest, HttpResponse, web};
-use dtvn_actors::storage::store::{TILE_WIDTH, View};
-use dtvn_messages::note::decimal;
+use dtvn_actors::storage::store::{StoreError, TILE_WIDTH, View};
+use dtvn_messages::chronicle::Chronicle;
+use dtvn_messages::note::{SignedNote, decimal};
 use dtvn_messages::receipt::TLOG_PROOF;
-use dtvn_messages::{EventId, Genesis, Height, Reason, Receipt, TicketId, limits, policy};
+use dtvn_messages::{Digest, EventId, Height, Reason, Receipt, ReceiptCertificate, TicketId, limits, policy};
 
 use super::Services;
 use super::problem::Refusal;
@@ -19,19 +18,28 @@ const BYTES: &str = "application/octet-stream";
 const FOR_EVER: &str = "public, max-age=31536000, immutable";
 const NOT_FOR_LONG: &str = "no-cache";
 
-/// The receipt of the outcome at an index, decided at a height; none before a certificate covers it.
-fn receipt_at(
-    view: &View<'_>,
-    genesis: &Genesis,
-    height: Height,
-    index: u64,
-) -> Result<Option<Receipt>, dtvn_actors::storage::store::StoreError> {
+/// What makes the receipt of the outcome at an index, decided at a height; none before a certificate covers it.
+fn receipt_at(view: &View<'_>, height: Height, index: u64) -> Result<Option<Unsigned>, StoreError> {
     let (Some(certificate), Some(leaf)) = (view.receipt_of_leaf(height, index)?, view.leaf(index)?) else {
         return Ok(None);
     };
-    let Some(path) = view.inclusion_path(index, certificate.head.log_size)? else { return Ok(None) };
-    let checkpoint = certificate.to_note(genesis.chain_id(), genesis.validators());
-    Ok(Some(Receipt { leaf, index, path, checkpoint }))
+    let path = view.inclusion_path(index, certificate.head.log_size)?;
+    Ok(path.map(|path| (certificate, leaf, path)))
+}
+
+/// A certificate, a leaf, and the path between them.
+type Unsigned = (ReceiptCertificate, Vec<u8>, Vec<Digest>);
+
+/// The checkpoint of a certificate, with the names of those who were validators then.
+fn note_of(
+    services: &Services,
+    chronicle: &Chronicle,
+    certificate: &ReceiptCertificate,
+) -> Result<SignedNote, Refusal> {
+    let epoch = certificate.head.epoch;
+    let internal = || Refusal::new(Reason::Internal, format!("who were the validators of epoch {epoch}?"));
+    let set = chronicle.set(epoch).ok_or_else(internal)?;
+    Ok(certificate.to_note(services.board.identity.genesis.chain_id(), set))
 }
 
 /// The receipt of an outcome. Cosignatures come a moment after the outcome: it waits for them, but not long.
@@ -41,10 +49,13 @@ pub(super) async fn receipt_of(services: &Services, height: Height, index: u64) 
     let deadline = tokio::time::Instant::now() + limits::RECEIPT_WAIT;
     loop {
         news.mark_unchanged();
-        let genesis = Arc::clone(&services.board.identity.genesis);
-        let (_, found) = services.read(move |view| receipt_at(view, &genesis, height, index)).await?;
-        if found.is_some() || !matches!(tokio::time::timeout_at(deadline, news.changed()).await, Ok(Ok(()))) {
-            return Ok(found);
+        let (_, found, chronicle) = services.read_with_names(move |view| receipt_at(view, height, index)).await?;
+        if let Some((certificate, leaf, path)) = found {
+            let checkpoint = note_of(services, &chronicle, &certificate)?;
+            return Ok(Some(Receipt { leaf, index, path, checkpoint }));
+        }
+        if !matches!(tokio::time::timeout_at(deadline, news.changed()).await, Ok(Ok(()))) {
+            return Ok(None);
         }
     }
 }
@@ -118,12 +129,10 @@ pub(super) async fn proof(
         body = String, content_type = "text/plain")))]
 /// The latest cosigned checkpoint of the transparency log.
 pub(super) async fn checkpoint(services: web::Data<Services>) -> Result<HttpResponse, Refusal> {
-    let genesis = Arc::clone(&services.board.identity.genesis);
-    let (_, certificate) = services.read(|view| view.latest_receipt()).await?;
+    let (_, certificate, chronicle) = services.read_with_names(|view| view.latest_receipt()).await?;
     let certificate =
         certificate.ok_or_else(|| Refusal::new(Reason::NotFound, "nothing has been cosigned by a quorum so far"))?;
-    let note = certificate.to_note(genesis.chain_id(), genesis.validators());
-    Ok(text(note.to_text()))
+    Ok(text(note_of(&services, &chronicle, &certificate)?.to_text()))
 }
 
 fn text(body: String) -> HttpResponse {
@@ -136,10 +145,10 @@ fn text(body: String) -> HttpResponse {
 #[utoipa::path(get, path = "/api/v1/validators.policy", tag = "log",
     responses((status = 200, description = "Any quorum of the validators (C2SP tlog-policy)", body = String,
         content_type = "text/plain")))]
-/// Whom to trust, as stock tools read it. Unequal powers cannot be said so; `dtvn verify --genesis` judges them.
+/// Whom to trust in the present epoch, as stock tools read it. Unequal powers cannot be said so; `dtvn verify --genesis` judges them.
 pub(super) async fn trust_policy(services: web::Data<Services>) -> Result<HttpResponse, Refusal> {
-    let genesis = &services.board.identity.genesis;
-    let found = policy::of_set(genesis.chain_id(), genesis.validators());
+    let present = services.board.epoch();
+    let found = policy::of_set(services.board.identity.genesis.chain_id(), &present.config.set);
     found.map(text).ok_or_else(|| {
         Refusal::new(
             Reason::NotAcceptable,

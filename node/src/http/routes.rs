@@ -7,7 +7,7 @@ use actix_web::{FromRequest, Handler, HttpRequest, HttpResponse, Responder, Resp
 use dtvn_messages::Reason;
 
 use super::problem::Refusal;
-use super::{catalogue, events, info, metrics, openapi, operations, receipts, tickets, validators};
+use super::{catalogue, chain, events, info, metrics, openapi, operations, receipts, tickets, validators};
 
 /// Where the API begins.
 pub(super) const API: &str = "/api/v1";
@@ -91,10 +91,11 @@ pub(super) fn api(config: &mut ServiceConfig) -> Vec<(&'static str, &'static str
         .at("/stats", [get(info::stats)])
         .at("/peers", [get(info::peers)])
         .at("/config", [get(info::config)])
-        .at("/consensus/logs", [get(info::logs)])
-        .at("/blocks", [get(info::blocks)])
-        .at("/blocks/{height}", [get(info::block)])
-        .at("/evidence", [get(info::evidence)])
+        .at("/consensus/logs", [get(chain::logs)])
+        .at("/blocks", [get(chain::blocks)])
+        .at("/blocks/{height}", [get(chain::block)])
+        .at("/evidence", [get(chain::evidence)])
+        .at("/epochs", [get(chain::epochs)])
         .at("/validators", [get(validators::get), post(validators::change)])
         .at("/validators.policy", [get(receipts::trust_policy)])
         .at("/checkpoint", [get(receipts::checkpoint)])
@@ -102,7 +103,7 @@ pub(super) fn api(config: &mut ServiceConfig) -> Vec<(&'static str, &'static str
         .at("/genesis", [get(info::genesis)])
         .at("/node/crypto", [get(info::crypto)])
         .at("/storage/entries", [get(info::storage)])
-        .at("/sequence", [get(info::sequence)])
+        .at("/sequence", [get(chain::sequence)])
         .at("/openapi.json", [get(openapi::document)]);
     table.listed
 }

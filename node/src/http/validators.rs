@@ -5,9 +5,7 @@ use dtvn_client::api::{AcceptedWord, Changed, ProposedChange, Time, ValidatorInf
 use dtvn_ledger::KeyScope;
 use dtvn_messages::certificate::CertificateError;
 use dtvn_messages::membership::ValidatorsChange;
-use dtvn_messages::{
-    Action, Ed25519, Epoch, EventId, Height, IdempotencyKey, Operation, Outcome, Reason, Timestamp, View,
-};
+use dtvn_messages::{Action, Ed25519, Epoch, EventId, Height, IdempotencyKey, Operation, Outcome, Reason, View};
 
 use super::Services;
 use super::body::Json;
@@ -68,17 +66,7 @@ pub(super) async fn change(
     {
         return show(&outcome);
     }
-    let operation = Operation {
-        action: Action::ChangeValidators(Box::new(checked(&services, &proposed)?)),
-        key,
-        // The intake says until when an operation is valid.
-        valid_until: Timestamp(0),
-        event: EventId::default_event(),
-        gate: None,
-        device: None,
-        scanned_at: None,
-        seen: None,
-    };
+    let operation = Operation::new(key, Action::ChangeValidators(Box::new(checked(&services, &proposed)?)));
     run_plain(&services, &request, operation, show).await
 }
 

@@ -14,6 +14,8 @@ use dtvn_actors::storage::StoreSlot;
 use dtvn_actors::supervision::{
     ActorError, Behaviour, ChildSpec, Context, NodeTree, Strategy, SupervisorSpec, TreeOptions,
 };
+use dtvn_messages::chronicle::Chronicle;
+use dtvn_messages::crypto::DEVELOPMENT_SEED;
 use dtvn_messages::{Genesis, KeyPair, NodeName, Timestamp};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::{Semaphore, watch};
@@ -75,6 +77,8 @@ fn services() -> (Services, Arc<OnceLock<NodeTree>>) {
         store: store.clone(),
         listeners: Arc::default(),
     };
+    let genesis = Genesis::development(1, DEVELOPMENT_SEED, false).unwrap();
+    let chronicle = watch::Sender::new(Arc::new(Chronicle::new(&genesis)));
     let services = Services {
         board,
         intake: Directory::new().address(&dtvn_actors::intake::ROLE),
@@ -83,6 +87,7 @@ fn services() -> (Services, Arc<OnceLock<NodeTree>>) {
         passes: crate::http::events::Passes::default(),
         rates: crate::http::Rates::new(&ValidatorConfig::default().api),
         store,
+        chronicle,
         network,
         listening: watch::channel(Vec::new()).1,
         config: Arc::new(ValidatorConfig::default()),

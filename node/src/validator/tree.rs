@@ -22,11 +22,12 @@ use dtvn_actors::supervision::{ChildSpec, NodeTree, RootEnd, ShutdownError, Stra
 use dtvn_actors::sync::{self, Sync, SyncArguments};
 use dtvn_actors::verifier::{self, Inbound, Worker, WorkerArguments};
 use dtvn_client::api::Ready;
+use dtvn_messages::chronicle::Chronicle;
 use dtvn_messages::{Ed25519, Genesis, limits};
 use dtvn_replication::verify::Remembering;
 use tokio::sync::{Mutex, mpsc, watch};
 
-use crate::config::{Identity, ValidatorConfig};
+use crate::config::{Identity, ValidatorConfig, keys};
 use crate::http::events::{self, EVENTS, EventsActor, EventsMessage, Passes};
 use crate::http::{ADMIN, HTTP, HttpActor, HttpArguments, Rates, Server, Services};
 use crate::telemetry::{Sources, Telemetry};
@@ -110,6 +111,7 @@ impl Node {
             passes: Passes::default(),
             rates: Rates::new(&parts.config.api),
             store: parts.store.clone(),
+            chronicle: watch::Sender::new(Arc::new(Chronicle::new(&genesis))),
             network: parts.shared.network.clone(),
             listening: listening.clone(),
             config: Arc::clone(&parts.config),
@@ -135,12 +137,13 @@ impl Node {
             let bound = *bound.read().unwrap_or_else(PoisonError::into_inner);
             bound.map(|address| address.to_string()).unwrap_or_default()
         };
+        let peer_id = keys::peer_id(&self.board.identity.public_key);
         Ready {
             ready: true,
             node: self.board.identity.name.clone(),
             api: address(&self.api),
             admin: address(&self.admin),
-            p2p: self.listening.borrow().iter().map(ToString::to_string).collect(),
+            p2p: self.listening.borrow().iter().map(|it| format!("{it}/p2p/{peer_id}")).collect(),
             pid: std::process::id(),
         }
     }

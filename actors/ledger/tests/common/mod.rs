@@ -69,16 +69,7 @@ pub fn scope(name: &str) -> KeyScope {
 
 /// An operation on event `default` without gate or device that is valid until `at + RETENTION`.
 pub fn operation(name: &str, at: u64, action: Action) -> Operation {
-    Operation {
-        key: key(name),
-        valid_until: Timestamp(at + RETENTION),
-        event: EventId::default_event(),
-        gate: None,
-        device: None,
-        scanned_at: None,
-        seen: None,
-        action,
-    }
+    Operation { valid_until: Timestamp(at + RETENTION), ..Operation::new(key(name), action) }
 }
 
 pub fn issue(ticket: &str) -> Action {

@@ -67,30 +67,17 @@ impl Shelf {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sync::tests::header;
     use crate::sync::{serve_manifest, serve_part};
     use dtvn_ledger::StateEntry;
     use dtvn_messages::certificate::Signatures;
     use dtvn_messages::state::Part;
     use dtvn_messages::wire::PeerMessage;
-    use dtvn_messages::{
-        BundlePosition, Checkpoint, Digest, Epoch, Header, LastBundle, NodeName, RulesVersion, Timestamp,
-        ValidatorIndex, View,
-    };
+    use dtvn_messages::{BundlePosition, Checkpoint, Digest, Epoch, LastBundle, NodeName};
 
     /// The state after a checkpoint height, and the checkpoint that makes it stable.
     fn state(height: u64) -> (Arc<Version>, Arc<StableCheckpoint>) {
-        let header = Header {
-            epoch: Epoch(0),
-            rules_version: RulesVersion(1),
-            height: Height(height),
-            parent: Digest::ZERO,
-            proposer: ValidatorIndex(0),
-            proposed_in_view: View(0),
-            timestamp: Timestamp(height),
-            bundles_root: Digest::ZERO,
-            log_size: 0,
-            log_root: Digest::ZERO,
-        };
+        let header = header(height);
         let position = BundlePosition { start: 1, number: height };
         let entry = StateEntry::LastBundle(NodeName::new("n0").unwrap(), LastBundle { epoch: Epoch(0), position });
         let map = StateMap::of([entry]);

@@ -78,15 +78,9 @@ fn holders_that_are_known_later_are_asked_when_the_first_ones_are_gone() {
     assert_eq!(asked(&second), Some((1, 3, 16)));
 }
 
-/// A state of so many entries at a checkpoint, cut into small parts. Nothing is signed: that was checked before.
-fn manifest(height: u64, entries: u64, salt: u64) -> (Arc<CheckedManifest>, StateMap) {
-    let entry = |number: u64| {
-        let position = BundlePosition { start: number, number: if number == 0 { salt } else { 0 } };
-        let name = NodeName::new(&format!("n{number}")).unwrap();
-        StateEntry::LastBundle(name, LastBundle { epoch: Epoch(0), position })
-    };
-    let map = StateMap::of((0..entries).map(entry));
-    let header = Header {
+/// The header of a block of which nothing matters but its height.
+pub(crate) fn header(height: u64) -> Header {
+    Header {
         epoch: Epoch(0),
         rules_version: RulesVersion(1),
         height: Height(height),
@@ -97,7 +91,18 @@ fn manifest(height: u64, entries: u64, salt: u64) -> (Arc<CheckedManifest>, Stat
         bundles_root: Digest::ZERO,
         log_size: 0,
         log_root: Digest::ZERO,
+    }
+}
+
+/// A state of so many entries at a checkpoint, cut into small parts. Nothing is signed: that was checked before.
+fn manifest(height: u64, entries: u64, salt: u64) -> (Arc<CheckedManifest>, StateMap) {
+    let entry = |number: u64| {
+        let position = BundlePosition { start: number, number: if number == 0 { salt } else { 0 } };
+        let name = NodeName::new(&format!("n{number}")).unwrap();
+        StateEntry::LastBundle(name, LastBundle { epoch: Epoch(0), position })
     };
+    let map = StateMap::of((0..entries).map(entry));
+    let header = header(height);
     let checkpoint = Checkpoint {
         epoch: Epoch(0),
         height: Height(height),

@@ -6,8 +6,7 @@ use std::sync::Arc;
 use dtvn_messages::genesis::ConsensusParameters;
 use dtvn_messages::wire::PeerMessage;
 use dtvn_messages::{
-    Action, Ed25519, EventId, Genesis, IdempotencyKey, KeyPair, Nonce, Now, Operation, TicketId, Timestamp,
-    ValidatorIndex,
+    Action, Ed25519, Genesis, IdempotencyKey, KeyPair, Nonce, Now, Operation, TicketId, ValidatorIndex,
 };
 use dtvn_replication::intake::{Answer, IntakeLimits, RequestId};
 use dtvn_replication::log::{LogLimits, MemoryDisk};
@@ -46,16 +45,7 @@ pub struct Network {
 pub type Tamper = Box<dyn FnMut(usize, usize, PeerMessage) -> Option<PeerMessage>>;
 
 fn operation(action: Action, key: u64) -> Operation {
-    Operation {
-        key: IdempotencyKey::new(&format!("a key of a test {key:>8}")).unwrap(),
-        valid_until: Timestamp(0),
-        event: EventId::default_event(),
-        gate: None,
-        device: None,
-        scanned_at: None,
-        seen: None,
-        action,
-    }
+    Operation::new(IdempotencyKey::new(&format!("a key of a test {key:>8}")).unwrap(), action)
 }
 
 pub fn issue(ticket: &str, key: u64) -> Operation {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use dtvn_messages::wire::PeerMessage;
-use dtvn_messages::{Action, Epoch, EventId, Operation, Ticket, TicketId, ValidatorIndex};
+use dtvn_messages::{Action, Epoch, EventId, Operation, Ticket, TicketId, TicketState, ValidatorIndex};
 use dtvn_replication::log::MemoryDisk;
 use dtvn_replication::node::{Input, Media, MemoryStore};
 
@@ -41,12 +41,26 @@ fn assert_alike(network: &mut Network) {
     assert_eq!(stored, roots, "what is stored is what the ledger has");
 }
 
-fn altered(network: &mut Network, node: usize, ticket: &str) -> Ticket {
-    let ticket = TicketId::new(ticket).unwrap();
-    let found = network.node(node).execution().ledger().ticket(&EventId::default_event(), &ticket).cloned();
-    let mut ticket = Arc::unwrap_or_clone(found.unwrap());
-    ticket.data = Some("altered on the disk".into());
-    ticket
+fn altered(network: &mut Network, state: TicketState) -> Ticket {
+    let ticket = TicketId::new("T2").unwrap();
+    let found = network.node(3).execution().ledger().ticket(&EventId::default_event(), &ticket).cloned();
+    let ticket = Arc::unwrap_or_clone(found.unwrap());
+    Ticket { data: Some("altered on the disk".into()), state, ..ticket }
+}
+
+/// Ends node 3; on what it leaves behind the ticket T2 is altered, and in this state.
+fn wrong_media(network: &mut Network, state: TicketState) -> Media<MemoryDisk> {
+    let wrong = altered(network, state);
+    let mut media = network.kill(3);
+    media.store.sync();
+    media.store.alter(wrong);
+    media
+}
+
+fn start_with_wrong_ticket(network: &mut Network, state: TicketState) {
+    let media = wrong_media(network, state);
+    network.start(3, media);
+    network.run();
 }
 
 #[test]
@@ -121,12 +135,7 @@ fn a_node_that_lost_its_state_rebuilds_it_from_its_log_or_from_peers_and_votes()
 fn a_state_that_was_altered_on_disk_is_found_at_the_next_checkpoint_named_and_healed() {
     let mut network = Network::new(4);
     work(&mut network, 0, 9, &[0, 1, 2, 3]);
-    let wrong = altered(&mut network, 3, "T2");
-    let mut media = network.kill(3);
-    media.store.sync();
-    media.store.alter(wrong);
-    network.start(3, media);
-    network.run();
+    start_with_wrong_ticket(&mut network, TicketState::Issued);
     assert_eq!(network.diverged, [], "nobody looked yet");
     work(&mut network, 20, 8, &[0, 1, 2]);
     assert_alike(&mut network);
@@ -143,13 +152,7 @@ fn a_state_that_was_altered_on_disk_is_found_at_the_next_checkpoint_named_and_he
 fn a_state_that_leads_to_another_log_is_found_at_a_prepared_certificate_and_healed() {
     let mut network = Network::new(4);
     work(&mut network, 0, 9, &[0, 1, 2, 3]);
-    let mut wrong = altered(&mut network, 3, "T2");
-    wrong.state = dtvn_messages::TicketState::Revoked;
-    let mut media = network.kill(3);
-    media.store.sync();
-    media.store.alter(wrong);
-    network.start(3, media);
-    network.run();
+    start_with_wrong_ticket(&mut network, TicketState::Revoked);
     network.submit(0, 30, validate("T2", 30));
     network.run();
     assert_eq!(network.diverged.len(), 1, "{:?}", network.diverged);
@@ -166,13 +169,7 @@ fn before_the_first_checkpoint_a_wrong_state_is_made_anew_from_the_log() {
         parameters.log_window = 256;
     });
     work(&mut network, 0, 9, &[0, 1, 2, 3]);
-    let mut wrong = altered(&mut network, 3, "T2");
-    wrong.state = dtvn_messages::TicketState::Revoked;
-    let mut media = network.kill(3);
-    media.store.sync();
-    media.store.alter(wrong);
-    network.start(3, media);
-    network.run();
+    start_with_wrong_ticket(&mut network, TicketState::Revoked);
     network.submit(0, 30, validate("T2", 30));
     assert_alike(&mut network);
     assert_eq!(network.diverged.len(), 1);
@@ -184,10 +181,7 @@ fn before_the_first_checkpoint_a_wrong_state_is_made_anew_from_the_log() {
 fn a_diverged_node_signs_nothing_until_it_is_healed() {
     let mut network = Network::new(4);
     work(&mut network, 0, 9, &[0, 1, 2, 3]);
-    let wrong = altered(&mut network, 3, "T2");
-    let mut media = network.kill(3);
-    media.store.sync();
-    media.store.alter(wrong);
+    let media = wrong_media(&mut network, TicketState::Issued);
     // Nobody gives it a snapshot.
     network.tamper = Some(Box::new(|_, to, message| match message {
         PeerMessage::Snapshot(_) if to == 3 => None,

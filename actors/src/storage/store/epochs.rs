@@ -5,7 +5,7 @@ use dtvn_messages::{Epoch, EpochEnd, Layout, Membership};
 use rocksdb::WriteBatch;
 
 use super::Store;
-use super::database::{GO_ON, Order, Range, View};
+use super::database::{ENOUGH, GO_ON, Order, Range, View};
 use super::error::StoreError;
 use super::schema::{Column, meta};
 
@@ -40,17 +40,17 @@ impl View<'_> {
         self.get(Column::Meta, meta::epoch_end(epoch))?.as_deref().map(read_end).transpose()
     }
 
-    /// How the epochs from this one on ended, as far as they are over, ascending.
+    /// How the epochs from this one on ended, as far as they are over, ascending; so many at most.
     ///
     /// # Errors
     /// If what is stored is damaged.
-    pub fn epoch_ends(&self, from: Epoch) -> Result<Vec<EpochEnd>, StoreError> {
+    pub fn epoch_ends(&self, from: Epoch, limit: usize) -> Result<Vec<EpochEnd>, StoreError> {
         let mut ends = Vec::new();
         let mut range = Range::prefix(meta::EPOCH_END.to_vec());
         range.from = meta::epoch_end(from);
         self.scan(Column::Meta, range, Order::Ascending, |_, value| {
             ends.push(read_end(value)?);
-            GO_ON
+            if ends.len() < limit { GO_ON } else { ENOUGH }
         })?;
         Ok(ends)
     }

@@ -8,6 +8,7 @@ mod answer;
 mod catalogue;
 mod chain;
 mod compact;
+mod epochs;
 mod event;
 mod evidence;
 mod node;
@@ -27,6 +28,7 @@ pub use answer::{
 pub use catalogue::{EventInfo, EventList};
 pub use chain::{Block, Blocks, BundleInfo, CertificateInfo, ConsensusLogEntry, ConsensusLogs};
 pub use compact::{CompactError, OPERATIONS_BINCODE, decode_answers, decode_requests, encode_answers, encode_requests};
+pub use epochs::{EpochInfo, Epochs, EpochsError};
 pub use event::{Event, EventKind, WsTicket};
 pub use evidence::{EvidencePage, EvidenceRecord};
 pub use node::{
@@ -37,7 +39,7 @@ pub use problem::Problem;
 pub use request::{IssueRequest, Kind, OperationRequest, RequestError, SeedRequest, TicketRequest};
 pub use ticket::{Dispute, Scan, Ticket, TicketPage};
 pub use time::{Time, TimeError};
-pub use validators::{ChangeError, Changed, NewValidator, ProposedChange};
+pub use validators::{ChangeError, Changed, Member, ProposedChange};
 
 use dtvn_messages::IdempotencyKey;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
@@ -51,6 +53,8 @@ pub const JSON: &str = "application/json";
 pub const PROBLEM_JSON: &str = "application/problem+json";
 /// The route of the validator set: read it, or change it.
 pub const VALIDATORS: &str = "/api/v1/validators";
+/// The route of the epochs.
+pub const EPOCHS: &str = "/api/v1/epochs";
 /// The header that carries an idempotency key.
 pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
 /// The header that says at which committed height a read was answered.

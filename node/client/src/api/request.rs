@@ -101,6 +101,24 @@ pub struct TicketRequest {
     pub idempotency_key: Option<IdempotencyKey>,
 }
 
+impl TicketRequest {
+    /// About a ticket of the event `default`, of which no more is told.
+    #[must_use]
+    pub fn new(ticket_id: TicketId) -> Self {
+        Self {
+            ticket_id,
+            event: None,
+            data: None,
+            gate: None,
+            device: None,
+            reason: None,
+            seen: None,
+            scanned_at: None,
+            idempotency_key: None,
+        }
+    }
+}
+
 /// The body of `issue`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]

@@ -1,4 +1,4 @@
-//! A change of the validator set (api.md section 3, consensus.md section 10): the file that the validators hand round to
+//! Who was a validator when, and a change of that (api.md section 3, consensus.md section 10): the file that the validators hand round to
 //! sign, and the body of `POST /api/v1/validators`.
 
 use std::collections::BTreeMap;
@@ -15,11 +15,11 @@ use thiserror::Error;
 
 use super::{AcceptedWord, Time, Validators};
 
-/// A validator of a new set.
+/// A validator of a set.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
-pub struct NewValidator {
+pub struct Member {
     /// Its name.
     #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub name: NodeName,
@@ -28,6 +28,12 @@ pub struct NewValidator {
     pub public_key: PublicKey,
     /// Its voting power, above 0.
     pub power: u32,
+}
+
+impl From<&Validator> for Member {
+    fn from(validator: &Validator) -> Self {
+        Self { name: validator.name.clone(), public_key: validator.public_key, power: validator.power }
+    }
 }
 
 /// Another validator set for the next epoch, with the signatures of present validators that want it.
@@ -45,7 +51,7 @@ pub struct ProposedChange {
     #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub replaces: Digest,
     /// The whole set of the next epoch, in its order.
-    pub validators: Vec<NewValidator>,
+    pub validators: Vec<Member>,
     /// Signatures (64 bytes in hexadecimal) by the names of their validators: of power `Q` of the set that is replaced.
     #[serde(default)]
     #[cfg_attr(feature = "openapi", schema(value_type = BTreeMap<String, String>))]
@@ -94,8 +100,7 @@ impl ProposedChange {
     /// # Errors
     /// If the validators make no set.
     pub fn set(&self) -> Result<ValidatorSet, ValidatorSetError> {
-        let validator =
-            |it: &NewValidator| Validator { name: it.name.clone(), public_key: it.public_key, power: it.power };
+        let validator = |it: &Member| Validator { name: it.name.clone(), public_key: it.public_key, power: it.power };
         ValidatorSet::new(self.validators.iter().map(validator).collect())
     }
 
@@ -181,7 +186,7 @@ mod tests {
     }
 
     fn proposed(present: &ValidatorSet) -> ProposedChange {
-        let validators = present.iter().take(3).map(|(_, it)| NewValidator {
+        let validators = present.iter().take(3).map(|(_, it)| Member {
             name: it.name.clone(),
             public_key: it.public_key,
             power: it.power,

@@ -13,8 +13,9 @@ use super::operations::read_json;
 use super::transport::Ask;
 use super::{Client, ClientError};
 use crate::api::{
-    Block, Blocks, Configuration, ConsensusLogs, GenesisAnswer, Health, History, JSON, NodeCrypto, OperationStatus,
-    Peers, Sequence, Stats, Status, StorageEntries, Ticket, TicketPage, Validators, operation_path, segment,
+    Block, Blocks, Configuration, ConsensusLogs, EPOCHS, Epochs, GenesisAnswer, Health, History, JSON, NodeCrypto,
+    OperationStatus, Peers, Sequence, Stats, Status, StorageEntries, Ticket, TicketPage, Validators, operation_path,
+    segment,
 };
 
 /// Which tickets.
@@ -141,6 +142,22 @@ impl Client {
     /// As every read.
     pub async fn validators(&self) -> Result<Validators, ClientError> {
         self.get("/api/v1/validators").await
+    }
+
+    /// Who was a validator when: all epochs, page after page.
+    ///
+    /// # Errors
+    /// As every read.
+    pub async fn epochs(&self) -> Result<Epochs, ClientError> {
+        let mut all: Epochs = self.get(EPOCHS).await?;
+        while let Some(after) = all.next {
+            let query = Query::default().text("after", Some(&after.to_string()));
+            let page: Epochs = self.get(&query.after(EPOCHS)).await?;
+            all.epochs.extend(page.epochs);
+            // A node that names the same page again would be asked for ever.
+            all.next = page.next.filter(|next| *next > after);
+        }
+        Ok(all)
     }
 
     /// The genesis file.

@@ -166,15 +166,5 @@ fn issue_request(ticket_id: TicketId, key: IdempotencyKey) -> IssueRequest {
 }
 
 fn ticket_request(ticket_id: TicketId, key: IdempotencyKey) -> TicketRequest {
-    TicketRequest {
-        ticket_id,
-        event: None,
-        data: None,
-        gate: None,
-        device: None,
-        reason: None,
-        seen: None,
-        scanned_at: None,
-        idempotency_key: Some(key),
-    }
+    TicketRequest { idempotency_key: Some(key), ..TicketRequest::new(ticket_id) }
 }

@@ -1,5 +1,7 @@
 //! `dtvn bench`: figures of a network of its own, started for each scenario in a new directory.
 
+mod attacker;
+mod faulty;
 mod report;
 mod scenarios;
 
@@ -72,6 +74,10 @@ enum Scenario {
     ActorKill,
     /// Many tickets; then a node loses its disk, and is back at the tip, under load
     Rejoin,
+    /// A fixed rate, with one backup dead, and without
+    DeadBackup,
+    /// As many operations as possible, while one node attacks: a flood, bad signatures, a slow leader
+    Attacker,
     /// Nothing to do
     Idle,
 }

@@ -34,6 +34,9 @@ pub(super) struct ScenarioReport {
     pub(super) plan: Option<LoadPlan>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) load: Option<LoadReport>,
+    /// What was measured one after the other on the same network, to be compared.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) phases: Vec<Phase>,
     /// What each node used meanwhile. None for one that was killed.
     pub(super) usage: BTreeMap<String, Option<Usage>>,
     /// Processor time of each node for a thousand accepted operations, in milliseconds.
@@ -50,10 +53,25 @@ pub(super) struct ScenarioReport {
     pub(super) remarks: Vec<String>,
 }
 
+/// One of several measurements of a scenario.
+#[derive(Debug, Serialize)]
+pub(super) struct Phase {
+    pub(super) name: String,
+    pub(super) load: LoadReport,
+}
+
 impl ScenarioReport {
     /// Whether it ended as it should.
     pub(super) fn is_good(&self) -> bool {
-        self.equal_histories && self.load.as_ref().is_none_or(|load| load.accepted > 0)
+        self.equal_histories && self.loads().all(|(_, load)| load.accepted > 0)
+    }
+}
+
+impl ScenarioReport {
+    /// Each measurement with its name.
+    fn loads(&self) -> impl Iterator<Item = (String, &LoadReport)> {
+        let whole = self.load.iter().map(|load| (self.name.clone(), load));
+        whole.chain(self.phases.iter().map(|phase| (format!("{}: {}", self.name, phase.name), &phase.load)))
     }
 }
 
@@ -65,38 +83,38 @@ pub(super) fn per_thousand(usage: &BTreeMap<String, Option<Usage>>, accepted: u6
 
 /// The report for people.
 pub(super) fn words(report: &BenchReport) -> String {
-    let rows = report.scenarios.iter().map(|scenario| {
-        let figures = scenario.load.as_ref().map_or_else(Default::default, |load| {
-            let latency = &load.latency_us;
-            [
-                format!("{:.0}", load.accepted_per_second),
-                micros(latency.p50),
-                micros(latency.p90),
-                micros(latency.p99),
-                micros(latency.max),
-                micros(load.longest_gap_us),
-                load.failed.to_string(),
-            ]
-        });
-        let [rate, p50, p90, p99, max, gap, failed] = figures;
+    let rows = report.scenarios.iter().flat_map(|scenario| {
         let most = scenario.cpu_ms_per_thousand.values().max();
         let cpu = most.map_or(String::new(), |milliseconds| format!("{milliseconds} ms"));
         let histories = if scenario.equal_histories { "equal" } else { "DIFFERENT" };
-        [scenario.name.clone(), rate, p50, p90, p99, max, gap, failed, cpu, histories.to_owned()]
+        let mut rows: Vec<_> = scenario.loads().map(|(name, load)| (name, figures(load))).collect();
+        if rows.is_empty() {
+            rows.push((scenario.name.clone(), Default::default()));
+        }
+        rows.into_iter().map(move |(name, [rate, p50, p90, p99, max, gap, failed])| {
+            [name, rate, p50, p90, p99, max, gap, failed, cpu.clone(), histories.to_owned()]
+        })
     });
     let head = ["scenario", "per second", "p50", "p90", "p99", "max", "gap", "failed", "CPU per 1000", "histories"];
     let mut lines = vec![table(head, rows)];
     for scenario in &report.scenarios {
         lines.push(format!("{}: {}", scenario.name, scenario.about));
         lines.extend(scenario.remarks.iter().map(|remark| format!("  {remark}")));
-        if let Some(load) = scenario.load.as_ref().filter(|load| load.failed > 0) {
-            let errors: Vec<String> = load.errors.iter().map(|(name, count)| format!("{name} {count}")).collect();
-            lines.push(format!("  failed: {}", errors.join(", ")));
+        for (name, load) in scenario.loads().filter(|(_, load)| load.failed > 0) {
+            let errors: Vec<String> = load.errors.iter().map(|(error, count)| format!("{error} {count}")).collect();
+            lines.push(format!("  failed in {name}: {}", errors.join(", ")));
         }
     }
     let build = if report.is_release { "release build" } else { "NOT a release build: do not compare its figures" };
     lines.push(format!("dtvn {}, {build}; {} nodes on {} processors", report.version, report.nodes, report.processors));
     lines.join("\n")
+}
+
+fn figures(load: &LoadReport) -> [String; 7] {
+    let latency = &load.latency_us;
+    let [p50, p90, p99, max, gap] =
+        [latency.p50, latency.p90, latency.p99, latency.max, load.longest_gap_us].map(micros);
+    [format!("{:.0}", load.accepted_per_second), p50, p90, p99, max, gap, load.failed.to_string()]
 }
 
 #[cfg(test)]

@@ -57,6 +57,8 @@ impl Bench<'_> {
                 self.open(name, about, Disturbance::CrashActor).await
             }
             Scenario::Rejoin => self.rejoin(name).await,
+            Scenario::DeadBackup => self.dead_backup(name).await,
+            Scenario::Attacker => self.attacker(name).await,
             Scenario::Idle => self.idle(name).await,
         }
     }
@@ -194,7 +196,7 @@ impl Bench<'_> {
     }
 
     /// Compares the histories and ends the network.
-    async fn conclude(
+    pub(super) async fn conclude(
         self,
         name: String,
         about: String,
@@ -209,6 +211,7 @@ impl Bench<'_> {
             about,
             plan: None,
             load: None,
+            phases: Vec::new(),
             usage,
             cpu_ms_per_thousand: BTreeMap::new(),
             measured_ms: u64::try_from(measured.as_millis()).unwrap_or(u64::MAX),
@@ -247,7 +250,7 @@ impl Bench<'_> {
     }
 
     /// The number of the node that leads, by what most nodes say.
-    async fn leader(&self) -> anyhow::Result<usize> {
+    pub(super) async fn leader(&self) -> anyhow::Result<usize> {
         let mut votes: BTreeMap<String, usize> = BTreeMap::new();
         for number in 0..self.cluster.nodes().len() {
             if let Ok(stats) = self.client.only(number).stats().await {

@@ -164,16 +164,10 @@ fn validate(ticket: &str) -> Operation {
 }
 
 fn keyed(key: &str, ticket: &str) -> Operation {
-    Operation {
-        key: IdempotencyKey::new(key).unwrap(),
-        valid_until: Timestamp(0),
-        event: EventId::default_event(),
-        gate: None,
-        device: None,
-        scanned_at: None,
-        seen: None,
-        action: Action::Validate { ticket: TicketId::new(ticket).unwrap(), data: None },
-    }
+    Operation::new(
+        IdempotencyKey::new(key).unwrap(),
+        Action::Validate { ticket: TicketId::new(ticket).unwrap(), data: None },
+    )
 }
 
 fn answer(request: u64, index: usize, answer: Answer) -> Effect {

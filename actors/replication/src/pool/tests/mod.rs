@@ -13,8 +13,8 @@ use std::sync::Arc;
 
 use dtvn_messages::wire::PeerMessage;
 use dtvn_messages::{
-    Action, Bundle, BundleBody, BundlePosition, ChainId, Digest, Epoch, EventId, Genesis, Height, IdempotencyKey,
-    KeyPair, Now, Operation, Signature, TicketId, Timestamp, ValidatorIndex,
+    Action, Bundle, BundleBody, BundlePosition, ChainId, Digest, Epoch, Genesis, Height, IdempotencyKey, KeyPair, Now,
+    Operation, Signature, TicketId, Timestamp, ValidatorIndex,
 };
 
 use super::{BlameReason, Effect, Input, Pool, PoolLimits, PoolSettings, Refusal};
@@ -115,14 +115,11 @@ impl World {
 
 fn operation(ticket: &str, data_bytes: usize) -> Operation {
     Operation {
-        key: IdempotencyKey::new(&format!("the key of ticket {ticket}")).unwrap(),
         valid_until: Timestamp(1),
-        event: EventId::default_event(),
-        gate: None,
-        device: None,
-        scanned_at: None,
-        seen: None,
-        action: Action::Consume { ticket: TicketId::new(ticket).unwrap(), data: Some("x".repeat(data_bytes).into()) },
+        ..Operation::new(
+            IdempotencyKey::new(&format!("the key of ticket {ticket}")).unwrap(),
+            Action::Consume { ticket: TicketId::new(ticket).unwrap(), data: Some("x".repeat(data_bytes).into()) },
+        )
     }
 }
 

@@ -43,9 +43,8 @@ fn a_snapshot_behind_more_epochs_than_a_manifest_may_show_is_refused_and_not_sen
 
 /// What a store with blocks of this size, each with a certificate or only the last of some, gives who asks for all.
 fn served(bundle_bytes: usize, certified_every: u64) -> Vec<CommittedBlock> {
-    let header = manifest(1, 0, 0).0.manifest.block.header.clone();
     let block = |height: Height| {
-        let header = Header { height, ..header.clone() };
+        let header = header(height.0);
         let vote = Vote { kind: VoteKind::Commit, epoch: Epoch(0), view: View(0), height, digest: Digest::ZERO };
         let certificate = Certificate { vote, signatures: Signatures(Vec::new()) };
         let certificate = height.0.is_multiple_of(certified_every).then_some(certificate);

@@ -1,0 +1,141 @@
+//! Scenarios with one faulty node of four, each against the same network without the fault, in the same run.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use dtvn_client::load::{Lane, Load, LoadPlan, LoadReport, Pace, Until, Workload};
+use dtvn_client::{Client, ClientConfig};
+use dtvn_messages::{Genesis, limits};
+use tokio::time::Instant;
+
+use super::super::devnet::healthy;
+use super::super::load::watched;
+use super::Bench;
+use super::attacker::{Attack, Attacker};
+use super::report::{Phase, ScenarioReport};
+use crate::cluster::development_key;
+
+/// A slow leader does nothing for so long at a time: less than a view's timeout, so that nobody may suspect it.
+const SLOW: Duration = Duration::from_millis(400);
+/// And works for so long in between.
+const QUICK: Duration = Duration::from_millis(100);
+
+impl Bench<'_> {
+    /// Latency with all nodes, without one backup, and with all again.
+    pub(super) async fn dead_backup(mut self, name: String) -> anyhow::Result<ScenarioReport> {
+        let rate = self.arguments.rate;
+        let about =
+            format!("{rate} visitors per second, at the other nodes, while one backup is dead and before and after");
+        let begin = Instant::now();
+        let leader = self.leader().await?;
+        let nodes = self.cluster.nodes().len();
+        // It would lead last.
+        let victim = (leader + nodes - 1) % nodes;
+        let client = self.others(victim)?;
+        let pace = || Pace::Open { per_second: rate, in_flight_max: 1_024 };
+        let before = self.phase(&client, "all nodes", pace()).await?;
+        self.cluster.kill(victim).await;
+        let without = self.phase(&client, "one backup dead", pace()).await?;
+        self.cluster.restart(victim).await?;
+        healthy(&self.cluster.urls(), limits::NODE_HEALTH_TIMEOUT).await.map_err(anyhow::Error::msg)?;
+        let after = self.phase(&client, "all nodes again", pace()).await?;
+        let p50 = |phase: &Phase| phase.load.latency_us.p50;
+        let with_all = p50(&before).midpoint(p50(&after));
+        let remark = format!("p50 with one backup dead: {} of that with all nodes", times(p50(&without), with_all));
+        self.conclude_phases(name, about, begin, vec![before, without, after], remark).await
+    }
+
+    /// Throughput without an attacker, and with one: a flood, bad signatures, a slow leader.
+    pub(super) async fn attacker(mut self, name: String) -> anyhow::Result<ScenarioReport> {
+        let concurrency = self.arguments.concurrency;
+        let about = format!(
+            "{concurrency} requests at a time, at the other nodes, while one node attacks: it floods them, sends bad \
+             signatures, or leads as slowly as it may"
+        );
+        let begin = Instant::now();
+        let attacker = self.cluster.nodes().len() - 1;
+        let client = self.others(attacker)?;
+        let pace = || Pace::Closed { concurrency };
+        let mut phases = vec![self.phase(&client, "no attacker", pace()).await?];
+        for (attack, phase) in [(Attack::Flood, "flood"), (Attack::BadSignatures, "bad signatures")] {
+            self.cluster.terminate(attacker).await;
+            let liar = self.attack(attacker, attack).await?;
+            phases.push(self.phase(&client, phase, pace()).await?);
+            liar.stop().await?;
+            self.cluster.restart(attacker).await?;
+        }
+        let slow = async {
+            let (phase, ()) =
+                tokio::join!(self.phase(&client, "slow leader", pace()), self.dawdle(attacker, self.arguments.time));
+            phase
+        };
+        phases.push(slow.await?);
+        let rate = |phase: &Phase| phase.load.accepted_per_second;
+        let honest = rate(&phases[0]);
+        let parts = phases[1..].iter().map(|phase| format!("{} {:.2}", phase.name, rate(phase) / honest));
+        let remark = format!("of the throughput without an attacker remain: {}", parts.collect::<Vec<_>>().join(", "));
+        self.conclude_phases(name, about, begin, phases, remark).await
+    }
+
+    /// A client of all nodes but one.
+    fn others(&self, but: usize) -> anyhow::Result<Client> {
+        let urls = self.cluster.urls().into_iter().enumerate().filter(|(number, _)| *number != but);
+        Ok(Client::new(&ClientConfig::new(urls.map(|(_, url)| url).collect()))?)
+    }
+
+    async fn phase(&self, client: &Client, name: &'static str, pace: Pace) -> anyhow::Result<Phase> {
+        let plan = LoadPlan {
+            workload: Workload::Lifecycle,
+            pace,
+            lane: Lane::Single,
+            until: Until::Milliseconds(u64::try_from(self.arguments.time.as_millis()).unwrap_or(u64::MAX)),
+            tickets: 0,
+        };
+        let load: LoadReport = watched(Load::new(client.clone(), plan.clone())?, &plan, name, self.output).await;
+        Ok(Phase { name: name.to_owned(), load })
+    }
+
+    async fn attack(&self, number: usize, attack: Attack) -> anyhow::Result<Attacker> {
+        let file = self.client.genesis().await?;
+        let genesis = Genesis::new(file).context("what the nodes say is no genesis")?;
+        let node = &self.cluster.nodes()[number];
+        let index = genesis.validators().index_of_name(node.ready().node.as_str()).context("no validator")?;
+        let key = development_key(node.ready().node.as_str());
+        let others = self.cluster.nodes().iter().enumerate().filter(|(other, _)| *other != number);
+        let bootstrap: Vec<_> = others.flat_map(|(_, node)| node.ready().p2p.clone()).collect();
+        Attacker::start(&genesis, (index, key), &bootstrap, attack).await
+    }
+
+    /// For some time a node does as little as it may, whether it leads or not.
+    async fn dawdle(&self, number: usize, time: Duration) {
+        let node = &self.cluster.nodes()[number];
+        let end = Instant::now() + time;
+        while Instant::now() < end {
+            node.pause();
+            tokio::time::sleep(SLOW).await;
+            node.resume();
+            tokio::time::sleep(QUICK).await;
+        }
+    }
+
+    async fn conclude_phases(
+        self,
+        name: String,
+        about: String,
+        begin: Instant,
+        phases: Vec<Phase>,
+        remark: String,
+    ) -> anyhow::Result<ScenarioReport> {
+        let measured = begin.elapsed();
+        let mut report = self.conclude(name, about, measured, std::collections::BTreeMap::new()).await?;
+        report.phases = phases;
+        report.remarks.push(remark);
+        Ok(report)
+    }
+}
+
+/// One figure by another.
+#[expect(clippy::cast_precision_loss, reason = "a ratio for people")]
+fn times(figure: u64, by: u64) -> String {
+    if by == 0 { "?".to_owned() } else { format!("{:.2} times", figure as f64 / by as f64) }
+}
