@@ -9,7 +9,7 @@ use dtvn_ledger::{BlockEffects, BlockInput, Ledger};
 use dtvn_messages::merkle::{Frontier, leaf_hash};
 use dtvn_messages::ticket::Metadata;
 use dtvn_messages::{
-    Action, Bundle, BundleBody, Epoch, EventId, Genesis, IdempotencyKey, Operation, Signature, TicketId, Timestamp,
+    Action, Bundle, BundleBody, Epoch, Genesis, IdempotencyKey, Operation, Signature, TicketId, Timestamp,
     ValidatorIndex,
 };
 

@@ -191,7 +191,7 @@ fn the_golden_history_has_the_roots_of_its_rules_version() {
         found == expected,
         "the ledger computes other roots from the golden history than rules version {RULES_VERSION} did.\n\
          Nodes of both kinds would refuse each other's blocks. Either this is a mistake: undo it. Or it is a new rule: \
-         raise RULES_VERSION in messages/src/genesis.rs, let it take effect with an epoch only, and keep {path}.\n\
+         raise RULES_VERSION in messages/src/genesis/mod.rs, let it take effect with an epoch only, and keep {path}.\n\
          expected:\n{expected}\nfound:\n{found}"
     );
 }

@@ -11,7 +11,8 @@ use dtvn_messages::{Block, Digest, Header, Height, Signature, Timestamp, Validat
 
 use crate::effect::{Cause, Effect};
 use crate::input::{Message, Timer};
-use crate::replica::{Proposal, Refusal, Replica};
+use crate::replica::Replica;
+use crate::slot::{Proposal, Refusal};
 
 /// The shortest time for which a proposal is held.
 const HOLD_US_MIN: u64 = limits::REPLICA_HOLD_MS_MIN * 1_000;

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use dtvn_messages::{Block, Certificate, CommittedProof, Digest, Height, VoteKind};
 
 use crate::effect::{Effect, Record};
-use crate::replica::{Recent, Replica};
+use crate::replica::Replica;
+use crate::slot::Recent;
 
 impl Replica {
     /// Commits up to the highest block that has a commit certificate and is executed.

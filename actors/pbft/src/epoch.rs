@@ -12,7 +12,8 @@ use std::sync::Arc;
 use dtvn_messages::{Epoch, Height, ValidatorIndex};
 
 use crate::effect::{Effect, Record, Unsigned};
-use crate::replica::{Ask, Replica};
+use crate::replica::Replica;
+use crate::slot::Ask;
 
 impl Record {
     /// The epoch that the record belongs to.

@@ -13,7 +13,8 @@ use dtvn_messages::{Block, Digest, Height, Succession, VoteKind};
 use crate::bundles::{BundleMeta, Positions, follow};
 use crate::chain::Link;
 use crate::effect::{Cause, Effect, Record};
-use crate::replica::{Proposal, Refusal, Replica};
+use crate::replica::Replica;
+use crate::slot::{Proposal, Refusal};
 
 impl Replica {
     /// Hands the next block to execution, if there is one and its bundles are here. First undoes what was executed and

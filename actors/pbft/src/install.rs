@@ -8,7 +8,8 @@ use dtvn_messages::limits::REPLICA_FETCH_BLOCKS_MAX;
 use dtvn_messages::{Block, Digest, Height, ValidatorIndex, ViewChange};
 
 use crate::effect::{Effect, Unsigned};
-use crate::replica::{Ask, Proposal, Replica};
+use crate::replica::Replica;
+use crate::slot::{Ask, Proposal};
 use dtvn_messages::selection::select;
 
 impl Replica {

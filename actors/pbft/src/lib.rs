@@ -39,6 +39,7 @@ mod pace;
 mod propose;
 mod recover;
 mod replica;
+mod slot;
 mod status;
 mod timers;
 mod view_change;

@@ -11,7 +11,8 @@ use dtvn_messages::{Block, Digest, Header, Height, limits};
 use crate::bundles::{Room, follow};
 use crate::chain::Link;
 use crate::effect::{Effect, Record};
-use crate::replica::{Proposal, Replica};
+use crate::replica::Replica;
+use crate::slot::Proposal;
 
 impl Replica {
     /// The height at which this replica, as leader, may propose now.

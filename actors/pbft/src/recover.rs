@@ -14,7 +14,8 @@ use crate::bundles::Positions;
 use crate::chain::Tip;
 use crate::effect::{Effect, Record};
 use crate::input::CertifiedBlock;
-use crate::replica::{Kept, Proposal, Replica};
+use crate::replica::Replica;
+use crate::slot::{Kept, Proposal};
 
 /// Where the derived state stands at start.
 #[derive(Debug, Clone)]

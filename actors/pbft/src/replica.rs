@@ -6,8 +6,8 @@ use std::sync::Arc;
 use dtvn_messages::bundle::BundlePosition;
 use dtvn_messages::view_change::{SealedNewView, SealedViewChange};
 use dtvn_messages::{
-    Block, Checkpoint, CommittedProof, Digest, Height, Now, PreparedCertificate, Signature, Signed, StableCheckpoint,
-    Succession, ValidatorIndex, View as ViewNumber, VoteKind,
+    Block, Checkpoint, CommittedProof, Digest, Height, Now, Signed, StableCheckpoint, ValidatorIndex,
+    View as ViewNumber,
 };
 
 use crate::bundles::{BundleMeta, Bundles};
@@ -18,89 +18,9 @@ use crate::effect::{Effect, Ticket, Unsigned};
 use crate::input::{CertifiedBlock, Durable, Input, Message, Own, Timer};
 use crate::pace::Pace;
 use crate::recover::{Base, Promised};
+use crate::slot::{Ask, Kept, Recent, Slot};
 use crate::timers::Timers;
 use dtvn_messages::selection::Selection;
-
-/// Why a proposal is refused; its slot stays taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Refusal {
-    /// No honest leader makes such a block, after what was accepted below it here.
-    Malformed,
-    /// Its execution gives this log root, and not the one that its header names.
-    Result(Digest),
-}
-
-/// A block that occupies its slot in the current view.
-#[derive(Debug, Clone)]
-pub(crate) struct Proposal {
-    pub block: Arc<Block>,
-    pub digest: Digest,
-    /// The ticket under which it was logged for this view.
-    pub logged: Option<Ticket>,
-    pub refused: Option<Refusal>,
-    /// Its time is ahead of the clock.
-    pub is_held: bool,
-}
-
-impl Proposal {
-    /// Whether blocks may build on it.
-    pub fn is_accepted(&self) -> bool {
-        self.refused.is_none()
-    }
-
-    /// Whether it may be executed, and voted for.
-    pub fn may_execute(&self) -> bool {
-        self.refused.is_none() && !self.is_held
-    }
-}
-
-/// The votes for one height, of one kind: the first of each signer.
-pub(crate) type Votes = BTreeMap<ValidatorIndex, (Digest, Signature)>;
-
-/// One height in the current view.
-#[derive(Debug, Default)]
-pub(crate) struct Slot {
-    pub proposal: Option<Proposal>,
-    pub prepares: Votes,
-    pub commits: Votes,
-    pub prepare_said: bool,
-    /// The ticket of the prepared certificate.
-    pub prepared: Option<Ticket>,
-    /// COMMIT was said, to leave after this ticket.
-    pub commit_after: Option<Ticket>,
-}
-
-impl Slot {
-    pub fn votes(&self, kind: VoteKind) -> &Votes {
-        match kind {
-            VoteKind::Prepare => &self.prepares,
-            VoteKind::Commit => &self.commits,
-        }
-    }
-}
-
-/// A prepared certificate and the ticket under which it was logged.
-#[derive(Debug)]
-pub(crate) struct Kept {
-    pub certificate: Arc<PreparedCertificate>,
-    pub ticket: Ticket,
-}
-
-/// A recent committed block, kept until a stable checkpoint covers it.
-#[derive(Debug, Clone)]
-pub(crate) struct Recent {
-    pub block: Arc<Block>,
-    pub digest: Digest,
-    pub succession: Succession,
-}
-
-/// What a peer may ask for, and is answered only so often.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Ask {
-    Status,
-    ViewChanges,
-    Blocks,
-}
 
 /// What a replica shows of itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

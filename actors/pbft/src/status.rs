@@ -11,7 +11,8 @@ use dtvn_messages::{Digest, Height, Signature, Signed, ValidatorIndex, VoteKind}
 
 use crate::effect::{Effect, Unsigned};
 use crate::input::Timer;
-use crate::replica::{Ask, Replica, Slot};
+use crate::replica::Replica;
+use crate::slot::{Ask, Slot};
 
 impl Replica {
     /// Where this replica stands.

@@ -13,7 +13,8 @@ use dtvn_messages::{CommittedProof, Digest, NewView, PreparedCertificate, Valida
 
 use crate::effect::{Cause, Effect, Record, Say, Unsigned};
 use crate::input::Durable;
-use crate::replica::{Ask, Replica};
+use crate::replica::Replica;
+use crate::slot::Ask;
 
 impl Replica {
     /// The view change that this replica would send for its current view.

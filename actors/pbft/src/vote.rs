@@ -14,7 +14,8 @@ use dtvn_messages::{
 };
 
 use crate::effect::{Effect, Record, Say, Ticket};
-use crate::replica::{Kept, Replica};
+use crate::replica::Replica;
+use crate::slot::Kept;
 
 impl Replica {
     pub(crate) fn vote(&self, kind: VoteKind, height: Height, digest: Digest) -> Vote {

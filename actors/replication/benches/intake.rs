@@ -7,8 +7,8 @@ use std::sync::Arc;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use dtvn_ledger::{BlockInput, Ledger};
 use dtvn_messages::{
-    Action, Bundle, BundleBody, Epoch, EventId, Genesis, Height, IdempotencyKey, Now, Operation, Signature, TicketId,
-    Timestamp, ValidatorIndex,
+    Action, Bundle, BundleBody, Epoch, Genesis, Height, IdempotencyKey, Now, Operation, Signature, TicketId, Timestamp,
+    ValidatorIndex,
 };
 use dtvn_replication::intake::{Effect, Input, Intake, IntakeLimits, IntakeSettings, RequestId};
 

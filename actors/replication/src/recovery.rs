@@ -5,8 +5,8 @@
 //! like an operation of a client. In the epoch that its own nonce opened it cannot have signed anything, so there it
 //! votes again.
 
-use dtvn_messages::membership::{Membership, Nonce, SignedRecovery};
-use dtvn_messages::{Action, EventId, IdempotencyKey, NodeName, Operation, Timestamp, limits};
+use dtvn_messages::membership::{Membership, Nonce, Recovery, SignedRecovery};
+use dtvn_messages::{Action, IdempotencyKey, NodeName, Operation, limits};
 use dtvn_pbft::Config;
 
 use crate::intake::{Input, RequestId};
@@ -34,10 +34,10 @@ pub fn is_wanted(held: &Membership, config: &Config, name: &NodeName, nonce: &No
 }
 
 /// What the intake of another validator is told: the recovery as an operation, for which nobody waits. Its key is made
-/// of the nonce, so it has one outcome however many take it in.
+/// of the validator's name and the nonce, so it has one outcome however many take it in, and nobody else can use it up.
 #[must_use]
 pub fn taken_in(recovery: SignedRecovery) -> [Input; 2] {
-    let key = recovery_key(&recovery.body.nonce);
+    let key = recovery_key(&recovery.body);
     let operation = Operation::new(key, Action::Recover(Box::new(recovery)));
     [
         Input::Submit { request: REQUEST, operations: vec![operation], wait_ms: limits::RECOVERY_AGAIN_MS },
@@ -45,7 +45,8 @@ pub fn taken_in(recovery: SignedRecovery) -> [Input; 2] {
     ]
 }
 
-#[expect(clippy::expect_used, reason = "a word and 32 hexadecimal digits are 16 to 128 printable characters")]
-fn recovery_key(nonce: &Nonce) -> IdempotencyKey {
-    IdempotencyKey::new(&format!("recover-{nonce}")).expect("a key of 40 printable characters")
+#[expect(clippy::expect_used, reason = "a word, a name of at most 63 and 32 digits are 16 to 128 printable characters")]
+fn recovery_key(asked: &Recovery) -> IdempotencyKey {
+    let Recovery { validator, nonce, .. } = asked;
+    IdempotencyKey::new(&format!("recover-{validator}-{nonce}")).expect("a key of 42 to 104 printable characters")
 }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use dtvn_ledger::{BlockInput, Ledger};
 use dtvn_messages::{
-    Action, Bundle, BundlePosition, Digest, Epoch, EventId, Genesis, Height, IdempotencyKey, KeyPair, Now, Operation,
-    TicketId, Timestamp, ValidatorIndex,
+    Action, Bundle, BundlePosition, Digest, Epoch, Genesis, Height, IdempotencyKey, KeyPair, Now, Operation, TicketId,
+    Timestamp, ValidatorIndex,
 };
 use dtvn_replication::intake::{self, Answer, Intake, IntakeLimits, IntakeSettings, RequestId};
 use dtvn_replication::pool::{self, Pool, PoolLimits, PoolSettings};

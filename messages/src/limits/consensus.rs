@@ -74,3 +74,6 @@ pub const EPOCH_ENDS_MAX: usize = 1_024;
 /// How often a validator that lost its memory asks for its recovery, in milliseconds. What is asked again joins the wait
 /// for the first, or gets its outcome.
 pub const RECOVERY_AGAIN_MS: u64 = 2_000;
+/// Recoveries of one validator are taken in at most this often, half as long as an honest one waits before it asks again.
+/// What comes in between is not taken in: it asks again.
+pub const RECOVERY_TAKEN_INTERVAL_MS: u64 = RECOVERY_AGAIN_MS / 2;

@@ -1,241 +1,30 @@
 //! The replica with its outbox: signs what the core says, keeps it back until it is durable, and gives the core its own
 //! statements back (consensus.md sections 4 and 11).
 
+mod messages;
 mod outbox;
+mod saying;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use dtvn_messages::view_change::Sealed;
-use dtvn_messages::wire::{PeerMessage, PrePrepare};
+use dtvn_messages::wire::PeerMessage;
 use dtvn_messages::{
-    Block, Bundle, BundlePosition, Certificate, ChainId, CommittedProof, Digest, Epoch, Evidence, Head, Height, Now,
-    ReceiptCertificate, Signed, Signer, StableCheckpoint, Statement, Succession, Timestamp, ValidatorIndex, View,
+    Block, Bundle, BundlePosition, Certificate, ChainId, Digest, Epoch, Evidence, Head, Height, Now, Signed, Signer,
+    ValidatorIndex,
 };
 use dtvn_pbft::{
-    Base, BundleMeta, Cause, Config, Effect as CoreEffect, Input as CoreInput, Message, Own, Record, Replica,
-    ReplicaView, Say, Ticket, Unsigned,
+    Base, BundleMeta, Config, Effect as CoreEffect, Input as CoreInput, Message, Record, Replica, ReplicaView, Ticket,
 };
 
 use crate::receipts::{self, Receipts};
-use crate::record::{Encoded, LogRecord};
+use crate::record::LogRecord;
 use crate::verify::CheckedBlocks;
 use crate::witness::{Docket, Witness};
 use outbox::{Outbox, Waiting};
+use saying::on_the_wire;
 
-/// The timers. Each has one generation at a time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Timer {
-    /// One of the core's.
-    Core(dtvn_pbft::Timer),
-    /// That of the receipts.
-    Receipts,
-}
-
-/// What goes in.
-#[derive(Debug, Clone)]
-pub enum Input {
-    /// A peer's message, checked.
-    Message {
-        /// The peer.
-        from: ValidatorIndex,
-        /// The message.
-        message: Message,
-    },
-    /// A peer's word about receipts, checked.
-    Receipts {
-        /// The peer.
-        from: ValidatorIndex,
-        /// What it says.
-        said: receipts::Said,
-    },
-    /// Evidence of a peer, checked.
-    Evidence(Arc<Evidence>),
-    /// A bundle is available: verified and logged.
-    Bundle(Arc<Bundle>),
-    /// The result of an [`Effect::Execute`].
-    Executed {
-        /// The execution's number.
-        id: u64,
-        /// The size of the transparency log after it.
-        log_size: u64,
-        /// The root of the transparency log after it.
-        log_root: Digest,
-        /// Whether its epoch is about to end, and what holds above it.
-        succession: Succession,
-    },
-    /// The root of the state after a committed block at a checkpoint height.
-    StateRoot {
-        /// The height.
-        height: Height,
-        /// The root.
-        root: Digest,
-    },
-    /// Records up to this ticket are on disk.
-    Durable(Ticket),
-    /// A timer fired.
-    Timer {
-        /// Which.
-        timer: Timer,
-        /// Its generation.
-        generation: u64,
-    },
-    /// Committed blocks from sync.
-    Synced(CheckedBlocks),
-    /// A link to a validator came up.
-    PeerUp(ValidatorIndex),
-    /// Whether a quorum is connected.
-    QuorumConnected(bool),
-}
-
-/// What comes out.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Effect {
-    /// Append to the consensus log; `ticket` is none for what nobody waits for by number.
-    Append {
-        /// The record's ticket.
-        ticket: Option<Ticket>,
-        /// The record.
-        record: Encoded,
-    },
-    /// Make durable what was appended, and come back with [`Input::Durable`].
-    Flush {
-        /// At least up to this ticket.
-        ticket: Ticket,
-    },
-    /// Send to all validators.
-    Broadcast(PeerMessage),
-    /// Send to one validator.
-    Send {
-        /// To whom.
-        to: ValidatorIndex,
-        /// What.
-        message: PeerMessage,
-    },
-    /// Execute speculatively, directly above what was executed last; come back with [`Input::Executed`].
-    Execute {
-        /// The execution's number.
-        id: u64,
-        /// The height.
-        height: Height,
-        /// The agreed time.
-        timestamp: Timestamp,
-        /// The bundles, in order.
-        bundles: Vec<Arc<Bundle>>,
-    },
-    /// Undo executions above this height.
-    RollBack {
-        /// The height that stays.
-        to: Height,
-    },
-    /// The block at the next height is final.
-    Commit(Box<Committed>),
-    /// A validator is shown to lie; once for each culprit, kind and slot.
-    Evidence(Arc<Evidence>),
-    /// A committed block has its receipt certificate.
-    Certified(Arc<ReceiptCertificate>),
-    /// Fetch these bundles.
-    Want {
-        /// Their digests.
-        digests: Vec<Digest>,
-        /// Who should hold them, best first.
-        holders: Vec<ValidatorIndex>,
-    },
-    /// These bundles are not wanted any more.
-    Unwant {
-        /// Their digests.
-        digests: Vec<Digest>,
-    },
-    /// Show these bundles to everyone.
-    Relay {
-        /// Their digests.
-        digests: Vec<Digest>,
-        /// The leader.
-        leader: ValidatorIndex,
-    },
-    /// Fetch committed blocks.
-    Sync {
-        /// The first height.
-        from: Height,
-        /// The last height that is proved.
-        to: Height,
-        /// Who has shown to have it.
-        holders: Vec<ValidatorIndex>,
-    },
-    /// A checkpoint became stable.
-    Stable(Arc<StableCheckpoint>),
-    /// The epoch is over: nothing follows any more. The next one begins with another value of this type.
-    EpochOver {
-        /// Its last block.
-        committed: Arc<CommittedProof>,
-        /// The checkpoint there.
-        stable: Arc<StableCheckpoint>,
-    },
-    /// Show a validator that is behind how its epoch ended.
-    ShowEpochEnd {
-        /// To whom.
-        to: ValidatorIndex,
-        /// Its epoch.
-        epoch: Epoch,
-    },
-    /// Come back with [`Input::Timer`].
-    SetTimer {
-        /// Which.
-        timer: Timer,
-        /// Its generation.
-        generation: u64,
-        /// After how long.
-        after_us: u64,
-    },
-    /// A block became prepared here: news for the record of how this node saw it.
-    Prepared {
-        /// Its height.
-        height: Height,
-        /// Whose PREPAREs are in the certificate.
-        signers: Vec<ValidatorIndex>,
-    },
-    /// The replica moved to a view.
-    Moved {
-        /// The view.
-        view: View,
-        /// Why.
-        cause: Cause,
-    },
-    /// The view is active.
-    Active {
-        /// The view.
-        view: View,
-    },
-    /// A peer broke the protocol.
-    Blame {
-        /// The peer.
-        peer: ValidatorIndex,
-        /// How.
-        why: &'static str,
-    },
-    /// This replica's state differs from what a quorum certified.
-    Diverged {
-        /// The height.
-        height: Height,
-        /// The certified root, of the log or of the state.
-        certified: Digest,
-        /// This replica's.
-        own: Digest,
-    },
-}
-
-/// A block that is final, with all that belongs to it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Committed {
-    /// The block.
-    pub block: Arc<Block>,
-    /// Its digest.
-    pub digest: Digest,
-    /// Its commit certificate, if it has one of its own.
-    pub certificate: Option<Certificate>,
-    /// Its bundles, in order.
-    pub bundles: Vec<Arc<Bundle>>,
-}
+pub use messages::{Committed, Effect, Input, Timer};
 
 /// The replica with its outbox.
 pub struct Consensus {
@@ -562,103 +351,6 @@ impl Consensus {
         self.for_receipts.push(receipts::Input::Committed(Head::of(&block.header, digest)));
         self.witness.committed(&block.header, digest);
         effects.push(Effect::Commit(Box::new(Committed { block, digest, certificate, bundles })));
-    }
-
-    fn persist(&mut self, ticket: Ticket, record: Record, effects: &mut Vec<Effect>) {
-        self.outbox.issue(ticket);
-        if let Record::Prepared(prepared) = &record {
-            let signers = prepared.certificate.signatures.signers().collect();
-            effects.push(Effect::Prepared { height: prepared.height(), signers });
-        }
-        if let Record::Committed { block, .. } = &record {
-            self.undurable.push_back((ticket, block.header.height));
-        }
-        let record = LogRecord::Replica(record).encode();
-        effects.push(Effect::Append { ticket: Some(ticket), record });
-    }
-
-    fn hold(&mut self, after: Ticket, what: Waiting, inputs: &mut VecDeque<CoreInput>, effects: &mut Vec<Effect>) {
-        match self.outbox.hold(after, what) {
-            Some(Waiting::Broadcast(message)) => effects.push(Effect::Broadcast(message)),
-            Some(Waiting::Return(input)) => inputs.push_back(*input),
-            None => {}
-        }
-    }
-
-    fn sign<T: Statement>(&self, body: T) -> Signed<T> {
-        let signature = self.signer.sign(&body.signed_bytes(&self.chain));
-        Signed { body, signer: self.me(), signature }
-    }
-
-    fn me(&self) -> ValidatorIndex {
-        // The core asks for a signature only if it was told which validator it is.
-        self.me.unwrap_or_default()
-    }
-
-    fn say(&mut self, after: Ticket, say: Say, inputs: &mut VecDeque<CoreInput>, effects: &mut Vec<Effect>) {
-        let (message, own) = match say {
-            Say::Vote(vote) => {
-                let vote = self.sign(vote);
-                (PeerMessage::Vote(vote.clone()), Own::Vote(vote))
-            }
-            Say::ViewChange(view_change) => {
-                let sealed = Sealed::new(self.sign(view_change), &self.chain);
-                self.persist(after, Record::ViewChange(Arc::clone(&sealed)), effects);
-                // A NEW-VIEW names it beside others'.
-                self.see(&Message::ViewChange(Arc::clone(&sealed)), effects);
-                (PeerMessage::ViewChange(Arc::new(sealed.signed.clone())), Own::ViewChange(sealed))
-            }
-            Say::NewView { new_view, view_changes } => {
-                let sealed = Sealed::new(self.sign(new_view), &self.chain);
-                let new_view = Arc::clone(&sealed);
-                self.persist(after, Record::NewView { new_view, view_changes }, effects);
-                (PeerMessage::NewView(Arc::new(sealed.signed.clone())), Own::NewView(sealed))
-            }
-            Say::Checkpoint(checkpoint) => {
-                let vote = self.sign(checkpoint);
-                self.persist(after, Record::Checkpoint(vote.clone()), effects);
-                (PeerMessage::Checkpoint(vote.clone()), Own::Checkpoint(vote))
-            }
-        };
-        self.hold(after, Waiting::Broadcast(message), inputs, effects);
-        self.hold(after, Waiting::Return(Box::new(CoreInput::Own(own))), inputs, effects);
-    }
-
-    fn propose(
-        &mut self,
-        after: Ticket,
-        view: View,
-        block: Arc<Block>,
-        digest: Digest,
-        inputs: &mut VecDeque<CoreInput>,
-        effects: &mut Vec<Effect>,
-    ) {
-        let mut proposal = PrePrepare { view, block, signature: dtvn_messages::Signature([0; 64]) };
-        let vote = self.sign(proposal.vote(digest));
-        proposal.signature = vote.signature;
-        self.hold(after, Waiting::Broadcast(PeerMessage::PrePrepare(Arc::new(proposal))), inputs, effects);
-        self.hold(after, Waiting::Return(Box::new(CoreInput::Own(Own::Vote(vote)))), inputs, effects);
-    }
-}
-
-/// How something without a signature of its own travels.
-fn on_the_wire(what: Unsigned) -> PeerMessage {
-    match what {
-        Unsigned::Wish { epoch, view } => PeerMessage::Wish { epoch, view },
-        Unsigned::Status(status) => PeerMessage::Status(status),
-        Unsigned::PrePrepare { view, block, signature } => {
-            PeerMessage::PrePrepare(Arc::new(PrePrepare { view, block, signature }))
-        }
-        Unsigned::Vote(vote) => PeerMessage::Vote(vote),
-        Unsigned::ViewChange(view_change) => PeerMessage::ViewChange(Arc::new(view_change.signed.clone())),
-        Unsigned::NewView(new_view) => PeerMessage::NewView(Arc::new(new_view.signed.clone())),
-        Unsigned::FetchViewChanges { view, digests } => PeerMessage::FetchViewChanges { view, digests },
-        Unsigned::Checkpoint(vote) => PeerMessage::Checkpoint(vote),
-        Unsigned::Stable(stable) => PeerMessage::StableCheckpoint(stable),
-        Unsigned::Prepared(prepared) => PeerMessage::Prepared(prepared),
-        Unsigned::Committed(proof) => PeerMessage::Committed(proof),
-        Unsigned::FetchBlocks(digests) => PeerMessage::FetchBlocks(digests),
-        Unsigned::Block(block) => PeerMessage::Block(block),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use dtvn_ledger::KeyScope;
-use dtvn_messages::{Now, Operation, Reason};
+use dtvn_messages::{Action, NodeName, Now, Operation, Reason, limits};
 
 use super::Intake;
 use super::flights::{Flight, FlightId, Name, Place, Waiter, measure};
@@ -73,6 +73,11 @@ impl Intake {
         if let Some(id) = self.flights.find(&name) {
             return self.join(id, waiter, no_waiter_left);
         }
+        if let Action::Recover(recovery) = &operation.action
+            && !self.may_recover(&recovery.body.validator, now.monotonic_us)
+        {
+            return in_progress("a recovery of this validator was taken in a moment ago");
+        }
         let scope = KeyScope::of(&operation);
         if self.flights.is_key_under_way(&name, &scope) {
             return in_progress("an operation with this key and another content is under way");
@@ -90,6 +95,19 @@ impl Intake {
         let place = Place::Queued(Box::new(operation));
         let flight = Flight { name, scope, bytes, place, waiters: vec![waiter], promised: false };
         Admission::Queued(self.flights.insert(flight))
+    }
+
+    /// Whether a recovery of this validator may be taken in now. Each has a nonce of its own, so a validator that lies
+    /// could fill the queue of every other one, and the ledger's table of keys, with recoveries.
+    fn may_recover(&mut self, validator: &NodeName, now_us: u64) -> bool {
+        let interval_us = limits::RECOVERY_TAKEN_INTERVAL_MS * 1_000;
+        let last_us = self.recoveries_us.get(validator);
+        if last_us.is_some_and(|last_us| now_us < last_us.saturating_add(interval_us)) {
+            return false;
+        }
+        self.recoveries_us.retain(|_, last_us| now_us < last_us.saturating_add(interval_us));
+        self.recoveries_us.insert(validator.clone(), now_us);
+        true
     }
 
     /// Waits for an operation that is under way. It cannot be refused as if it were in no bundle.

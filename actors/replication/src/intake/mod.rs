@@ -30,7 +30,9 @@ mod requests;
 #[cfg(test)]
 mod tests;
 
-use dtvn_messages::{BundlePosition, Epoch, Now, Reason, ValidatorIndex, limits};
+use std::collections::BTreeMap;
+
+use dtvn_messages::{BundlePosition, Epoch, NodeName, Now, Reason, ValidatorIndex, limits};
 use dtvn_pbft::ReplicaView;
 
 pub use messages::{Answer, Effect, Input, IntakeUsage, RequestId};
@@ -139,6 +141,8 @@ pub struct Intake {
     queue: Queue,
     bundles: Bundles,
     requests: Requests,
+    /// When the last recovery of a validator was taken in; those that are long ago are forgotten.
+    recoveries_us: BTreeMap<NodeName, u64>,
     generation: u64,
     /// When the timer that is set will fire.
     armed_us: Option<u64>,
@@ -160,6 +164,7 @@ impl Intake {
             queue: Queue::default(),
             bundles: Bundles::default(),
             requests: Requests::default(),
+            recoveries_us: BTreeMap::new(),
             generation: 0,
             armed_us: None,
         }

@@ -11,7 +11,7 @@ use crate::execution::{Shelf, Snapshot};
 
 /// What a peer is sent that asks for the committed blocks from `from` to `to`: as far as the limits of one answer go,
 /// and the last has a certificate. `block` reads one from the store; none is beyond its end, or collected. An empty answer
-/// tells the peer that it needs a snapshot.
+/// tells the peer that it needs a snapshot: also where so many large blocks have one certificate that no frame holds them.
 ///
 /// # Errors
 /// Those of `block`.
@@ -21,13 +21,15 @@ pub fn serve<E>(
     mut block: impl FnMut(Height) -> Result<Option<CommittedBlock>, E>,
 ) -> Result<Vec<CommittedBlock>, E> {
     let bytes_max = limits::SYNC_FRAME_BYTES_MAX / 2;
+    // Blocks wait for the certificate of one above them, but not for more than a frame holds.
+    let frame_bytes_max = limits::SYNC_FRAME_BYTES_MAX - 64 * 1_024;
     let mut blocks = Vec::new();
     let (mut bytes, mut certified) = (0, 0);
     let mut height = from;
     while height <= to && blocks.len() < limits::SYNC_BLOCKS_MAX {
         let Some(block) = block(height)? else { break };
-        bytes += block.bundles.iter().map(|bundle| bundle.len()).sum::<usize>() + 1_024;
-        if bytes > bytes_max && certified > 0 {
+        bytes += length(&block);
+        if (bytes > bytes_max && certified > 0) || bytes > frame_bytes_max {
             break;
         }
         blocks.push(block);
@@ -38,6 +40,13 @@ pub fn serve<E>(
     }
     blocks.truncate(certified);
     Ok(blocks)
+}
+
+/// About how long a block is in an answer, and not less.
+fn length(block: &CommittedBlock) -> usize {
+    let signatures = block.certificate.as_ref().map_or(0, |certificate| certificate.signatures.0.len());
+    let bundles: usize = block.bundles.iter().map(|bundle| bundle.len() + 16).sum();
+    bundles + 32 * block.block.bundles.len() + 66 * signatures + 1_024
 }
 
 /// What a peer is sent that asks for the manifest of the snapshot at a height: that one, or else the latest, if it is not

@@ -1,20 +1,18 @@
 //! The planner, one input at a time.
 
-use std::collections::BTreeMap;
+mod serving;
 
 use dtvn_ledger::{StateEntry, StateMap};
 use dtvn_messages::certificate::Signatures;
 use dtvn_messages::merkle::LogEdge;
 use dtvn_messages::snapshot::{Manifest, encode_entries};
 use dtvn_messages::state::Part;
-use dtvn_messages::wire::{Class, CommittedBlock, decode, encode};
 use dtvn_messages::{
-    Block, BundlePosition, Certificate, Checkpoint, CommittedProof, Epoch, EpochEnd, Genesis, Header, LastBundle,
-    NodeName, RulesVersion, StableCheckpoint, Timestamp, View, Vote, VoteKind,
+    Block, BundlePosition, Checkpoint, Epoch, Header, LastBundle, NodeName, RulesVersion, StableCheckpoint, Timestamp,
+    View,
 };
 
 use super::*;
-use crate::execution::{Shelf, Snapshot, Version};
 
 /// A planner of validator 9 of ten.
 fn planner() -> Sync {
@@ -78,12 +76,6 @@ fn holders_that_are_known_later_are_asked_when_the_first_ones_are_gone() {
     assert_eq!(asked(&ask(&mut sync, 3, 16, &[0, 1])), None);
     let second = step(&mut sync, Input::Timer { generation: generation(&first) });
     assert_eq!(asked(&second), Some((1, 3, 16)));
-}
-
-#[test]
-fn an_answer_ends_with_the_last_block_that_has_a_certificate() {
-    let none = |_| Ok::<_, std::convert::Infallible>(None);
-    assert_eq!(serve(Height(1), Height(5), none), Ok(Vec::new()));
 }
 
 /// The header of a block of which nothing matters but its height.
@@ -371,60 +363,4 @@ fn one_whom_nobody_gives_a_snapshot_asks_for_blocks_however_many() {
     }
     assert!(!sync.is_fetching());
     assert!(asked(&ask(&mut sync, 1, 9_999, &[2])).is_some());
-}
-
-/// A shelf with one snapshot in the epoch that so many ends lead to.
-fn shelf(ends: usize) -> Shelf {
-    let (checked, map) = manifest(256, 3, 0);
-    let mut stable = StableCheckpoint::clone(&checked.manifest.stable);
-    (stable.header.epoch, stable.checkpoint.epoch) = (Epoch(1), Epoch(1));
-    let block = Arc::clone(&checked.manifest.block);
-    let version = Arc::new(Version { block, certificate: None, edge: LogEdge::new(), map });
-    let vote =
-        Vote { kind: VoteKind::Commit, epoch: Epoch(0), view: View(0), height: Height(256), digest: Digest::ZERO };
-    let certificate = Certificate { vote, signatures: Signatures(Vec::new()) };
-    let committed = CommittedProof { header: checked.manifest.block.header.clone(), certificate };
-    let next = Genesis::development(1, "bounds", false).unwrap().validators().clone();
-    let end = Arc::new(EpochEnd { committed, stable: StableCheckpoint::clone(&checked.manifest.stable), next });
-    let snapshot = Arc::new(Snapshot { stable: Arc::new(stable), version });
-    Shelf { snapshots: BTreeMap::from([(Height(256), snapshot)]), ends: vec![end; ends], versions: BTreeMap::new() }
-}
-
-#[test]
-fn a_snapshot_behind_more_epochs_than_a_manifest_may_show_is_refused_and_not_sent() {
-    let most = shelf(limits::EPOCH_ENDS_MAX);
-    let sent = serve_manifest(&most, Height(256), Height(1));
-    assert!(matches!(sent, PeerMessage::Snapshot(_)));
-    assert!(decode(&encode(&sent).unwrap(), Class::Sync).is_ok(), "it is one that its receiver takes");
-    let sent = serve_manifest(&shelf(limits::EPOCH_ENDS_MAX + 1), Height(256), Height(1));
-    assert_eq!(sent, PeerMessage::SnapshotRefused { height: Height(256) });
-}
-
-/// What a store with blocks of this size, each with a certificate or only the last of some, gives who asks for all.
-fn served(bundle_bytes: usize, certified_every: u64) -> Vec<CommittedBlock> {
-    let header = manifest(1, 0, 0).0.manifest.block.header.clone();
-    let block = |height: Height| {
-        let header = Header { height, ..header.clone() };
-        let vote = Vote { kind: VoteKind::Commit, epoch: Epoch(0), view: View(0), height, digest: Digest::ZERO };
-        let certificate = Certificate { vote, signatures: Signatures(Vec::new()) };
-        let certificate = height.0.is_multiple_of(certified_every).then_some(certificate);
-        let bundles = vec![Arc::new(vec![0; bundle_bytes])];
-        Ok::<_, std::convert::Infallible>(Some(CommittedBlock {
-            block: Arc::new(Block { header, bundles: Vec::new() }),
-            certificate,
-            bundles,
-        }))
-    };
-    serve(Height(1), Height(10_000), block).unwrap()
-}
-
-#[test]
-fn an_answer_has_so_many_blocks_and_bytes_and_its_receiver_takes_it() {
-    assert_eq!(served(10, 1).len(), limits::SYNC_BLOCKS_MAX);
-    assert_eq!(served(10, 100).len(), 200, "up to the last certificate");
-    let mebibyte = 1024 * 1024;
-    let large = served(mebibyte, 1);
-    assert_eq!(large.len(), limits::SYNC_FRAME_BYTES_MAX / 2 / (mebibyte + 1_024));
-    let frame = encode(&PeerMessage::SyncBlocks(large)).unwrap();
-    assert!(decode(&frame, Class::Sync).is_ok());
 }

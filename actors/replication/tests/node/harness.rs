@@ -6,8 +6,7 @@ use std::sync::Arc;
 use dtvn_messages::genesis::ConsensusParameters;
 use dtvn_messages::wire::PeerMessage;
 use dtvn_messages::{
-    Action, Ed25519, EventId, Genesis, IdempotencyKey, KeyPair, Nonce, Now, Operation, TicketId, Timestamp,
-    ValidatorIndex,
+    Action, Ed25519, Genesis, IdempotencyKey, KeyPair, Nonce, Now, Operation, TicketId, ValidatorIndex,
 };
 use dtvn_replication::intake::{Answer, IntakeLimits, RequestId};
 use dtvn_replication::log::{LogLimits, MemoryDisk};

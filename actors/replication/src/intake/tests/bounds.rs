@@ -106,3 +106,29 @@ fn the_limits_of_the_product_fit_together() {
     const { assert!(INTAKE_WAITERS_MAX >= INTAKE_OPERATIONS_MAX) };
     const { assert!(BUNDLE_OPERATIONS_MAX <= BLOCK_OPERATIONS_MAX && BUNDLE_BYTES_MAX <= BLOCK_BYTES_MAX) };
 }
+
+/// What a validator's wish to be recovered is taken in as.
+fn recovery(validator: &str, nonce: u8) -> Vec<Input> {
+    let body = Recovery { epoch: Epoch(0), validator: NodeName::new(validator).unwrap(), nonce: Nonce([nonce; 16]) };
+    crate::recovery::taken_in(SignedRecovery { body, signature: Signature([1; 64]) }).into()
+}
+
+#[test]
+fn a_validator_that_asks_for_recoveries_without_end_takes_one_place_and_hinders_nobody() {
+    let mut world = World::with(|limits| limits.operations_max = 4);
+    world.submit(1, vec![validate("A")]);
+    let take = |world: &mut World, inputs: Vec<Input>| inputs.into_iter().for_each(|input| drop(world.step(input)));
+    for nonce in 0..200 {
+        take(&mut world, recovery("node1", nonce));
+    }
+    assert_eq!(world.intake.usage().operations, 2, "that of a client, and one recovery");
+    take(&mut world, recovery("node2", 0));
+    assert_eq!(world.intake.usage().operations, 3, "another validator has its own place, also with the same nonce");
+    assert_eq!(world.submit(2, vec![validate("B")]), [], "clients find room");
+    let own = world.sign_last();
+    world.order(&[&own]);
+    world.pass_ms(limits::RECOVERY_TAKEN_INTERVAL_MS);
+    let before = world.intake.usage().operations;
+    take(&mut world, recovery("node1", 201));
+    assert_eq!(world.intake.usage().operations, before + 1, "later it may ask again");
+}

@@ -10,9 +10,10 @@ mod properties;
 use std::sync::Arc;
 
 use dtvn_ledger::{BlockEffects, BlockInput, Bounds, Ledger, OperationResult};
+use dtvn_messages::membership::{Recovery, SignedRecovery};
 use dtvn_messages::{
-    Action, Bundle, BundleBody, BundlePosition, Epoch, EventId, Genesis, IdempotencyKey, KeyPair, Now, Operation,
-    Reason, TicketId, Timestamp, ValidatorIndex,
+    Action, Bundle, BundleBody, BundlePosition, Epoch, EventId, Genesis, IdempotencyKey, KeyPair, NodeName, Nonce, Now,
+    Operation, Reason, Signature, TicketId, Timestamp, ValidatorIndex, limits,
 };
 
 use super::flights::measure;

@@ -13,8 +13,8 @@ use std::sync::Arc;
 
 use dtvn_messages::wire::PeerMessage;
 use dtvn_messages::{
-    Action, Bundle, BundleBody, BundlePosition, ChainId, Digest, Epoch, EventId, Genesis, Height, IdempotencyKey,
-    KeyPair, Now, Operation, Signature, TicketId, Timestamp, ValidatorIndex,
+    Action, Bundle, BundleBody, BundlePosition, ChainId, Digest, Epoch, Genesis, Height, IdempotencyKey, KeyPair, Now,
+    Operation, Signature, TicketId, Timestamp, ValidatorIndex,
 };
 
 use super::{BlameReason, Effect, Input, Pool, PoolLimits, PoolSettings, Refusal};

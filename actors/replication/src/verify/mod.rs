@@ -3,67 +3,29 @@
 //! Whether a signature is valid must be the same on every replica: strict verification, one by one. Pairs of signer and
 //! message that held are remembered, because votes come again inside certificates, and certificates inside view changes.
 
-use std::collections::{BTreeSet, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError};
+mod remembering;
+mod synced;
+
+use std::sync::Arc;
 
 use dtvn_messages::canary::{Canary, planted};
 use dtvn_messages::evidence::{EpochContext, EvidenceError};
-use dtvn_messages::limits::VERIFIER_REMEMBERED_MAX;
 use dtvn_messages::membership::SignedRecovery;
-use dtvn_messages::snapshot::{CheckedManifest, Manifest, ManifestError, decode_entries};
-use dtvn_messages::state::Part;
+use dtvn_messages::snapshot::ManifestError;
 use dtvn_messages::view_change::Sealed;
-use dtvn_messages::wire::{CommittedBlock, PeerMessage};
+use dtvn_messages::wire::PeerMessage;
 use dtvn_messages::{
-    Bundle, CertificateError, ChainId, Digest, Epoch, EpochEnd, Evidence, Height, PublicKey, Scheme, Signature, Signed,
-    Statement, ValidatorIndex, ValidatorSet, sha256,
+    Bundle, CertificateError, ChainId, Digest, Epoch, EpochEnd, Evidence, Height, Scheme, Signature, Signed, Statement,
+    ValidatorIndex, ValidatorSet,
 };
-use dtvn_pbft::{CertifiedBlock, Config, Message};
+use dtvn_pbft::{Config, Message};
 
 use crate::witness::Docket;
 
 use crate::receipts::Said;
 
-/// A scheme that remembers what held.
-pub struct Remembering<S> {
-    scheme: S,
-    held: Mutex<Held>,
-}
-
-#[derive(Default)]
-struct Held {
-    known: BTreeSet<Digest>,
-    order: VecDeque<Digest>,
-}
-
-impl<S> Remembering<S> {
-    /// Puts a memory in front of a scheme.
-    pub fn new(scheme: S) -> Self {
-        Self { scheme, held: Mutex::default() }
-    }
-}
-
-impl<S: Scheme> Scheme for Remembering<S> {
-    fn verify(&self, key: &PublicKey, message: &[u8], signature: &Signature) -> bool {
-        let name = sha256(&[&key.0, &signature.0, message]);
-        if self.held.lock().unwrap_or_else(PoisonError::into_inner).known.contains(&name) {
-            return true;
-        }
-        let holds = self.scheme.verify(key, message, signature);
-        if holds {
-            let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-            if held.known.insert(name) {
-                held.order.push_back(name);
-            }
-            if held.order.len() > VERIFIER_REMEMBERED_MAX
-                && let Some(oldest) = held.order.pop_front()
-            {
-                held.known.remove(&oldest);
-            }
-        }
-        holds
-    }
-}
+pub use remembering::Remembering;
+pub use synced::{CheckedBlocks, CheckedPart};
 
 /// What is checked against.
 #[derive(Clone)]
@@ -102,16 +64,6 @@ impl EvidenceRules {
     }
 }
 
-/// Committed blocks of an answer to a sync request, checked: contiguous, chained, each covered by a certificate at or
-/// above it, with the bundles that they name.
-#[derive(Debug, Clone)]
-pub struct CheckedBlocks {
-    /// The blocks, in ascending order; the last has a certificate.
-    pub blocks: Vec<CertifiedBlock>,
-    /// Their bundles, in order.
-    pub bundles: Vec<Arc<Bundle>>,
-}
-
 /// A message that is about receipts, or not.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Checked {
@@ -123,19 +75,6 @@ pub enum Checked {
     Nothing,
     /// About something else: not looked at.
     Other(PeerMessage),
-}
-
-/// A part of a snapshot, well formed, with the hash that it really has.
-#[derive(Debug, Clone)]
-pub struct CheckedPart {
-    /// The height of the checkpoint that it is said to be of.
-    pub height: Height,
-    /// The part.
-    pub part: Part,
-    /// Its hash.
-    pub hash: Digest,
-    /// Its entries, as they travelled.
-    pub entries: Arc<Vec<u8>>,
 }
 
 /// Why a message is dropped, and its sender blamed.
@@ -396,102 +335,5 @@ impl Verifier {
     #[must_use]
     pub fn bundle(&self, bundle: &Bundle) -> bool {
         bundle.verify(&self.chain, &self.set, &*self.scheme)
-    }
-
-    /// Checks a snapshot's manifest. None is one of an earlier epoch.
-    ///
-    /// # Errors
-    /// With the fault for which its sender is to blame.
-    pub fn manifest(&self, manifest: Arc<Manifest>) -> Result<Option<Arc<CheckedManifest>>, Fault> {
-        if manifest.stable.epoch() < self.epoch {
-            return Ok(None);
-        }
-        let checked = manifest.check(&self.chain, (self.epoch, &self.set), &*self.scheme)?;
-        Ok(Some(Arc::new(checked)))
-    }
-
-    /// Checks a part of a snapshot by itself, and hashes it: the certified hash is known to who asked for it.
-    ///
-    /// # Errors
-    /// With the fault for which its sender is to blame.
-    pub fn part(&self, height: Height, part: Part, entries: Arc<Vec<u8>>) -> Result<CheckedPart, Fault> {
-        let raw = decode_entries(&entries).map_err(|_| Fault::Part("it cannot be read, or is too long"))?;
-        let hash = part.hash_of(&raw).ok_or(Fault::Part("its entries are foreign to it, or not in order"))?;
-        Ok(CheckedPart { height, part, hash, entries })
-    }
-
-    /// Checks the blocks of an answer to a sync request that asked from `first` on.
-    ///
-    /// # Errors
-    /// With the fault for which its sender is to blame.
-    pub fn blocks(&self, blocks: Vec<CommittedBlock>) -> Result<CheckedBlocks, Fault> {
-        let mut checked = CheckedBlocks { blocks: Vec::with_capacity(blocks.len()), bundles: Vec::new() };
-        // What lies beyond the end of this epoch is for a later request: its validators are not known yet.
-        let blocks: Vec<_> =
-            blocks.into_iter().take_while(|received| received.block.header.epoch == self.epoch).collect();
-        if blocks.last().is_some_and(|last| last.certificate.is_none()) {
-            return Err(Fault::Blocks("the last has no certificate"));
-        }
-        for received in blocks {
-            let block = received.block;
-            let digest = block.header.digest(&self.chain);
-            if let Some(below) = checked.blocks.last() {
-                let follows = block.header.height == below.block.header.height.next();
-                if !follows || block.header.parent != below.digest {
-                    return Err(Fault::Blocks("one does not build on the one before"));
-                }
-            }
-            if !block.is_consistent() || received.bundles.len() != block.bundles.len() {
-                return Err(Fault::Blocks("one has other bundles than its header says"));
-            }
-            if let Some(certificate) = &received.certificate {
-                let header = block.header.clone();
-                let proof = dtvn_messages::CommittedProof { header, certificate: certificate.clone() };
-                if !planted(Canary::SyncUnproven) {
-                    proof.verify(&self.chain, &self.set, &*self.scheme)?;
-                }
-            }
-            for (bytes, named) in received.bundles.iter().zip(&block.bundles) {
-                let bundle =
-                    Bundle::from_bytes(bytes, &self.chain).map_err(|_| Fault::Blocks("a bundle is malformed"))?;
-                if bundle.digest != *named {
-                    return Err(Fault::Blocks("a bundle is not the one that its block names"));
-                }
-                checked.bundles.push(bundle);
-            }
-            checked.blocks.push(CertifiedBlock { block, digest, certificate: received.certificate });
-        }
-        Ok(checked)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
-
-    use super::*;
-
-    /// Every signature holds, and is counted.
-    struct Counting(AtomicUsize);
-
-    impl Scheme for Counting {
-        fn verify(&self, _: &PublicKey, _: &[u8], _: &Signature) -> bool {
-            self.0.fetch_add(1, Ordering::Relaxed);
-            true
-        }
-    }
-
-    #[test]
-    fn the_signature_that_was_checked_first_is_forgotten_first_and_checked_again() {
-        let scheme = Remembering::new(Counting(AtomicUsize::new(0)));
-        let verify = |number: usize| scheme.verify(&PublicKey([0; 32]), &number.to_be_bytes(), &Signature([0; 64]));
-        let checked = |scheme: &Remembering<Counting>| scheme.scheme.0.load(Ordering::Relaxed);
-        (0..=VERIFIER_REMEMBERED_MAX).for_each(|number| assert!(verify(number)));
-        assert_eq!(checked(&scheme), VERIFIER_REMEMBERED_MAX + 1);
-        assert_eq!(scheme.held.lock().unwrap().known.len(), VERIFIER_REMEMBERED_MAX);
-        assert!(verify(1) && verify(VERIFIER_REMEMBERED_MAX));
-        assert_eq!(checked(&scheme), VERIFIER_REMEMBERED_MAX + 1, "they are remembered");
-        assert!(verify(0));
-        assert_eq!(checked(&scheme), VERIFIER_REMEMBERED_MAX + 2, "it was forgotten");
     }
 }

@@ -5,141 +5,32 @@
 //! to date is [`Rooting`]: work that can be done elsewhere while the ledger goes on. What the map was at a checkpoint
 //! stays readable, and is served to others once the checkpoint is stable ([`Snapshot`], section 7).
 
-use std::collections::{BTreeMap, VecDeque};
+mod rooting;
+mod shelf;
+mod stored;
+
+use std::collections::VecDeque;
 use std::sync::Arc;
 
-use dtvn_ledger::{BlockEffects, BlockInput, Executed, Ledger, LedgerImage, LoadError, StateMap};
+use dtvn_ledger::{BlockEffects, BlockInput, Executed, Ledger, StateMap};
 use dtvn_messages::merkle::LogEdge;
 use dtvn_messages::{
-    Block, Bundle, Certificate, CommittedProof, Digest, Epoch, EpochEnd, Genesis, Height, Nonce, PublicKey, Scheme,
-    StableCheckpoint, Succession, Timestamp, ValidatorSet, limits,
+    Bundle, Certificate, CommittedProof, Digest, Epoch, EpochEnd, Genesis, Height, Nonce, PublicKey, Scheme,
+    StableCheckpoint, Succession, Timestamp, ValidatorSet,
 };
 use dtvn_pbft::{Base, Committee, Config};
 
 use crate::consensus::Committed;
+use rooting::Due;
 
-/// What a store holds: the derived state after a committed block.
-#[derive(Debug)]
-pub struct Stored {
-    /// The ledger's state.
-    pub image: LedgerImage,
-    /// The last block; none at the genesis.
-    pub block: Option<LastBlock>,
-    /// The latest stable checkpoint.
-    pub stable: Option<StableCheckpoint>,
-    /// How each epoch before the present one ended, from the first on.
-    pub ends: Vec<Arc<EpochEnd>>,
-    /// The right edge of the transparency log.
-    pub edge: LogEdge,
-}
-
-impl Stored {
-    /// What a store of a new node holds.
-    #[must_use]
-    pub fn genesis(genesis: &Genesis) -> Self {
-        let image = Ledger::new(genesis).image();
-        Self { image, block: None, stable: None, ends: Vec::new(), edge: LogEdge::new() }
-    }
-}
-
-/// The last block of a stored state.
-#[derive(Debug, Clone)]
-pub struct LastBlock {
-    /// The block.
-    pub block: Block,
-    /// Its digest.
-    pub digest: Digest,
-    /// Its own commit certificate, if it has one.
-    pub certificate: Option<Certificate>,
-}
+pub use rooting::{Rooted, Rooting};
+pub use shelf::{Shelf, Snapshot, Version};
+pub use stored::{LastBlock, StateError, Stored};
 
 /// Consensus and ledger disagree about how many blocks became final at once.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0} blocks were committed where one was due")]
 pub struct NotOneBlock(usize);
-
-/// The state after a committed block at a checkpoint height, as it stays readable.
-#[derive(Debug, Clone)]
-pub struct Version {
-    /// The block.
-    pub block: Arc<Block>,
-    /// Its own commit certificate, if it has one.
-    pub certificate: Option<Certificate>,
-    /// The right edge of the transparency log after it.
-    pub edge: LogEdge,
-    /// The state after it.
-    pub map: StateMap,
-}
-
-/// The state at a stable checkpoint, for those who lack it.
-#[derive(Debug, Clone)]
-pub struct Snapshot {
-    /// The certificate of the checkpoint.
-    pub stable: Arc<StableCheckpoint>,
-    /// The state.
-    pub version: Arc<Version>,
-}
-
-/// What is kept of former states.
-#[derive(Debug, Clone, Default)]
-pub struct Shelf {
-    /// The states after checkpoint heights that are not stable, or not yet.
-    pub versions: BTreeMap<Height, Arc<Version>>,
-    /// The latest stable states.
-    pub snapshots: BTreeMap<Height, Arc<Snapshot>>,
-    /// How each epoch before the present one ended, from the first on.
-    pub ends: Vec<Arc<EpochEnd>>,
-}
-
-/// A checkpoint that is committed, and what leads to the state after it.
-#[derive(Debug)]
-struct Due {
-    block: Arc<Block>,
-    certificate: Option<Certificate>,
-    edge: LogEdge,
-    changes: Vec<Arc<BlockEffects>>,
-}
-
-/// Bringing the state map up to date with a checkpoint: work of some milliseconds, by itself.
-#[derive(Debug)]
-pub struct Rooting {
-    map: StateMap,
-    due: Due,
-}
-
-/// The map after [`Rooting`].
-#[derive(Debug)]
-pub struct Rooted {
-    map: StateMap,
-    due: Due,
-}
-
-impl Rooting {
-    /// Does the work.
-    #[must_use]
-    pub fn run(mut self) -> Rooted {
-        self.map.apply(&self.due.changes);
-        Rooted { map: self.map, due: self.due }
-    }
-}
-
-/// Why a stored state cannot be gone on from.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum StateError {
-    /// It is no state that a ledger can have.
-    #[error(transparent)]
-    Load(#[from] LoadError),
-    /// The ledger is in another epoch than the stored ends of epochs lead to.
-    #[error("the stored state is of epoch {ledger} at height {height}, and the stored ends of epochs lead to {epoch}")]
-    Epoch {
-        /// The ledger's epoch.
-        ledger: Epoch,
-        /// Its height.
-        height: Height,
-        /// The epoch that the ends lead to.
-        epoch: Epoch,
-    },
-}
 
 /// Who a node is, and how it judges signatures.
 #[derive(Clone)]
@@ -396,29 +287,6 @@ impl Execution {
     }
 }
 
-impl Shelf {
-    fn put(&mut self, version: Arc<Version>) {
-        self.versions.insert(version.block.header.height, version);
-        while self.versions.len() > limits::STATE_VERSIONS_MAX {
-            self.versions.pop_first();
-        }
-    }
-
-    fn stable(&mut self, stable: &Arc<StableCheckpoint>) {
-        let height = stable.height();
-        let checkpoint = &stable.checkpoint;
-        let same = |version: &&Arc<Version>| version.map.root() == checkpoint.state_root;
-        if let Some(version) = self.versions.get(&height).filter(same) {
-            let snapshot = Snapshot { stable: Arc::clone(stable), version: Arc::clone(version) };
-            self.snapshots.insert(height, Arc::new(snapshot));
-            while self.snapshots.len() > limits::SNAPSHOTS_SERVED_MAX {
-                self.snapshots.pop_first();
-            }
-            self.versions = self.versions.split_off(&height.next());
-        }
-    }
-}
-
 /// Where the ledger stands, for a replica that starts.
 fn base_of(genesis: &Genesis, last: Option<&LastBlock>, stable: Option<Arc<StableCheckpoint>>) -> Base {
     let mut base = Base::genesis(genesis);
@@ -433,68 +301,4 @@ fn base_of(genesis: &Genesis, last: Option<&LastBlock>, stable: Option<Arc<Stabl
     base.proof = last.certificate.as_ref().map(|certificate| Arc::new(proof(certificate)));
     base.stable = stable;
     base
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::sync::tests::header;
-    use crate::sync::{serve_manifest, serve_part};
-    use dtvn_ledger::StateEntry;
-    use dtvn_messages::certificate::Signatures;
-    use dtvn_messages::state::Part;
-    use dtvn_messages::wire::PeerMessage;
-    use dtvn_messages::{BundlePosition, Checkpoint, Header, LastBundle, NodeName, RulesVersion, ValidatorIndex, View};
-
-    /// The state after a checkpoint height, and the checkpoint that makes it stable.
-    fn state(height: u64) -> (Arc<Version>, Arc<StableCheckpoint>) {
-        let header = header(height);
-        let position = BundlePosition { start: 1, number: height };
-        let entry = StateEntry::LastBundle(NodeName::new("n0").unwrap(), LastBundle { epoch: Epoch(0), position });
-        let map = StateMap::of([entry]);
-        let checkpoint = Checkpoint {
-            epoch: Epoch(0),
-            height: Height(height),
-            block: Digest::ZERO,
-            state_root: map.root(),
-            next_epoch: Epoch(0),
-            next_set: Digest::ZERO,
-        };
-        let stable = StableCheckpoint { header: header.clone(), checkpoint, signatures: Signatures(Vec::new()) };
-        let block = Arc::new(Block { header, bundles: Vec::new() });
-        (Arc::new(Version { block, certificate: None, edge: LogEdge::new(), map }), Arc::new(stable))
-    }
-
-    #[test]
-    fn states_that_do_not_become_stable_are_kept_up_to_a_bound_and_the_oldest_goes() {
-        let mut shelf = Shelf::default();
-        let count = limits::STATE_VERSIONS_MAX as u64 + 3;
-        (1..=count).for_each(|height| shelf.put(state(height).0));
-        assert_eq!(shelf.versions.len(), limits::STATE_VERSIONS_MAX);
-        assert_eq!(shelf.versions.first_key_value().map(|(height, _)| *height), Some(Height(4)));
-        shelf.stable(&state(2).1);
-        assert!(shelf.snapshots.is_empty(), "what is not kept is not served");
-        shelf.stable(&state(count).1);
-        assert_eq!(shelf.snapshots.keys().copied().collect::<Vec<_>>(), [Height(count)]);
-        assert!(shelf.versions.is_empty(), "those below a stable one are superseded");
-    }
-
-    #[test]
-    fn the_latest_stable_states_are_served_and_older_ones_are_refused() {
-        let mut shelf = Shelf::default();
-        let count = limits::SNAPSHOTS_SERVED_MAX as u64 + 2;
-        for height in 1..=count {
-            let (version, stable) = state(height);
-            shelf.put(version);
-            shelf.stable(&stable);
-        }
-        assert_eq!(shelf.snapshots.len(), limits::SNAPSHOTS_SERVED_MAX);
-        let refused = PeerMessage::SnapshotRefused { height: Height(2) };
-        assert_eq!(serve_part(&shelf, Height(2), Part::WHOLE), refused);
-        assert!(matches!(serve_part(&shelf, Height(3), Part::WHOLE), PeerMessage::Part { .. }));
-        let PeerMessage::Snapshot(manifest) = serve_manifest(&shelf, Height(2), Height(1)) else {
-            panic!("who asks for one that is gone gets the latest")
-        };
-        assert_eq!(manifest.stable.height(), Height(count));
-    }
 }
