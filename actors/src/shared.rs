@@ -107,11 +107,19 @@ impl NetworkSlot {
 }
 
 impl NetworkSlot {
-    /// Sends to a peer that is no validator. What finds no room is lost: who asked asks again.
-    pub fn send_to_observer(&self, to: &PeerId, message: &PeerMessage) {
-        let Some(link) = self.get().and_then(|handle| handle.link(to).ok()) else { return };
-        if let Some((class, frame)) = frame(message) {
-            let _lost = link.push(class, &frame, kind_of(message));
+    /// Sends a frame to a peer that is no validator. What finds no room is lost: who asked asks again.
+    pub fn send_to_observer(&self, to: &PeerId, frame: &(network::Class, Bytes)) {
+        if let Some(link) = self.get().and_then(|handle| handle.link(to).ok()) {
+            let _lost = link.push(frame.0, &frame.1, None);
+        }
+    }
+
+    /// Sends a frame to a validator. What finds no room is lost: who asked asks again.
+    pub fn send_frame(&self, to: ValidatorIndex, frame: &(network::Class, Bytes)) {
+        if let Some(handle) = self.get()
+            && let Err(error) = handle.send(to, frame.0, &frame.1, None)
+        {
+            tracing::debug!(to = to.0, %error, "An answer to a peer was not queued.");
         }
     }
 }

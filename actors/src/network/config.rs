@@ -1,6 +1,7 @@
 //! What the network layer is told when it starts, and what it tells.
 
 use std::fmt;
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -96,8 +97,19 @@ pub struct NetworkConfig {
     pub announce: Vec<Multiaddr>,
     /// Where to begin looking for others; with or without a peer id at the end.
     pub bootstrap: Vec<Multiaddr>,
+    /// How many frames of each class are read from one peer in a second, with a burst.
+    pub frames_per_second: PerClass<NonZeroU32>,
     /// The validators.
     pub validators: Validators,
+}
+
+impl NetworkConfig {
+    /// The pace of a validator.
+    pub const FRAMES_PER_SECOND: PerClass<NonZeroU32> = PerClass([
+        NonZeroU32::new(limits::READ_CONSENSUS_FRAMES_PER_SECOND).unwrap(),
+        NonZeroU32::new(limits::READ_BUNDLE_FRAMES_PER_SECOND).unwrap(),
+        NonZeroU32::new(limits::READ_SYNC_FRAMES_PER_SECOND).unwrap(),
+    ]);
 }
 
 impl fmt::Debug for NetworkConfig {

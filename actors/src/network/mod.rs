@@ -27,6 +27,7 @@ pub(crate) mod link;
 mod metrics;
 mod muxer;
 pub(crate) mod notices;
+pub mod pace;
 mod queue;
 pub(crate) mod score;
 pub(crate) mod session;

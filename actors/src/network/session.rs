@@ -2,7 +2,8 @@
 //!
 //! architecture.md section 6: "Persistent framed streams per peer and class". The writer gathers what is queued into as
 //! few writes as possible and flushes when nothing is left, without a timer. The reader hands each frame to the
-//! class's sink, and stops reading while the sink has no room for this peer. Any failure ends the session; a stream
+//! class's sink, and stops reading while the sink has no room for this peer, or the peer says more in a second than it may:
+//! each frame costs work that others would wait for. Any failure ends the session; a stream
 //! that the peer closes between two frames is a goodbye, after which the others are read to their end.
 
 use std::sync::Arc;
@@ -17,12 +18,13 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::class::Class;
+use super::class::{Class, PerClass};
 use super::frame::{self, FrameReader};
 use super::handshake::{GreetingError, Hello, greet};
 use super::inbox::{FrameSink, FrameSinks, InboundFrame, OfferError};
 use super::link::{Link, Taken};
 use super::metrics::NetworkMetrics;
+use super::pace::Pace;
 use super::score::Offence;
 
 /// What the tasks of links tell the peer manager.
@@ -104,6 +106,8 @@ pub struct SessionContext {
     pub sinks: FrameSinks,
     /// The node's counters.
     pub metrics: Arc<NetworkMetrics>,
+    /// How fast each class is read.
+    pub paces: Arc<PerClass<Pace>>,
 }
 
 /// How one task of a session ended.
@@ -256,6 +260,7 @@ async fn read_frames<R: AsyncRead + Unpin>(mut stream: R, class: Class, context:
             match frames.next(&mut chunk) {
                 Ok(None) => {}
                 Ok(Some(bytes)) => {
+                    context.paces.get(class).pay(1).await;
                     if let Err(end) = deliver(bytes, class, &context, &*sink).await {
                         return end;
                     }

@@ -16,11 +16,12 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::peer::{Effect, Effects, Established, Moment, Peer};
 use crate::mailbox::{FullPolicy, Mail};
-use crate::network::class::{Class, ClassSet};
+use crate::network::class::{Class, ClassSet, PerClass};
 use crate::network::config::{ConnectedPeer, NetworkEvent};
 use crate::network::handshake::{Hello, Refusal};
 use crate::network::link::Link;
 use crate::network::notices::{PeerNotice, SwarmCommand};
+use crate::network::pace::Pace;
 use crate::network::score::Offence;
 use crate::network::session::{self, LinkNotice, SessionContext};
 use crate::network::shared::Shared;
@@ -241,6 +242,7 @@ impl Member {
             is_validator: validator.is_some(),
             sinks: self.shared.sinks.clone(),
             metrics: Arc::clone(&self.shared.metrics),
+            paces: Arc::new(PerClass::build(|class| Pace::new(*self.shared.config.frames_per_second.get(class)))),
         };
         self.session = Some(session::spawn(context, streams, self.notices.clone()));
     }

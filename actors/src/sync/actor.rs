@@ -1,6 +1,7 @@
 //! The sync's actor: mailbox to planner and back, and blocks from the store for peers.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +11,7 @@ use dtvn_messages::wire::{CommittedBlock, PeerMessage};
 use dtvn_messages::{Digest, Height, ValidatorIndex, limits};
 use dtvn_replication::sync::{Effect, Input, Sync as Planner, serve, serve_manifest, serve_part};
 use dtvn_replication::verify::CheckedPart;
+use tokio::sync::Mutex;
 
 use super::install::{Prepared, make};
 use super::message::{Asker, SnapshotAsk, SyncMessage};
@@ -17,8 +19,9 @@ use super::parts::Parts;
 use crate::instruments::Instruments;
 use crate::mailbox::Address;
 use crate::network::Offence;
+use crate::network::pace::Pace;
 use crate::replica::{self, ReplicaMessage};
-use crate::shared::{Credit, NetworkSlot, Shared};
+use crate::shared::{Credit, NetworkSlot, Shared, frame};
 use crate::storage::StoreSlot;
 use crate::storage::store::{StoreError, StoreReader};
 use crate::supervision::{ActorError, Behaviour, Context, TaskHandle};
@@ -39,6 +42,11 @@ pub struct SyncArguments {
     pub instruments: Instruments,
 }
 
+/// How much one peer is served in a second.
+const SERVED: NonZeroU32 = NonZeroU32::new(limits::SERVED_SYNC_KIB_PER_SECOND).unwrap();
+/// Whoever holds the lock is being served.
+type Purse = Arc<Mutex<Pace>>;
+
 /// The sync.
 pub struct Sync {
     planner: Planner,
@@ -51,6 +59,8 @@ pub struct Sync {
     writing: usize,
     /// What is to be installed once they are; none: the genesis.
     install: Option<Option<Arc<CheckedManifest>>>,
+    /// What those who ask may still be served.
+    purses: BTreeMap<Asker, Purse>,
     replica: Address<ReplicaMessage>,
     timer: Option<TaskHandle>,
 }
@@ -72,6 +82,7 @@ impl Sync {
             parts,
             writing: 0,
             install: None,
+            purses: BTreeMap::new(),
             replica: context.address_of(&replica::ROLE),
             timer: None,
             shared,
@@ -201,24 +212,40 @@ impl Sync {
         }
     }
 
+    /// The purse of a peer that asks.
+    fn purse(&mut self, peer: Asker) -> Purse {
+        if self.purses.len() > limits::STRANGERS_REMEMBERED_MAX {
+            // Nobody is served from these at present.
+            self.purses.retain(|_, purse| Arc::strong_count(purse) > 1);
+        }
+        Arc::clone(self.purses.entry(peer).or_insert_with(|| Arc::new(Mutex::new(Pace::new(SERVED)))))
+    }
+
     /// Reads what a peer asked for beside the mailbox, and sends it.
-    fn serve_snapshot(&self, context: &Context<SyncMessage>, peer: Asker, ask: SnapshotAsk, credit: Credit) {
+    fn serve_snapshot(&mut self, context: &Context<SyncMessage>, peer: Asker, ask: SnapshotAsk, credit: Credit) {
         let (shelf, network) = (self.shared.shelf.get(), self.shared.network.clone());
         let read = move || match ask {
             SnapshotAsk::Manifest(height, at_least) => serve_manifest(&shelf, height, at_least),
             SnapshotAsk::Part(height, part) => serve_part(&shelf, height, part),
         };
+        let purse = self.purse(peer);
         context.spawn(async move {
-            match tokio::task::spawn_blocking(read).await {
+            // One after the other, and each paid for before the next: the peer's credits are spent meanwhile.
+            let pace = purse.lock().await;
+            let bytes = match tokio::task::spawn_blocking(read).await {
                 Ok(message) => answer(&network, peer, &message),
-                Err(error) => tracing::warn!(?peer, %error, "Reading a state for a peer was cut off."),
-            }
+                Err(error) => {
+                    tracing::warn!(?peer, %error, "Reading a state for a peer was cut off.");
+                    0
+                }
+            };
+            pace.pay(cost_kib(bytes)).await;
             drop(credit);
         });
     }
 
     /// Reads blocks beside the mailbox, and sends them.
-    fn serve(&self, context: &Context<SyncMessage>, peer: Asker, (from, to): (Height, Height), credit: Credit) {
+    fn serve(&mut self, context: &Context<SyncMessage>, peer: Asker, (from, to): (Height, Height), credit: Credit) {
         let Some(store) = self.store.get() else { return };
         let network = self.shared.network.clone();
         let shelf = self.shared.shelf.get();
@@ -227,14 +254,22 @@ impl Sync {
         }
         // Who asks for blocks that are collected is told so by an empty answer.
         let last = store.applied_watch().borrow().height;
+        let purse = self.purse(peer);
         context.spawn(async move {
-            let read = tokio::task::spawn_blocking(move || read_blocks(&store, from, to)).await;
-            match read {
-                Ok(Ok(blocks)) if blocks.is_empty() && from > last => {}
+            let pace = purse.lock().await;
+            let bytes = match tokio::task::spawn_blocking(move || read_blocks(&store, from, to)).await {
+                Ok(Ok(blocks)) if blocks.is_empty() && from > last => 0,
                 Ok(Ok(blocks)) => answer(&network, peer, &PeerMessage::SyncBlocks(blocks)),
-                Ok(Err(error)) => tracing::warn!(?peer, %error, "Blocks for a peer could not be read."),
-                Err(error) => tracing::warn!(?peer, %error, "Reading blocks for a peer was cut off."),
-            }
+                Ok(Err(error)) => {
+                    tracing::warn!(?peer, %error, "Blocks for a peer could not be read.");
+                    0
+                }
+                Err(error) => {
+                    tracing::warn!(?peer, %error, "Reading blocks for a peer was cut off.");
+                    0
+                }
+            };
+            pace.pay(cost_kib(bytes)).await;
             drop(credit);
         });
     }
@@ -246,12 +281,19 @@ fn others(shared: &Shared) -> Vec<ValidatorIndex> {
     config.set.iter().map(|(index, _)| index).filter(|index| Some(*index) != config.me).collect()
 }
 
-/// Sends what a peer asked for. An observer that is gone asks again.
-fn answer(network: &NetworkSlot, to: Asker, message: &PeerMessage) {
+/// What an answer costs its asker, in KiB.
+fn cost_kib(bytes: usize) -> u32 {
+    u32::try_from(bytes / 1_024).unwrap_or(u32::MAX).max(limits::SERVED_SYNC_REQUEST_KIB)
+}
+
+/// Sends what a peer asked for, and says how long that was in bytes. An observer that is gone asks again.
+fn answer(network: &NetworkSlot, to: Asker, message: &PeerMessage) -> usize {
+    let Some(frame) = frame(message) else { return 0 };
     match to {
-        Asker::Validator(validator) => network.send(validator, message),
-        Asker::Observer(peer) => network.send_to_observer(&peer, message),
+        Asker::Validator(validator) => network.send_frame(validator, &frame),
+        Asker::Observer(peer) => network.send_to_observer(&peer, &frame),
     }
+    frame.1.len()
 }
 
 /// The blocks from `from` on, up to `to` and the limits of one answer; the last has a certificate.

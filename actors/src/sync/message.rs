@@ -15,7 +15,7 @@ use crate::shared::Credit;
 pub const ROLE: Role<SyncMessage> = Role::new("sync");
 
 /// Who asks for blocks or a state: a validator, or a node without a vote, which has no other way to follow.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Asker {
     /// A validator.
     Validator(ValidatorIndex),

@@ -1,13 +1,14 @@
 //! Nodes for tests: each with its own network layer, port 0, and fair inboxes.
 
 use std::future::Future;
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use bytes::Bytes;
 use dtvn_actors::directory::Directory;
 use dtvn_actors::network::{
     Class, ClassSet, ConnectedPeer, FairReceiver, FrameSinks, InboundFrame, Network, NetworkConfig, NetworkEvent,
-    NetworkHandle, PeerInfo, ValidatorEntry, Validators, fair_inbox, identity, network,
+    NetworkHandle, PeerInfo, PerClass, ValidatorEntry, Validators, fair_inbox, identity, network,
 };
 use dtvn_actors::supervision::{ChildSpec, NodeTree, StartError, Strategy, SupervisorSpec, TreeOptions};
 use dtvn_messages::crypto::{Digest, KeyPair};
@@ -66,6 +67,8 @@ pub fn config(number: u16, validators: Validators) -> NetworkConfig {
         listen: vec![TCP.parse().unwrap()],
         announce: Vec::new(),
         bootstrap: Vec::new(),
+        // As fast as it goes.
+        frames_per_second: PerClass::build(|_| NonZeroU32::MAX),
         validators,
     }
 }

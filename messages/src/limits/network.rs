@@ -54,6 +54,22 @@ pub const OUTBOUND_SYNC_FRAMES_MAX: usize = 16;
 /// Their bytes.
 pub const OUTBOUND_SYNC_BYTES_MAX: usize = 32 << 20;
 
+/// Consensus frames read from one peer in a second. A busy replica says a few hundred: a vote of each kind for each
+/// height, and its status. Each costs the check of a signature, so one that says as much as it can would cost a
+/// processor. Above it that peer's stream is read no faster; nothing is lost, others are not affected.
+pub const READ_CONSENSUS_FRAMES_PER_SECOND: u32 = 2_000;
+/// Bundle frames read from one peer in a second: its bundles, cosignatures, and what it asks for. As above.
+pub const READ_BUNDLE_FRAMES_PER_SECOND: u32 = 2_000;
+/// Sync frames read from one peer in a second: requests and answers. As above.
+pub const READ_SYNC_FRAMES_PER_SECOND: u32 = 200;
+/// What a peer is read or served in so many seconds it may have at once, after a silence.
+pub const PACE_BURST_SECONDS: u32 = 2;
+/// Bytes of blocks and of snapshots that one peer is served in a second, in KiB. Its next request waits until the last
+/// one is paid for; then that peer's stream is not read. A node that catches up asks several.
+pub const SERVED_SYNC_KIB_PER_SECOND: u32 = 16 << 10;
+/// What a request costs at least, in KiB: reading costs something too, whatever is found.
+pub const SERVED_SYNC_REQUEST_KIB: u32 = 128;
+
 /// Consensus frames received from one peer and not yet taken by the replica. When full, that peer's stream is not
 /// read; others are not affected.
 pub const INBOUND_CONSENSUS_FRAMES_MAX: usize = 1_024;

@@ -204,6 +204,7 @@ fn network_config(config: &ValidatorConfig, identity: &Identity, genesis: &Genes
         listen: listen.iter().map(parse).collect::<anyhow::Result<_>>()?,
         announce: config.p2p.announce.iter().map(parse).collect::<anyhow::Result<_>>()?,
         bootstrap: config.p2p.bootstrap.iter().map(parse).collect::<anyhow::Result<_>>()?,
+        frames_per_second: NetworkConfig::FRAMES_PER_SECOND,
         validators: validators_of(genesis, genesis.validators()),
     })
 }

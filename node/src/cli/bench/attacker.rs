@@ -63,6 +63,7 @@ impl Attacker {
             listen: vec!["/ip4/127.0.0.1/tcp/0".parse()?],
             announce: Vec::new(),
             bootstrap: bootstrap.iter().map(|address| address.parse()).collect::<Result<_, _>>()?,
+            frames_per_second: NetworkConfig::FRAMES_PER_SECOND,
             validators: validators_of(genesis, validators),
         };
         let (consensus, first) = fair_inbox(Class::Consensus.inbound_bounds());
