@@ -5,7 +5,7 @@
 //! like an operation of a client. In the epoch that its own nonce opened it cannot have signed anything, so there it
 //! votes again.
 
-use dtvn_messages::membership::{Membership, Nonce, SignedRecovery};
+use dtvn_messages::membership::{Membership, Nonce, Recovery, SignedRecovery};
 use dtvn_messages::{Action, EventId, IdempotencyKey, NodeName, Operation, Timestamp, limits};
 use dtvn_pbft::Config;
 
@@ -34,10 +34,11 @@ pub fn is_wanted(held: &Membership, config: &Config, name: &NodeName, nonce: &No
 }
 
 /// What the intake of another validator is told: the recovery as an operation, for which nobody waits. Its key is made
-/// of the nonce, so it has one outcome however many take it in.
+/// of the nonce and the epoch, so it has one outcome however many take it in, and another one in the next epoch if this
+/// one ended meanwhile.
 #[must_use]
 pub fn taken_in(recovery: SignedRecovery) -> [Input; 2] {
-    let key = recovery_key(&recovery.body.nonce);
+    let key = recovery_key(&recovery.body);
     let operation = Operation {
         key,
         valid_until: Timestamp(0),
@@ -54,7 +55,33 @@ pub fn taken_in(recovery: SignedRecovery) -> [Input; 2] {
     ]
 }
 
-#[expect(clippy::expect_used, reason = "a word and 32 hexadecimal digits are 16 to 128 printable characters")]
-fn recovery_key(nonce: &Nonce) -> IdempotencyKey {
-    IdempotencyKey::new(&format!("recover-{nonce}")).expect("a key of 40 printable characters")
+#[expect(clippy::expect_used, reason = "words, 32 hexadecimal digits and a number are 16 to 128 printable characters")]
+fn recovery_key(recovery: &Recovery) -> IdempotencyKey {
+    let Recovery { epoch, nonce, .. } = recovery;
+    IdempotencyKey::new(&format!("recover-{nonce}-in-{epoch}")).expect("a key of at most 64 printable characters")
+}
+
+#[cfg(test)]
+mod tests {
+    use dtvn_messages::{Epoch, Signature};
+
+    use super::*;
+
+    fn key(epoch: u64, nonce: u8) -> IdempotencyKey {
+        let validator = NodeName::new("node1").unwrap();
+        let body = Recovery { epoch: Epoch(epoch), validator, nonce: Nonce([nonce; 16]) };
+        match taken_in(SignedRecovery { body, signature: Signature([0; 64]) }) {
+            [Input::Submit { mut operations, .. }, Input::Withdraw { .. }] => operations.remove(0).key,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// An epoch may end while a recovery is on its way, which is refused then, for good under its key.
+    #[test]
+    fn a_recovery_has_one_key_in_an_epoch_and_another_in_the_next() {
+        assert_eq!(key(3, 1), key(3, 1));
+        assert_ne!(key(3, 1), key(4, 1));
+        assert_ne!(key(3, 1), key(3, 2));
+        key(u64::MAX, 255);
+    }
 }
