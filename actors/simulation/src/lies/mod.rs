@@ -15,8 +15,8 @@ use std::sync::Arc;
 
 use dtvn_messages::wire::{Class, PeerMessage, PrePrepare};
 use dtvn_messages::{
-    Block, Bundle, ChainId, Digest, Genesis, Height, Signature, Signed, Signer, Statement, ValidatorIndex, View, Vote,
-    sha256,
+    Block, Bundle, ChainId, Digest, Epoch, Genesis, Height, Signature, Signed, Signer, Statement, ValidatorIndex,
+    ValidatorSet, View, Vote, sha256,
 };
 use dtvn_replication::log::MemoryDisk;
 use dtvn_replication::node::Node;
@@ -207,6 +207,13 @@ impl Payload {
             Self::Bytes(..) => "bytes",
         }
     }
+
+    pub(crate) const fn class(&self) -> Class {
+        match self {
+            Self::Message(message) => message.class(),
+            Self::Bytes(class, _) => *class,
+        }
+    }
 }
 
 /// Something that a liar says, after so many microseconds.
@@ -243,7 +250,10 @@ type Lie = Option<Vec<Said>>;
 /// The filter of one liar.
 pub(crate) struct Filter {
     behaviour: Behaviour,
+    /// Its index, the last that it had.
     me: ValidatorIndex,
+    epoch: Epoch,
+    set: Arc<ValidatorSet>,
     genesis: Arc<Genesis>,
     signer: Arc<dyn Signer>,
     /// Votes that it said, for when they are old.
@@ -258,13 +268,15 @@ const MIDWAY_US: u64 = 3_000_000;
 pub(crate) const MANY_TIMES: usize = 12;
 
 impl Filter {
-    pub(crate) fn new(
-        behaviour: Behaviour,
-        me: ValidatorIndex,
-        genesis: Arc<Genesis>,
-        signer: Arc<dyn Signer>,
-    ) -> Self {
-        Self { behaviour, me, genesis, signer, votes: Vec::new() }
+    pub(crate) fn new(behaviour: Behaviour, place: usize, genesis: Arc<Genesis>, signer: Arc<dyn Signer>) -> Self {
+        let (me, set) = (ValidatorIndex(place as u16), Arc::new(genesis.validators().clone()));
+        Self { behaviour, me, epoch: Epoch(0), set, genesis, signer, votes: Vec::new() }
+    }
+
+    /// Its node is in another epoch.
+    pub(crate) fn enter(&mut self, epoch: Epoch, set: &Arc<ValidatorSet>) {
+        (self.epoch, self.set) = (epoch, Arc::clone(set));
+        self.me = set.index_of_key(&self.signer.public()).unwrap_or(self.me);
     }
 
     /// What the liar sends to one peer instead of `message`, and which lie that is.
@@ -320,7 +332,7 @@ impl Filter {
 
     /// The validator that a liar works against.
     fn victim(&self) -> ValidatorIndex {
-        ValidatorIndex((self.me.0 + 1) % self.genesis.validators().len() as u16)
+        ValidatorIndex((self.me.0 + 1) % self.set.len() as u16)
     }
 
     fn chain(&self) -> &ChainId {

@@ -1,6 +1,7 @@
 //! What a seed stands for: swarm testing. Each seed draws the size of the network, small limits (they find more), who
 //! lies, and for each fault off, low or high.
 
+mod kinds;
 mod plan;
 
 use std::collections::BTreeSet;
@@ -12,96 +13,8 @@ use dtvn_messages::{Genesis, limits};
 use crate::lies::Behaviour;
 use crate::random::{Concern, Random};
 
+pub use kinds::{Fault, Level};
 pub use plan::{Plan, PlanError};
-
-/// Kinds of fault; each can be switched off without changing what the others do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Fault {
-    /// Messages are lost.
-    Loss,
-    /// Messages come twice.
-    Repetition,
-    /// Messages take long, and overtake each other.
-    Delay,
-    /// Links are cut and heal.
-    Partitions,
-    /// Processes end, machines lose their power.
-    Crashes,
-    /// Parts of nodes fail by themselves.
-    Parts,
-    /// Nodes stand still for a while.
-    Pauses,
-    /// Clocks differ and jump.
-    Clocks,
-    /// Disks are slow.
-    SlowDisks,
-    /// A log is damaged.
-    Damage,
-    /// Some nodes lie.
-    Lies,
-    /// Leaders end, again and again.
-    Leaders,
-    /// All nodes end at once.
-    Outages,
-    /// Disks are full or read-only, or do not sync.
-    Disks,
-    /// Votes are lost.
-    Votes,
-}
-
-impl Fault {
-    /// All kinds.
-    pub const ALL: [Self; 15] = [
-        Self::Loss,
-        Self::Repetition,
-        Self::Delay,
-        Self::Partitions,
-        Self::Crashes,
-        Self::Parts,
-        Self::Pauses,
-        Self::Clocks,
-        Self::SlowDisks,
-        Self::Damage,
-        Self::Lies,
-        Self::Leaders,
-        Self::Outages,
-        Self::Disks,
-        Self::Votes,
-    ];
-
-    /// The name on the command line.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Loss => "loss",
-            Self::Repetition => "repetition",
-            Self::Delay => "delay",
-            Self::Partitions => "partitions",
-            Self::Crashes => "crashes",
-            Self::Parts => "parts",
-            Self::Pauses => "pauses",
-            Self::Clocks => "clocks",
-            Self::SlowDisks => "slow-disks",
-            Self::Damage => "damage",
-            Self::Lies => "lies",
-            Self::Leaders => "leaders",
-            Self::Outages => "outages",
-            Self::Disks => "disks",
-            Self::Votes => "votes",
-        }
-    }
-}
-
-/// How much of a fault there is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Level {
-    /// None.
-    Off,
-    /// Some.
-    Low,
-    /// Much.
-    High,
-}
 
 /// What goes wrong around the nodes and may not: the oracle must find it. (Bugs in the nodes themselves are
 /// [`dtvn_messages::canary`].)
@@ -180,6 +93,8 @@ pub struct Scenario {
     pub seed: u64,
     /// How many validators there are.
     pub validators: usize,
+    /// How many hosts there are beside them that may become validators.
+    pub joiners: usize,
     /// Their voting powers; empty is 1 for each. Unequal ones are drawn only where nobody lies or is lost for good.
     pub powers: Vec<u32>,
     /// Those that lie, and how.
@@ -224,6 +139,7 @@ impl Scenario {
         Self {
             seed,
             validators,
+            joiners: 0,
             powers: Vec::new(),
             liars: Vec::new(),
             spare_faults: 0,
@@ -261,7 +177,10 @@ impl Scenario {
                 liars.push(liar);
             }
         }
-        let levels = Fault::ALL.map(|_| random.pick(&[Level::Off, Level::Low, Level::Low, Level::High]));
+        let mut levels = [Level::Off; Fault::ALL.len()];
+        for fault in Fault::ALL.into_iter().filter(|fault| *fault != Fault::Members) {
+            levels[fault as usize] = random.pick(&[Level::Off, Level::Low, Level::Low, Level::High]);
+        }
         let parameters = draw_parameters(&mut random);
         let mut scenario = Self {
             liars,
@@ -283,8 +202,17 @@ impl Scenario {
             scenario.liars.clear();
             scenario.spare_faults = 0;
         }
+        scenario.draw_members(&mut random);
         scenario.change(changes);
         scenario
+    }
+
+    /// What was added to the scenarios last is drawn last.
+    fn draw_members(&mut self, random: &mut Random) {
+        self.set_level(Fault::Members, random.pick(&[Level::Off, Level::Off, Level::Low, Level::High]));
+        self.joiners = random.between(1, 3) as usize;
+        let window = self.parameters.log_window;
+        self.parameters.retain_blocks = random.pick(&[1_000_000, 1_000_000, 1_000_000, window]);
     }
 
     fn change(&mut self, changes: &Changes) {
@@ -302,6 +230,9 @@ impl Scenario {
         }
         self.clients = changes.clients.unwrap_or(self.clients);
         self.faults_us = changes.faults_ms.map_or(self.faults_us, |faults_ms| faults_ms * 1_000);
+        if self.level(Fault::Members) == Level::Off {
+            self.joiners = 0;
+        }
         if self.level(Fault::Lies) == Level::Off {
             self.liars.clear();
         }
@@ -403,6 +334,9 @@ impl fmt::Display for Scenario {
         }
         if !self.powers.is_empty() {
             write!(formatter, ", powers {:?}", self.powers)?;
+        }
+        if self.joiners > 0 {
+            write!(formatter, ", {} joiners", self.joiners)?;
         }
         if self.real { formatter.write_str(", real signatures and codec") } else { Ok(()) }
     }

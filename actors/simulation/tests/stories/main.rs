@@ -6,6 +6,7 @@ mod clients;
 mod crashes;
 mod disks;
 mod lies;
+mod members;
 mod network;
 mod rules;
 mod table;
