@@ -180,6 +180,8 @@ counters! {
     members_weighed: Faults, "member-powers";
     /// Changes that came after another one of their epoch.
     stale_changes: Faults, "member-competing";
+    /// Changes that too few of the validators signed.
+    unsigned_changes: Faults, "member-unsigned";
     /// Messages of an epoch that was over which were said again.
     old_messages: Faults, "epoch-old-messages";
     /// Operations that were decided.

@@ -62,9 +62,15 @@ fn operation(number: usize, change: ValidatorsChange) -> Operation {
 }
 
 impl World {
-    /// Operators want this set after the one of an epoch that is known, and hand it in first at a host. The number of
-    /// the proposal.
-    pub(crate) fn propose_set(&mut self, epoch: Epoch, validators: Vec<Validator>, first: usize) -> Option<usize> {
+    /// Operators want this set after the one of an epoch that is known, and hand it in first at a host; all that are
+    /// needed sign it, or one less. The number of the proposal.
+    pub(crate) fn propose_set(
+        &mut self,
+        epoch: Epoch,
+        validators: Vec<Validator>,
+        first: usize,
+        is_signed: bool,
+    ) -> Option<usize> {
         let set = ValidatorSet::new(validators).ok()?;
         let present = Arc::clone(&self.chain.eras().of(epoch)?.set);
         let body = NewSet { epoch, replaces: present.hash(), set: set.hash() };
@@ -79,6 +85,10 @@ impl World {
                 signatures.push((index, signer.sign(&bytes)));
                 power += u64::from(validator.power);
             }
+        }
+        if !is_signed {
+            signatures.pop();
+            self.coverage.unsigned_changes += 1;
         }
         signatures.sort_unstable_by_key(|(index, _)| *index);
         let (replaces, signatures) = (body.replaces, Signatures(signatures));

@@ -45,7 +45,8 @@ impl World {
             let drawn = (0..TRIES).find_map(|_| self.draw_set());
             if let Some(set) = drawn {
                 let first = self.randoms.faults.below(self.hosts.len() as u64) as usize;
-                self.propose_set(epoch, set, first);
+                let is_signed = !self.randoms.faults.permille(100);
+                self.propose_set(epoch, set, first, is_signed);
             }
         }
     }

@@ -148,6 +148,20 @@ behaviours! {
     SyncRefused: "sync-refused";
     /// Serves blocks late.
     SyncSlow: "sync-slow";
+    /// Serves parts of a state that nobody signed.
+    SnapshotParts: "snapshot-wrong-parts";
+    /// Serves parts of a state that are longer than any may be.
+    SnapshotLong: "snapshot-long-parts";
+    /// Shows manifests of states that nobody signed.
+    SnapshotForged: "snapshot-forged-manifest";
+    /// Shows the manifest of the oldest state that it has, whatever is asked for.
+    SnapshotStale: "snapshot-stale";
+    /// Serves no state.
+    SnapshotRefused: "snapshot-refused";
+    /// Serves states late.
+    SnapshotSlow: "snapshot-slow";
+    /// Shows manifests, and then no part or some.
+    SnapshotVanishes: "snapshot-vanishes";
     /// Says that it is far ahead.
     StatusBoast: "status-boasts";
     /// Shows its bundles to one peer only, and serves none.
@@ -175,6 +189,12 @@ behaviours! {
 }
 
 impl Behaviour {
+    /// Whether it is about states that are fetched.
+    #[must_use]
+    pub fn is_of_snapshots(self) -> bool {
+        sync::OF_SNAPSHOTS.contains(&self)
+    }
+
     /// The lies that a liar can tell at any moment.
     fn of_a_moment(random: &mut Random) -> Self {
         // All but the silent ones and those at the end, which are ways to be.
@@ -282,6 +302,7 @@ impl Filter {
     /// What the liar sends to one peer instead of `message`, and which lie that is.
     pub(crate) fn distort(&mut self, message: PeerMessage, mut moment: Moment<'_>) -> (Vec<Said>, Option<Behaviour>) {
         let behaviour = match self.behaviour {
+            Behaviour::Mixed if sync::is_of_snapshot(&message) => moment.random.pick(&sync::OF_SNAPSHOTS),
             Behaviour::Mixed if moment.random.permille(300) => Behaviour::of_a_moment(moment.random),
             other => other,
         };

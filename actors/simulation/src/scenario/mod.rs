@@ -213,6 +213,10 @@ impl Scenario {
         self.joiners = random.between(1, 3) as usize;
         let window = self.parameters.log_window;
         self.parameters.retain_blocks = random.pick(&[1_000_000, 1_000_000, 1_000_000, window]);
+        let lies = |behaviour: Behaviour| behaviour.is_of_snapshots() || behaviour == Behaviour::Mixed;
+        if self.liars.iter().any(|(_, behaviour)| lies(*behaviour)) {
+            self.parameters.retain_blocks = window;
+        }
     }
 
     fn change(&mut self, changes: &Changes) {

@@ -31,13 +31,22 @@ impl Stage {
     /// # Panics
     /// If they do not make a set.
     pub fn change(&mut self, first: usize, members: &[Member]) -> usize {
+        self.propose(first, members, true)
+    }
+
+    /// As [`Self::change`], with one signature less than a quorum.
+    pub fn change_without_quorum(&mut self, first: usize, members: &[Member]) -> usize {
+        self.propose(first, members, false)
+    }
+
+    fn propose(&mut self, first: usize, members: &[Member], is_signed: bool) -> usize {
         let validator = |member: &Member| {
             let host = &self.world.hosts[member.host];
             let public_key = if member.new_key { self.world.next_key(member.host) } else { host.key() };
             Validator { name: host.name.clone(), public_key, power: member.power }
         };
         let validators = members.iter().map(validator).collect();
-        let proposed = self.world.propose_set(self.epoch(), validators, first);
+        let proposed = self.world.propose_set(self.epoch(), validators, first, is_signed);
         proposed.unwrap_or_else(|| panic!("{members:?} do not make a set"))
     }
 

@@ -9,5 +9,6 @@ mod lies;
 mod members;
 mod network;
 mod rules;
+mod snapshots;
 mod table;
 mod views;

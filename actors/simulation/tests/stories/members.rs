@@ -127,6 +127,17 @@ fn member_competing() {
     assert_eq!((stage.changes(), stage.coverage().stale_changes), (2, 1));
 }
 
+/// A change that too few of the present validators signed is refused.
+#[test]
+fn member_unsigned() {
+    let mut stage = network(4, 1);
+    stage.run(1_000);
+    let change = stage.change_without_quorum(0, &members([0, 1, 2, 3, 4]));
+    stage.until("it is decided", 20_000, |stage| stage.is_changed(change).is_some());
+    stage.settle(20_000);
+    assert_eq!((stage.is_changed(change), stage.changes(), stage.epoch().0), (Some(false), 0, 0));
+}
+
 /// A change that the minority of a partition asks for takes effect when the network is whole, and one of the majority at
 /// once: those who were away follow through its epoch.
 #[test]
