@@ -211,11 +211,19 @@ impl Scenario {
     fn draw_members(&mut self, random: &mut Random) {
         self.set_level(Fault::Members, random.pick(&[Level::Off, Level::Off, Level::Low, Level::High]));
         self.joiners = random.between(1, 3) as usize;
-        let window = self.parameters.log_window;
-        self.parameters.retain_blocks = random.pick(&[1_000_000, 1_000_000, 1_000_000, window]);
-        let lies = |behaviour: Behaviour| behaviour.is_of_snapshots() || behaviour == Behaviour::Mixed;
-        if self.liars.iter().any(|(_, behaviour)| lies(*behaviour)) {
-            self.parameters.retain_blocks = window;
+        let parameters = &mut self.parameters;
+        parameters.retain_blocks = random.pick(&[1_000_000, 1_000_000, 1_000_000, parameters.log_window]);
+        // Where there are lies about states, nodes are soon late enough to need one.
+        if self.liars.iter().any(|(_, behaviour)| behaviour.is_of_snapshots() || *behaviour == Behaviour::Mixed) {
+            parameters.checkpoint_interval = random.pick(&[1, 2]);
+            parameters.log_window = 2 * parameters.checkpoint_interval + parameters.pipeline;
+            parameters.retain_blocks = parameters.log_window;
+            self.set_level(Fault::Crashes, Level::High);
+        }
+        // One that lies may join where there is room for its lies.
+        let (joiner, behaviour) = (random.below(self.joiners as u64) as usize, random.pick(&Behaviour::ALL));
+        if random.permille(250) && behaviour != Behaviour::Twin {
+            self.liars.push((self.validators + joiner, behaviour));
         }
     }
 
@@ -237,6 +245,8 @@ impl Scenario {
         if self.level(Fault::Members) == Level::Off {
             self.joiners = 0;
         }
+        let hosts = self.validators + self.joiners;
+        self.liars.retain(|(liar, _)| *liar < hosts);
         if self.level(Fault::Lies) == Level::Off {
             self.liars.clear();
         }
@@ -356,7 +366,8 @@ mod tests {
             let scenario = Scenario::draw(seed, &Changes::default());
             let genesis = scenario.genesis();
             let power = genesis.validators().weak_quorum();
-            let lost = (scenario.liars.len() + scenario.spare_faults) as u64;
+            let liars = scenario.liars.iter().filter(|(liar, _)| *liar < scenario.validators).count();
+            let lost = (liars + scenario.spare_faults) as u64;
             assert!(lost < power && (lost == 0 || scenario.powers.is_empty()), "seed {seed}");
         }
     }
