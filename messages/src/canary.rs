@@ -49,11 +49,15 @@ pub enum Canary {
     SignaturesIgnored,
     /// Blocks from sync are taken without a commit certificate (section 7).
     SyncUnproven,
+    /// Blocks above the end of an epoch are proposed and voted for in it (section 10).
+    EpochEndIgnored,
+    /// A change of the validators needs no signatures of theirs (section 10).
+    ChangeUnsigned,
 }
 
 impl Canary {
     /// All canaries.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 21] = [
         Self::QuorumMinusOne,
         Self::VotesWithoutDigest,
         Self::CommitOutOfOrder,
@@ -73,6 +77,8 @@ impl Canary {
         Self::TicketsNotRolledBack,
         Self::SignaturesIgnored,
         Self::SyncUnproven,
+        Self::EpochEndIgnored,
+        Self::ChangeUnsigned,
     ];
 }
 

@@ -73,12 +73,13 @@ macro_rules! reasons {
             }
 
             /// Whether the ledger remembers the key of an operation that it refused for this reason, so that a repeat
-            /// gets the same answer. Two refusals by the network are not remembered: `operation_expired`, since only
-            /// this copy of the operation came too late or was dated too far ahead, and `ledger_full`. Neither had an
-            /// effect, and a later copy with the same key may have one.
+            /// gets the same answer. Three refusals by the network are not remembered: `operation_expired`, since only
+            /// this copy of the operation came too late or was dated too far ahead, `ledger_full`, and
+            /// `recovered_recently`. None had an effect, and a later copy with the same key may have one.
             #[must_use]
             pub const fn is_remembered(self) -> bool {
-                matches!(self.decider(), Decider::Network) && !matches!(self, Self::OperationExpired | Self::LedgerFull)
+                let is_passing = matches!(self, Self::OperationExpired | Self::LedgerFull | Self::RecoveredRecently);
+                matches!(self.decider(), Decider::Network) && !is_passing
             }
         }
     };

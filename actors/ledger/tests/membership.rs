@@ -175,6 +175,45 @@ fn at_most_one_change_takes_effect_in_an_epoch_and_recoveries_join_it() {
     assert_eq!(membership.opened_by.iter().collect::<Vec<_>>(), [(&node("north"), &Nonce([5; 16]))]);
 }
 
+/// A validator that comes too soon asks again under the same key: a refusal that were remembered would keep it silent.
+#[test]
+fn a_recovery_that_came_too_soon_is_accepted_later_under_the_same_key() {
+    let mut chain = chain();
+    let first = recover(&chain, "north", 1);
+    assert_eq!(refusal(&chain.act(NOW, first)), None);
+    let key = "the key of the second recovery";
+    let mut refusals = Vec::new();
+    for (number, time) in [(0, NOW + 1), (1, NOW + MINUTE + 1)] {
+        let second = operation(key, time, recover(&chain, "north", 2));
+        if number == 1 {
+            // The epoch that the first one ended.
+            while chain.ledger.tip() < Height(4) {
+                let time = NOW + 10 + chain.ledger.tip().0;
+                empty(&mut chain, time);
+            }
+        }
+        let epoch = Epoch(number);
+        let mut second = second;
+        if let Action::Recover(recovery) = &mut second.action {
+            recovery.body.epoch = epoch;
+            recovery.signature = key_of("north").sign(&recovery.body.signed_bytes(chain.genesis.chain_id()));
+        }
+        let body = BundleBody { epoch, origin: ValidatorIndex(1), start: 9, number: 0, operations: vec![second] };
+        let bundle = Bundle::assemble(body, Signature([0; 64]), chain.genesis.chain_id());
+        let input = BlockInput {
+            height: chain.ledger.tip().next(),
+            timestamp: Timestamp(time),
+            bundles: &[bundle],
+            set: chain.genesis.validators(),
+            scheme: &Ed25519,
+        };
+        chain.ledger.execute(&input);
+        let effects = chain.ledger.commit(chain.ledger.tip()).remove(0);
+        refusals.push(recorded(&effects.results[0]).verdict.refusal());
+    }
+    assert_eq!(refusals, [Some(Reason::RecoveredRecently), None]);
+}
+
 #[test]
 fn a_recovery_is_signed_by_whom_it_names_once_at_a_time_and_not_too_often() {
     let mut chain = chain();

@@ -45,6 +45,8 @@ pub struct View {
     pub voting: bool,
     /// Whether its state differs from what a quorum certified.
     pub diverged: bool,
+    /// Whether the last height of the epoch is committed, and what proves its end is not here yet.
+    pub at_epoch_end: bool,
 }
 
 /// A PBFT replica as a value.
@@ -330,6 +332,7 @@ impl Replica {
             executed: self.chain.top(),
             voting: self.may_vote(),
             diverged: self.diverged,
+            at_epoch_end: self.is_at_epoch_end(),
         }
     }
 

@@ -34,7 +34,8 @@ pub fn is_wanted(held: &Membership, config: &Config, name: &NodeName, nonce: &No
 }
 
 /// What the intake of another validator is told: the recovery as an operation, for which nobody waits. Its key is made
-/// of the validator's name and the nonce, so it has one outcome however many take it in, and nobody else can use it up.
+/// of the validator's name, the nonce and the epoch: so it has one outcome however many take it in, nobody else can use it
+/// up, and it has another one in the next epoch if this one ended meanwhile.
 #[must_use]
 pub fn taken_in(recovery: SignedRecovery) -> [Input; 2] {
     let key = recovery_key(&recovery.body);
@@ -45,8 +46,33 @@ pub fn taken_in(recovery: SignedRecovery) -> [Input; 2] {
     ]
 }
 
-#[expect(clippy::expect_used, reason = "a word, a name of at most 63 and 32 digits are 16 to 128 printable characters")]
-fn recovery_key(asked: &Recovery) -> IdempotencyKey {
-    let Recovery { validator, nonce, .. } = asked;
-    IdempotencyKey::new(&format!("recover-{validator}-{nonce}")).expect("a key of 42 to 104 printable characters")
+#[expect(clippy::expect_used, reason = "words, a name of at most 63 characters, 32 digits and a number: 16 to 128")]
+fn recovery_key(recovery: &Recovery) -> IdempotencyKey {
+    let Recovery { epoch, validator, nonce } = recovery;
+    IdempotencyKey::new(&format!("recover-{validator}-{nonce}-in-{epoch}")).expect("at most 128 printable characters")
+}
+
+#[cfg(test)]
+mod tests {
+    use dtvn_messages::{Epoch, Signature};
+
+    use super::*;
+
+    fn key(epoch: u64, nonce: u8) -> IdempotencyKey {
+        let validator = NodeName::new("node1").unwrap();
+        let body = Recovery { epoch: Epoch(epoch), validator, nonce: Nonce([nonce; 16]) };
+        match taken_in(SignedRecovery { body, signature: Signature([0; 64]) }) {
+            [Input::Submit { mut operations, .. }, Input::Withdraw { .. }] => operations.remove(0).key,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// An epoch may end while a recovery is on its way, which is refused then, for good under its key.
+    #[test]
+    fn a_recovery_has_one_key_in_an_epoch_and_another_in_the_next() {
+        assert_eq!(key(3, 1), key(3, 1));
+        assert_ne!(key(3, 1), key(4, 1));
+        assert_ne!(key(3, 1), key(3, 2));
+        key(u64::MAX, 255);
+    }
 }

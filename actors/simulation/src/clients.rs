@@ -244,6 +244,9 @@ impl World {
 
     /// An honest node answers.
     pub(crate) fn answered(&mut self, request: RequestId, answer: &Answer) -> Result<(), Violation> {
+        if self.operator_answered(request, answer)? {
+            return Ok(());
+        }
         if let Some(operation) = self.staged.operation(request) {
             if let Answer::Decided(result) = answer {
                 self.chain.answered(operation, result)?;

@@ -114,6 +114,8 @@ counters! {
     epochs: Nodes, "epochs begun";
     /// Nodes that lost their memory, and vote again.
     recoveries: Nodes, "recoveries of nodes with amnesia";
+    /// Certified states that an honest node took in the place of its own.
+    installed: Nodes, "snapshots installed";
     /// Times that an honest node blamed a liar.
     blamed: Nodes, "blames of liars";
     /// Messages that were sent, each copy.
@@ -168,6 +170,20 @@ counters! {
     lost: Faults, "net-loss";
     /// Messages that came twice.
     repeated: Faults, "net-duplication";
+    /// Validators that were added to a set.
+    members_added: Faults, "member-added";
+    /// Validators that were removed from a set.
+    members_removed: Faults, "member-removed";
+    /// Validators that got another key.
+    members_rekeyed: Faults, "member-rekeyed";
+    /// Validators that got another power.
+    members_weighed: Faults, "member-powers";
+    /// Changes that came after another one of their epoch.
+    stale_changes: Faults, "member-competing";
+    /// Changes that too few of the validators signed.
+    unsigned_changes: Faults, "member-unsigned";
+    /// Messages of an epoch that was over which were said again.
+    old_messages: Faults, "epoch-old-messages";
     /// Operations that were decided.
     decided: Clients, "operations decided";
     /// Of those, refused.

@@ -1,12 +1,14 @@
 //! What follows from a step of a node: messages on their way, work and timers, and all that the oracle looks at.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use dtvn_messages::evidence::EpochContext;
-use dtvn_messages::wire::PeerMessage;
-use dtvn_messages::{Evidence, Height, ValidatorIndex};
+use dtvn_messages::wire::{Class, PeerMessage};
+use dtvn_messages::{Epoch, Evidence, Height, ValidatorIndex};
 use dtvn_replication::consensus::Committed;
 use dtvn_replication::intake::{Answer, RequestId};
+use dtvn_replication::log::Opened;
 use dtvn_replication::node::{Effect, Work};
 
 use crate::host::Host;
@@ -17,6 +19,12 @@ use crate::world::{Event, World};
 impl World {
     pub(crate) fn carry_out(&mut self, host: usize) -> Result<(), Violation> {
         let mut effects = std::mem::take(&mut self.effects);
+        // What a step made durable after the log was opened in it counts from the opening on.
+        for effect in &effects {
+            if let Effect::Opened(opened) = effect {
+                self.on_opened(host, *opened)?;
+            }
+        }
         for effect in effects.drain(..) {
             self.show(host, "->", &effect);
             self.carry_out_one(host, effect)?;
@@ -38,10 +46,16 @@ impl World {
             Effect::Broadcast(message) => self.broadcast(host, message)?,
             Effect::Send { to, message } => {
                 self.check_sent(host, &message)?;
-                for peer in 0..self.hosts.len() {
-                    if self.hosts[peer].index == to && peer != host {
+                for peer in (0..self.hosts.len()).filter(|peer| *peer != host) {
+                    if self.hosts[host].addresses.of(peer) == Some(to) {
                         self.send(host, peer, message.clone());
                     }
+                }
+            }
+            Effect::Answered { to, message } => {
+                let asker = (0..self.hosts.len()).find(|peer| *peer != host && self.hosts[*peer].key() == to);
+                if let Some(asker) = asker {
+                    self.send(host, asker, message);
                 }
             }
             Effect::Work(work) => self.work(host, work),
@@ -51,13 +65,6 @@ impl World {
                 self.hosts[host].timers.insert(timer.name(), number);
             }
             Effect::Answer { request, answer, .. } => self.on_answer(host, request, &answer)?,
-            Effect::Opened(opened) => {
-                self.coverage.torn += u64::from(opened.is_some_and(|opened| opened.cut_bytes.is_some()));
-                if honest == 1 {
-                    let at = &mut self.hosts[host];
-                    at.promises.opened(opened, at.may_forget)?;
-                }
-            }
             Effect::Logged { number, record } => {
                 if honest == 1 {
                     self.hosts[host].promises.logged(number, &record);
@@ -68,7 +75,11 @@ impl World {
                 self.coverage.commits += honest;
                 if honest == 1 {
                     self.check_majority(host, &committed)?;
+                    let before = self.chain.eras().latest().0;
                     self.chain.committed(&committed, &effects)?;
+                    if self.chain.eras().latest().0 != before {
+                        self.on_era();
+                    }
                 }
             }
             Effect::Evidence(evidence) => self.on_evidence(host, &evidence)?,
@@ -82,11 +93,14 @@ impl World {
             Effect::Stable(_) => self.coverage.stable += honest,
             Effect::CaughtUp { .. } => self.coverage.caught_up += honest,
             Effect::Moved { cause, .. } => self.coverage.views.0[cause as usize] += honest,
-            Effect::Active(_) | Effect::Conflict { .. } | Effect::Installed { .. } => {}
-            Effect::EpochBegan(_) => {
-                self.coverage.epochs += honest;
-                self.greet_again(host);
+            Effect::Active(_) | Effect::Conflict { .. } | Effect::Opened(_) => {}
+            Effect::Installed { height, digest, .. } => {
+                self.coverage.installed += honest;
+                if honest == 1 {
+                    self.chain.installed(height, digest)?;
+                }
             }
+            Effect::EpochBegan(epoch) => self.on_epoch(host, epoch)?,
             Effect::Recovered => self.on_recovered(host),
             Effect::Blame { peer, why } => self.on_blame(host, peer, &why)?,
             Effect::Diverged(height) => self.on_diverged(host, height)?,
@@ -96,6 +110,26 @@ impl World {
                 self.hosts[host].has_failed = true;
             }
         }
+        Ok(())
+    }
+
+    fn on_opened(&mut self, host: usize, opened: Option<Opened>) -> Result<(), Violation> {
+        self.coverage.torn += u64::from(opened.is_some_and(|opened| opened.cut_bytes.is_some()));
+        let at = &mut self.hosts[host];
+        if at.is_honest { at.promises.opened(opened, at.may_forget) } else { Ok(()) }
+    }
+
+    /// A node is in another epoch: it names its peers by other validators.
+    fn on_epoch(&mut self, host: usize, epoch: Epoch) -> Result<(), Violation> {
+        let Some(node) = &self.hosts[host].node else { return Ok(()) };
+        let Some(end) = node.store().epoch_end(epoch.previous()) else { return Ok(()) };
+        let set = Arc::new(end.next.clone());
+        if self.hosts[host].is_honest {
+            self.coverage.epochs += 1;
+            self.chain.began(epoch, &set)?;
+        }
+        self.enter(host, epoch, set);
+        self.greet_again(host);
         Ok(())
     }
 
@@ -119,8 +153,9 @@ impl World {
             return Ok(());
         }
         let heard = self.links.heard_by(host, self.hosts.len());
-        let set = self.genesis.validators();
-        let indices: BTreeSet<ValidatorIndex> = heard.into_iter().map(|host| self.hosts[host].index).collect();
+        let set = &self.chain.eras().at(committed.block.header.height).1.set;
+        let keys = heard.iter().flat_map(|host| &self.hosts[*host].keys);
+        let indices: BTreeSet<ValidatorIndex> = keys.filter_map(|key| set.index_of_key(key)).collect();
         let power = set.power_of(indices.iter().copied());
         let needed = 2 * set.total_power() / 3 + 1;
         ensure(power >= needed, Invariant::Minority, || {
@@ -133,7 +168,7 @@ impl World {
         if !self.hosts[host].is_honest {
             return Ok(());
         }
-        let is_liar = self.liars.contains(&peer);
+        let is_liar = self.hosts[host].addresses.set.key(peer).is_some_and(|key| self.liars.contains(&key));
         self.coverage.blamed += u64::from(is_liar);
         ensure(is_liar, Invariant::NoFalseAccusation, || format!("host {host} blames {peer}, which is honest: {why}"))
     }
@@ -143,14 +178,19 @@ impl World {
         if !self.hosts[host].is_honest {
             return Ok(());
         }
-        let culprit = evidence.culprit();
-        let (genesis, set) = (&self.genesis, self.genesis.validators());
-        let rotation_interval = genesis.parameters().rotation_interval;
-        let context = EpochContext { set, base: (Height(0), genesis.hash()), rotation_interval };
-        let judged = evidence.verify(genesis.chain_id(), |_| Some(context), &*self.scheme);
+        let (culprit, epoch) = (evidence.culprit(), evidence.slot().epoch);
+        let eras = self.chain.eras();
+        let rotation_interval = self.genesis.parameters().rotation_interval;
+        let context = |epoch| {
+            let era = eras.of(epoch)?;
+            Some(EpochContext { set: &era.set, base: era.base, rotation_interval })
+        };
+        let judged = evidence.verify(self.genesis.chain_id(), context, &*self.scheme);
+        let key = eras.of(epoch).and_then(|era| era.set.key(culprit));
+        let is_liar = key.is_some_and(|key| self.liars.contains(&key));
         self.coverage.evidence += u64::from(evidence.kind().is_proof());
         self.coverage.evidence_of(evidence.kind());
-        ensure(self.liars.contains(&culprit) && judged.is_ok(), Invariant::NoFalseAccusation, || {
+        ensure(is_liar && judged.is_ok(), Invariant::NoFalseAccusation, || {
             format!("host {host} has evidence against {culprit}: {judged:?}, {evidence:?}")
         })
     }
@@ -172,10 +212,10 @@ impl World {
         let stored = at.node.as_ref().map_or(Height(0), |node| node.store().durable());
         at.promises.sent(message, stored)?;
         match message {
-            PeerMessage::ViewChange(signed) if signed.signer == at.index => {
+            PeerMessage::ViewChange(signed) if Some(signed.signer) == at.addresses.me => {
                 self.coverage.carried += u64::from(!signed.body.prepared.is_empty());
             }
-            PeerMessage::NewView(signed) if signed.signer == at.index => self.coverage.new_views += 1,
+            PeerMessage::NewView(signed) if Some(signed.signer) == at.addresses.me => self.coverage.new_views += 1,
             _ => {}
         }
         Ok(())
@@ -183,9 +223,10 @@ impl World {
 
     fn broadcast(&mut self, host: usize, message: PeerMessage) -> Result<(), Violation> {
         self.check_sent(host, &message)?;
-        let own = self.hosts[host].index;
         for peer in 0..self.hosts.len() {
-            if self.hosts[peer].index != own {
+            let addresses = &self.hosts[host].addresses;
+            let index = addresses.of(peer);
+            if peer != host && index.is_some() && index != addresses.me {
                 self.send(host, peer, message.clone());
             }
         }
@@ -194,7 +235,8 @@ impl World {
 
     /// Sends, or what a liar sends instead.
     fn send(&mut self, from: usize, to: usize, message: PeerMessage) {
-        let peer = self.hosts[to].index;
+        // To a peer that is no validator a liar says what it would say to one that has no place in the set.
+        let peer = self.hosts[from].addresses.of(to).unwrap_or(ValidatorIndex(u16::MAX));
         let Host { filter, node, .. } = &mut self.hosts[from];
         match (filter, node) {
             (Some(filter), Some(node)) => {
@@ -215,7 +257,7 @@ impl World {
             let digest = proposal.block.header.digest(self.genesis.chain_id());
             self.proposed_us.entry(digest).or_insert(self.now_us);
         }
-        if !self.links.carries(from, to) || !self.hosts[to].is_up() {
+        if !self.links.carries(from, to) || !self.hosts[to].is_up() || !self.share(from, to, payload.class()) {
             return;
         }
         if let (Some(lossy), Payload::Message(message)) = (self.lossy_votes, &payload)
@@ -224,12 +266,17 @@ impl World {
             self.coverage.lost += 1;
             return;
         }
+        if payload.class() != Class::Sync {
+            let (key, payload) = (self.hosts[from].key(), &payload);
+            self.archive(|| Event::Deliver { from, key, to, payload: payload.clone() });
+        }
         let delays = self.weather.delays(&mut self.randoms.network);
         self.coverage.sent += 1;
         self.coverage.lost += u64::from(delays.is_empty());
         self.coverage.repeated += u64::from(delays.len() > 1);
         for delay_us in delays {
-            self.schedule(after_us + delay_us, Event::Deliver { from, to, payload: payload.clone() });
+            let key = self.hosts[from].key();
+            self.schedule(after_us + delay_us, Event::Deliver { from, key, to, payload: payload.clone() });
         }
     }
 

@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use dtvn_messages::{ChainId, KeyPair, Nonce, Now, Signer, Timestamp, ValidatorIndex};
+use dtvn_messages::{ChainId, Epoch, KeyPair, NodeName, Nonce, Now, PublicKey, Signer, Timestamp};
 use dtvn_replication::intake::IntakeLimits;
 use dtvn_replication::log::{LogLimits, MemoryDisk};
 use dtvn_replication::node::{Media, Node, NodeSettings, Timed};
 use dtvn_replication::pool::PoolLimits;
 
+use crate::addresses::{Addresses, Announced};
 use crate::lies::{Behaviour, Filter};
 use crate::oracle::Promises;
 use crate::scenario::{Fault, KEY_SEED};
@@ -26,7 +27,12 @@ pub(crate) struct Clock {
 
 /// A machine.
 pub(crate) struct Host {
-    pub(crate) index: ValidatorIndex,
+    /// Its name, in a validator set or not.
+    pub(crate) name: NodeName,
+    /// All keys that it had; it has the last.
+    pub(crate) keys: Vec<PublicKey>,
+    /// By whom it names its peers.
+    pub(crate) addresses: Addresses,
     pub(crate) node: Option<Box<Node<MemoryDisk>>>,
     pub(crate) media: Option<Media<MemoryDisk>>,
     /// How many processes it had.
@@ -55,8 +61,10 @@ pub(crate) struct Host {
     pub(crate) timers: BTreeMap<Timed, u64>,
     /// Until when execution and verification are busy: what they are given is done in order.
     pub(crate) busy_until_us: [u64; 2],
-    /// Validators that its node believes connected.
-    pub(crate) linked: BTreeSet<ValidatorIndex>,
+    /// Hosts to which it has links.
+    pub(crate) linked: BTreeSet<usize>,
+    /// Of those, the ones that its node knows of: votes travel on their links.
+    pub(crate) announced: Announced,
     /// The first segment of its log, to see when some are dropped.
     pub(crate) first_segment: u64,
 }
@@ -64,6 +72,12 @@ pub(crate) struct Host {
 impl Host {
     pub(crate) fn is_up(&self) -> bool {
         self.node.is_some()
+    }
+
+    /// The key that it has.
+    #[expect(clippy::expect_used, reason = "a host is made with a key, and keys are only added")]
+    pub(crate) fn key(&self) -> PublicKey {
+        *self.keys.last().expect("a host has a key")
     }
 
     /// The time on this host.
@@ -75,58 +89,87 @@ impl Host {
 }
 
 impl World {
+    /// Validators of the genesis, hosts that may become one, and the second processes of twins.
     pub(crate) fn make_hosts(&mut self) {
         let twins = self.scenario.liars.iter().filter(|(_, behaviour)| *behaviour == Behaviour::Twin);
-        let indices: Vec<usize> = (0..self.scenario.validators).chain(twins.map(|(twin, _)| *twin)).collect();
-        for place in indices {
-            let index = ValidatorIndex(place as u16);
-            let lie = self.scenario.liars.iter().find(|(liar, _)| *liar == place).map(|(_, behaviour)| *behaviour);
-            let chain: ChainId = self.genesis.chain_id().clone();
-            if let Some(is_always) = lie.filter(|lie| matches!(lie, Behaviour::Twin | Behaviour::Mixed)) {
-                self.coverage.told.0[is_always as usize] += 1;
-            }
-            let filter =
-                lie.map(|behaviour| Filter::new(behaviour, index, Arc::clone(&self.genesis), self.signer(index)));
-            let drift_us = self.scenario.by_level(Fault::Clocks, 0, 20_000, 80_000);
-            let ahead_us = self.randoms.clock.between(0, 2 * drift_us) as i64 - drift_us as i64;
-            self.hosts.push(Host {
-                index,
-                node: None,
-                media: Some(Media::new(MemoryDisk::new(), &self.genesis)),
-                incarnation: 0,
-                is_honest: filter.is_none(),
-                filter,
-                is_damaged: false,
-                may_forget: false,
-                stale_disk: None,
-                is_gone: false,
-                promises: Promises::new(index, chain),
-                clock: Clock { ahead_us, frozen_us: None },
-                paused_until_us: 0,
-                slow_disk: false,
-                is_disk_broken: false,
-                has_failed: false,
-                timers: BTreeMap::new(),
-                busy_until_us: [0; 2],
-                linked: BTreeSet::new(),
-                first_segment: 1,
-            });
+        let own = 0..self.scenario.validators + self.scenario.joiners;
+        let places: Vec<usize> = own.chain(twins.map(|(twin, _)| *twin)).collect();
+        for place in places {
+            self.make_host(place);
         }
+        self.find_all();
     }
 
-    fn signer(&self, index: ValidatorIndex) -> Arc<dyn Signer> {
-        let validator = self.genesis.validators().get(index);
-        match validator {
-            Some(validator) if self.scenario.real => Arc::new(KeyPair::development(KEY_SEED, validator.name.as_str())),
-            Some(validator) => Arc::new(FastSigner(validator.public_key)),
-            None => Arc::new(FastSigner(dtvn_messages::PublicKey([0; 32]))),
+    fn make_host(&mut self, place: usize) {
+        let lie = self.scenario.liars.iter().find(|(liar, _)| *liar == place).map(|(_, behaviour)| *behaviour);
+        let chain: ChainId = self.genesis.chain_id().clone();
+        let (name, key) = (name_of(place), key_of(place, 0).public());
+        if let Some(is_always) = lie.filter(|lie| matches!(lie, Behaviour::Twin | Behaviour::Mixed)) {
+            self.coverage.told.0[is_always as usize] += 1;
         }
+        let filter =
+            lie.map(|behaviour| Filter::new(behaviour, place, Arc::clone(&self.genesis), self.signer_of(place, 0)));
+        let drift_us = self.scenario.by_level(Fault::Clocks, 0, 20_000, 80_000);
+        let ahead_us = self.randoms.clock.between(0, 2 * drift_us) as i64 - drift_us as i64;
+        let set = Arc::new(self.genesis.validators().clone());
+        self.hosts.push(Host {
+            promises: Promises::new(name.to_string(), chain),
+            name,
+            keys: vec![key],
+            addresses: Addresses::new(Epoch(0), set),
+            node: None,
+            media: Some(Media::new(MemoryDisk::new(), &self.genesis)),
+            incarnation: 0,
+            is_honest: filter.is_none(),
+            filter,
+            is_damaged: false,
+            may_forget: false,
+            stale_disk: None,
+            is_gone: false,
+            clock: Clock { ahead_us, frozen_us: None },
+            paused_until_us: 0,
+            slow_disk: false,
+            is_disk_broken: false,
+            has_failed: false,
+            timers: BTreeMap::new(),
+            busy_until_us: [0; 2],
+            linked: BTreeSet::new(),
+            announced: Announced::new(),
+            first_segment: 1,
+        });
+    }
+
+    fn signer_of(&self, place: usize, generation: usize) -> Arc<dyn Signer> {
+        let key = key_of(place, generation);
+        if self.scenario.real { Arc::new(key) } else { Arc::new(FastSigner(key.public())) }
+    }
+
+    /// The place of a host: twins stand in the same.
+    pub(crate) fn place_of(&self, host: usize) -> usize {
+        let own = self.scenario.validators + self.scenario.joiners;
+        let twins = self.scenario.liars.iter().filter(|(_, behaviour)| *behaviour == Behaviour::Twin);
+        let mut twins = twins.map(|(twin, _)| *twin);
+        if host < own { host } else { twins.nth(host - own).unwrap_or(host) }
+    }
+
+    /// What signs for a host with the key that it has.
+    pub(crate) fn signer(&self, host: usize) -> Arc<dyn Signer> {
+        self.signer_of(self.place_of(host), self.hosts[host].keys.len() - 1)
+    }
+
+    /// What signs with one of the keys of a host.
+    pub(crate) fn signer_with(&self, host: usize, key: &PublicKey) -> Arc<dyn Signer> {
+        let generation = self.hosts[host].keys.iter().position(|known| known == key).unwrap_or(0);
+        self.signer_of(self.place_of(host), generation)
+    }
+
+    /// The key that a host would have next.
+    pub(crate) fn next_key(&self, host: usize) -> PublicKey {
+        key_of(self.place_of(host), self.hosts[host].keys.len()).public()
     }
 
     pub(crate) fn settings(&self, host: usize) -> NodeSettings {
-        let index = self.hosts[host].index;
-        let signer = self.signer(index);
-        let validator = self.genesis.validators().get(index);
+        let signer = self.signer(host);
         let defaults = PoolLimits::default();
         let pool_limits = PoolLimits { bloom_digests_max: 1_024, remembered_max: 256, ..defaults };
         let mut nonce = [0; 16];
@@ -135,7 +178,7 @@ impl World {
         let bundle_operations_max = self.scenario.bundle_operations;
         NodeSettings {
             genesis: Arc::clone(&self.genesis),
-            name: validator.map(|validator| validator.name.clone()).unwrap_or_else(|| unreachable_name(host)),
+            name: self.hosts[host].name.clone(),
             signer,
             scheme: Arc::clone(&self.scheme),
             nonce: Nonce(nonce),
@@ -148,8 +191,16 @@ impl World {
     }
 }
 
-/// There is a validator for every host; were there none, its node would be an observer of that name.
+/// The names of the development network: validators are `node0`, `node1` and so on, and hosts that are none follow.
 #[expect(clippy::expect_used, reason = "letters and digits are a name")]
-fn unreachable_name(host: usize) -> dtvn_messages::NodeName {
-    dtvn_messages::NodeName::new(&format!("observer{host}")).expect("letters and digits are a name")
+fn name_of(place: usize) -> NodeName {
+    NodeName::new(&format!("node{place}")).expect("letters and digits are a name")
+}
+
+/// The keys of a host: the first is that of the development network.
+pub(crate) fn key_of(place: usize, generation: usize) -> KeyPair {
+    match generation {
+        0 => KeyPair::development(KEY_SEED, &format!("node{place}")),
+        _ => KeyPair::development(KEY_SEED, &format!("node{place} key {generation}")),
+    }
 }

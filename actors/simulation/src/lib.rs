@@ -9,16 +9,17 @@
 //! | module | what it is |
 //! |---|---|
 //! | [`scenario`] | what a seed draws: sizes, parameters, faults, liars |
-//! | `world`, `effects`, `host`, `links` | the heap of events, nodes on it, the network between them |
+//! | `world`, `effects`, `host`, `links`, `addresses` | the heap of events, nodes on it, the network between them |
 //! | `faults` | crashes, partitions, pauses, clocks, disks |
 //! | [`lies`] | filters around real nodes that hold their keys |
-//! | `clients` | the workload |
+//! | `clients`, `operators` | the workload, and who changes the validators |
 //! | [`oracle`] | the invariants |
 //! | [`coverage`] | what a run met: a batch that misses something is blind |
 //! | [`stage`] | directed scenarios, step by step |
 //! | [`run`] | a run, a batch, and shrinking |
 #![warn(missing_docs)]
 
+mod addresses;
 mod clients;
 pub mod coverage;
 mod effects;
@@ -26,6 +27,7 @@ mod faults;
 mod host;
 pub mod lies;
 mod links;
+mod operators;
 pub mod oracle;
 pub mod random;
 pub mod run;
@@ -40,4 +42,4 @@ pub use lies::Behaviour;
 pub use oracle::{Invariant, Violation};
 pub use run::{End, Latency, Progress, Report, Simulation, simulate};
 pub use scenario::{Changes, Fault, Level, Link, Plan, PlanError, Sabotage, Scenario, Workload};
-pub use stage::{Broken, Harm, Stage};
+pub use stage::{Broken, Harm, Member, Stage};

@@ -5,27 +5,27 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::sync::Arc;
 
-use dtvn_messages::wire;
-use dtvn_messages::{Digest, Ed25519, Genesis, Scheme, Timestamp, ValidatorIndex};
+use dtvn_messages::{Digest, Ed25519, Genesis, PublicKey, Scheme, Timestamp};
 use dtvn_replication::node::{Effect, Input, Node, Timer, Work};
 use dtvn_replication::verify::Remembering;
 
 use crate::clients::Clients;
 use crate::coverage::Coverage;
 use crate::faults::{Act, LostVotes};
-use crate::host::Host;
+use crate::host::{Host, key_of};
 use crate::lies::{Behaviour, Conspiracy, Payload};
 use crate::links::{Links, Weather};
+use crate::operators::Operators;
 use crate::oracle::{Chain, Invariant, Violation};
 use crate::random::{Concern, Random};
-use crate::scenario::{Sabotage, Scenario};
+use crate::scenario::{Fault, Level, Sabotage, Scenario};
 use crate::signature::FastScheme;
 use crate::stage::Staged;
 
 /// Something that happens.
 pub(crate) enum Event {
-    /// A message arrives.
-    Deliver { from: usize, to: usize, payload: Payload },
+    /// A message arrives, of a host that had this key.
+    Deliver { from: usize, key: PublicKey, to: usize, payload: Payload },
     /// Work that a node announced is done.
     Done { host: usize, incarnation: u64, work: Work },
     /// A timer fires.
@@ -64,6 +64,12 @@ pub(crate) struct World {
     pub(crate) partition: u64,
     /// Votes are lost.
     pub(crate) lossy_votes: Option<LostVotes>,
+    /// Who changes the validators.
+    pub(crate) operators: Operators,
+    /// Messages that are said again in another epoch, one of so many, and how many there were.
+    pub(crate) archived: Vec<Event>,
+    pub(crate) archived_of: u64,
+    pub(crate) archived_count: u64,
     /// What a story asks for.
     pub(crate) staged: Staged,
     /// How many messages of each kind arrived.
@@ -75,7 +81,8 @@ pub(crate) struct World {
     /// How many events happened.
     pub(crate) events: u64,
     pub(crate) hash: u64,
-    pub(crate) liars: BTreeSet<ValidatorIndex>,
+    /// The keys of those who lie.
+    pub(crate) liars: BTreeSet<PublicKey>,
     pub(crate) conspiracy: Conspiracy,
     heap: BinaryHeap<Reverse<(u64, u64, usize)>>,
     pending: Vec<Option<Event>>,
@@ -105,8 +112,7 @@ impl World {
             true => Arc::new(Remembering::new(Ed25519)),
             false => Arc::new(FastScheme),
         };
-        let liars: BTreeSet<ValidatorIndex> =
-            scenario.liars.iter().map(|(liar, _)| ValidatorIndex(*liar as u16)).collect();
+        let liars: BTreeSet<PublicKey> = scenario.liars.iter().map(|(liar, _)| key_of(*liar, 0).public()).collect();
         let chain = Chain::new(Arc::clone(&genesis), Arc::clone(&scheme), liars.clone());
         let random = |concern| Random::new(seed, concern);
         let mut world = Self {
@@ -127,6 +133,10 @@ impl World {
             coverage: Coverage::default(),
             partition: 0,
             lossy_votes: None,
+            operators: Operators::default(),
+            archived: Vec::new(),
+            archived_of: Self::archives(scenario.level(Fault::Members) != Level::Off || scenario.joiners > 0),
+            archived_count: 0,
             staged: Staged::default(),
             arrived: BTreeMap::new(),
             proposed_us: BTreeMap::new(),
@@ -170,6 +180,8 @@ impl World {
     pub(crate) fn start(&mut self, host: usize) -> Result<(), Violation> {
         let settings = self.settings(host);
         let now = self.now_of(host);
+        let (epoch, set) = self.epoch_of_media(host);
+        self.enter(host, epoch, set);
         let Some(media) = self.hosts[host].media.take() else { return Ok(()) };
         if self.scenario.sabotage == Some(Sabotage::LyingDisk) {
             self.hosts[host].stale_disk = Some(media.disk.clone());
@@ -181,6 +193,7 @@ impl World {
                 let at = &mut self.hosts[host];
                 at.node = Some(Box::new(node));
                 at.linked.clear();
+                at.announced.clear();
                 at.timers.clear();
                 at.busy_until_us = [0; 2];
                 if is_amnesiac && !at.is_damaged {
@@ -207,34 +220,6 @@ impl World {
         }
     }
 
-    /// Links of a host that came back are found soon.
-    fn greet(&mut self, host: usize) {
-        for peer in 0..self.hosts.len() {
-            if peer != host && self.hosts[peer].is_up() {
-                self.look(host, peer, true);
-                self.look(peer, host, true);
-            }
-        }
-    }
-
-    /// To a host whose epoch ended its links are new.
-    pub(crate) fn greet_again(&mut self, host: usize) {
-        let linked = std::mem::take(&mut self.hosts[host].linked);
-        for peer in 0..self.hosts.len() {
-            if linked.contains(&self.hosts[peer].index) && peer != host {
-                let incarnation = self.hosts[host].incarnation;
-                self.schedule(1, Event::Link { host, incarnation, peer, up: true });
-            }
-        }
-    }
-
-    /// A host is about to notice something about a link.
-    pub(crate) fn look(&mut self, host: usize, peer: usize, up: bool) {
-        let incarnation = self.hosts[host].incarnation;
-        let after_us = self.randoms.network.between(1_000, 50_000);
-        self.schedule(after_us, Event::Link { host, incarnation, peer, up });
-    }
-
     /// The time on a host.
     fn now_of(&self, host: usize) -> dtvn_messages::Now {
         self.hosts[host].now(Timestamp(self.genesis.file().time.0), self.now_us)
@@ -258,7 +243,7 @@ impl World {
 
     fn happen(&mut self, sequence: u64, event: Event) -> Result<(), Violation> {
         match event {
-            Event::Deliver { from, to, payload } => self.deliver(from, to, payload),
+            Event::Deliver { from, key, to, payload } => self.deliver((from, key), to, payload),
             Event::Done { host, incarnation, work } => {
                 if self.hosts[host].incarnation != incarnation {
                     return Ok(());
@@ -292,9 +277,9 @@ impl World {
         }
     }
 
-    fn deliver(&mut self, from: usize, to: usize, payload: Payload) -> Result<(), Violation> {
-        let reaches = self.hosts[to].is_up() && self.links.carries(from, to);
-        match self.after_pause(to, Event::Deliver { from, to, payload }) {
+    fn deliver(&mut self, (from, key): (usize, PublicKey), to: usize, payload: Payload) -> Result<(), Violation> {
+        let reaches = self.hosts[to].is_up() && self.links.carries(from, to) && self.share(from, to, payload.class());
+        match self.after_pause(to, Event::Deliver { from, key, to, payload }) {
             Some(Event::Deliver { payload, .. }) if reaches => {
                 self.coverage.delivered += 1;
                 *self.arrived.entry(payload.name()).or_default() += 1;
@@ -302,8 +287,10 @@ impl World {
                 if self.is_ignored(to, &payload) {
                     return Ok(());
                 }
-                let from = self.hosts[from].index;
-                self.input(to, self.received(from, payload))
+                match self.received((from, key), to, payload) {
+                    Some(input) => self.input(to, input),
+                    None => Ok(()),
+                }
             }
             _ => Ok(()),
         }
@@ -325,42 +312,6 @@ impl World {
         }
         self.schedule(until_us - self.now_us, event);
         None
-    }
-
-    fn received(&self, from: ValidatorIndex, payload: Payload) -> Input {
-        let message = match payload {
-            Payload::Bytes(class, bytes) => return Input::Frame { from, class, bytes: bytes.to_vec() },
-            Payload::Message(message) if !self.scenario.real => return Input::Message { from, message },
-            Payload::Message(message) => message,
-        };
-        let class = message.class();
-        match wire::encode(&message) {
-            Ok(bytes) => Input::Frame { from, class, bytes },
-            Err(_) => Input::Frame { from, class, bytes: Vec::new() },
-        }
-    }
-
-    fn on_link(&mut self, host: usize, incarnation: u64, peer: usize, up: bool) -> Result<(), Violation> {
-        if self.hosts[host].incarnation != incarnation || !self.hosts[host].is_up() {
-            return Ok(());
-        }
-        let is_joined = self.hosts[peer].is_up() && self.links.joins(host, peer);
-        let index = self.hosts[peer].index;
-        self.note(4, host as u64, (peer as u64) << 1 | u64::from(up));
-        if up && is_joined {
-            // A link that came up again without being missed was a new one all the same.
-            if !self.hosts[host].linked.insert(index) {
-                self.input(host, Input::PeerDown(index))?;
-            }
-            self.input(host, Input::PeerUp(index))?;
-        } else if !up && self.hosts[host].linked.remove(&index) {
-            self.input(host, Input::PeerDown(index))?;
-            // It broke, and holds again by now: it is dialed again.
-            if is_joined {
-                self.look(host, peer, true);
-            }
-        }
-        Ok(())
     }
 
     /// Hands an input to a host's node, and carries out what follows.

@@ -22,8 +22,17 @@ fn tune(canary: Canary, scenario: &mut Scenario) {
     let lie = match canary {
         Canary::SignaturesIgnored => Some(Behaviour::ForeignIndex),
         Canary::SyncUnproven => Some(Behaviour::SyncWrong),
+        Canary::LogRootIgnored => Some(Behaviour::WrongRoot),
         _ => None,
     };
+    if matches!(canary, Canary::EpochEndIgnored | Canary::ChangeUnsigned) {
+        scenario.joiners = 2;
+        scenario.set_level(Fault::Members, Level::High);
+    }
+    // A view that is active without its selection would end by plan at once, and the next one too, within one step.
+    if canary == Canary::ActiveViewIgnored {
+        scenario.parameters.rotation_interval = 0;
+    }
     if lie.is_none() {
         return;
     }
@@ -48,7 +57,7 @@ fn find(canary: Canary, seeds: u64) -> Option<(u64, Invariant, String)> {
 }
 
 /// Canaries, and within how many seeds each is found.
-const FOUND_WITHIN: [(Canary, u64); 16] = [
+const FOUND_WITHIN: [(Canary, u64); 18] = [
     (Canary::QuorumMinusOne, 10),
     (Canary::VotesWithoutDigest, 20),
     (Canary::CertificateNotDurable, 5),
@@ -59,12 +68,14 @@ const FOUND_WITHIN: [(Canary, u64); 16] = [
     (Canary::ViewChangeWithoutProofs, 60),
     (Canary::ActiveViewIgnored, 5),
     (Canary::BundleOrderIgnored, 5),
-    (Canary::LogRootIgnored, 60),
+    (Canary::LogRootIgnored, 10),
     (Canary::KeyTableIgnored, 5),
     (Canary::PositionsNotRolledBack, 5),
     (Canary::TicketsNotRolledBack, 5),
     (Canary::SignaturesIgnored, 5),
     (Canary::SyncUnproven, 5),
+    (Canary::EpochEndIgnored, 5),
+    (Canary::ChangeUnsigned, 10),
 ];
 
 #[test]

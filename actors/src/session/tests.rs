@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use dtvn_messages::{EventId, IdempotencyKey, Operation, Reason, Timestamp, limits};
+use dtvn_messages::{IdempotencyKey, Operation, Reason, limits};
 use dtvn_replication::intake::Answer;
 use tokio_util::sync::CancellationToken;
 

@@ -128,17 +128,18 @@ impl Sync {
     }
 
     /// Nobody tells an observer what is committed: it asks, and is answered with what proves itself. So does a validator
-    /// that nobody talks to: the others may be in an epoch in which it is none.
+    /// that nobody talks to: the others may be in an epoch in which it is none. And so does one that waits at the end of
+    /// its epoch: those whose votes it lacks may be in the next one already, without a vote there.
     fn follow(&mut self, context: &Context<SyncMessage>) {
         let board = &self.shared.board;
-        let is_told = board.epoch().config.me.is_some() && *board.quorum().borrow();
+        let waits_at_end = board.consensus().borrow().replica.is_some_and(|shown| shown.at_epoch_end);
+        let is_told = board.epoch().config.me.is_some() && *board.quorum().borrow() && !waits_at_end;
         if is_told || self.planner.is_fetching() {
             return;
         }
         let from = self.shared.board.committed().next();
         let to = from.plus(limits::SYNC_BLOCKS_MAX as u64 - 1);
-        let holders = self.shared.epoch().config.set.iter().map(|(index, _)| index).collect();
-        self.step(context, Input::Ask { from, to, holders });
+        self.step(context, Input::Follow { from, to, holders: others(&self.shared) });
     }
 
     fn keep(&mut self, context: &Context<SyncMessage>, part: CheckedPart) {

@@ -1,11 +1,11 @@
 //! The links: who is connected, what peers say, bundles, and catching up.
 
-use std::convert::Infallible;
 use std::sync::Arc;
 
+use dtvn_messages::ValidatorIndex;
 use dtvn_messages::wire::{self, Class, PeerMessage};
-use dtvn_messages::{Height, ValidatorIndex};
 
+use super::follow::Asker;
 use super::messages::LogWork;
 use super::{Checked, Effect, Failure, Mail, Node, Timed, Timer, Work};
 use crate::log::Disk;
@@ -71,7 +71,7 @@ impl<D: Disk> Node<D> {
                 Err(fault) => effects.push(Effect::Blame { peer: from, why: fault.to_string() }),
             },
             PeerMessage::Recover(asked) => self.on_recover(from, *asked, effects),
-            PeerMessage::SyncRequest { from: first, to } => self.serve(from, first, to, effects),
+            request @ PeerMessage::SyncRequest { .. } => self.serve(Asker::Validator(from), &request, effects),
             PeerMessage::SyncBlocks(blocks) => match self.verifier.blocks(blocks) {
                 Ok(checked) => self.mail.push_back(Mail::Sync(sync::Input::Blocks { from, checked })),
                 Err(fault) => {
@@ -96,17 +96,6 @@ impl<D: Disk> Node<D> {
                     effects.push(Effect::Blame { peer: from, why: fault.to_string() });
                 }
             },
-        }
-    }
-
-    /// One who asks for blocks that are collected is told so.
-    fn serve(&self, peer: ValidatorIndex, from: Height, to: Height, effects: &mut Vec<Effect>) {
-        if let Some(end) = self.execution.shelf().ends.iter().rev().find(|end| end.height().next() == from) {
-            effects.push(Effect::Send { to: peer, message: PeerMessage::EpochEnd(Arc::clone(end)) });
-        }
-        let Ok(blocks) = sync::serve(from, to, |height| Ok::<_, Infallible>(self.store.block(height)));
-        if !blocks.is_empty() || from <= self.store.applied() {
-            effects.push(Effect::Send { to: peer, message: PeerMessage::SyncBlocks(blocks) });
         }
     }
 

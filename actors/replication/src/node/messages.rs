@@ -5,7 +5,7 @@ use std::sync::Arc;
 use dtvn_ledger::BlockEffects;
 use dtvn_messages::wire::{Class, PeerMessage};
 use dtvn_messages::{
-    Bundle, Digest, Epoch, Evidence, Height, Operation, ReceiptCertificate, Succession, ValidatorIndex, View,
+    Bundle, Digest, Epoch, Evidence, Height, Operation, PublicKey, ReceiptCertificate, Succession, ValidatorIndex, View,
 };
 use dtvn_pbft::{Cause, Ticket};
 
@@ -33,7 +33,15 @@ pub enum Input {
         /// The message.
         message: PeerMessage,
     },
-    /// A link to a validator came up.
+    /// A message of a peer that is no validator of this node's epoch: it may ask for blocks and states, and nothing else
+    /// that it says is looked at.
+    Observer {
+        /// The peer.
+        peer: PublicKey,
+        /// The message.
+        message: PeerMessage,
+    },
+    /// A link to a validator came up, on which votes travel: both ends are validators in the epochs of both.
     PeerUp(ValidatorIndex),
     /// A link to a validator went down.
     PeerDown(ValidatorIndex),
@@ -108,6 +116,8 @@ pub enum Timed {
     Intake,
     /// That of a validator that lost its memory.
     Recovery,
+    /// That of a node to which nobody says what is committed.
+    Follow,
 }
 
 impl Timer {
@@ -149,6 +159,13 @@ pub enum Effect {
     Send {
         /// To whom.
         to: ValidatorIndex,
+        /// What.
+        message: PeerMessage,
+    },
+    /// Answer a peer that is no validator of this node's epoch.
+    Answered {
+        /// The peer.
+        to: PublicKey,
         /// What.
         message: PeerMessage,
     },

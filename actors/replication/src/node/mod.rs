@@ -15,12 +15,14 @@
 //! | `snapshot` | sync and storage: a state in the place of this node's |
 //! | `edge` | intake |
 //! | `epoch` | all of them, from one epoch to the next |
+//! | `follow` | sync and verifier: those to whom nobody says anything |
 //!
 //! What outlives the process is [`Media`].
 
 mod disk;
 mod edge;
 mod epoch;
+mod follow;
 mod links;
 mod messages;
 mod replica;
@@ -171,6 +173,8 @@ pub struct Node<D> {
     connected: BTreeSet<ValidatorIndex>,
     quorum: bool,
     syncing: bool,
+    /// It asks for what is committed from time to time: nobody says so.
+    following: bool,
     failed: bool,
 }
 
@@ -203,6 +207,7 @@ impl<D: Disk> Node<D> {
         match input {
             Input::Frame { from, class, bytes } => self.on_frame(from, class, &bytes, effects),
             Input::Message { from, message } => self.on_message(from, message, effects),
+            Input::Observer { peer, message } => self.on_observer(peer, message, effects),
             Input::PeerUp(peer) => self.on_peer_up(peer),
             Input::PeerDown(peer) => self.on_peer_down(peer),
             Input::Submit { request, operations, wait_ms } => {
@@ -229,6 +234,7 @@ impl<D: Disk> Node<D> {
                 Mail::Intake(input) => self.step_intake(input, effects)?,
             }
         }
+        self.follow_unless_told(effects);
         self.settle_log(effects)
     }
 
@@ -244,6 +250,7 @@ impl<D: Disk> Node<D> {
                 Mail::Intake(intake::Input::Timer { generation })
             }
             Timed::Recovery => return self.ask_for_recovery(effects),
+            Timed::Follow => return self.follow(),
             _ => return,
         };
         self.mail.push_back(mail);
@@ -300,6 +307,18 @@ impl<D: Disk> Node<D> {
     #[must_use]
     pub const fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// The snapshot that is being fetched: its height, how many of its parts are missing, and how many it has.
+    #[must_use]
+    pub fn fetching(&self) -> Option<(Height, usize, usize)> {
+        self.sync.snapshot()
+    }
+
+    /// Parts of snapshots that are kept, by their hash.
+    #[must_use]
+    pub const fn parts(&self) -> &BTreeMap<Digest, Vec<u8>> {
+        &self.parts
     }
 
     /// Who it is.

@@ -6,9 +6,10 @@ use dtvn_messages::snapshot::CheckedManifest;
 use dtvn_messages::wire::PeerMessage;
 use dtvn_messages::{Height, ValidatorIndex};
 
+use super::follow::Asker;
 use super::{Effect, Failure, Mail, MemoryStore, Node};
 use crate::log::Disk;
-use crate::sync::{AssembleError, assemble, serve_manifest, serve_part};
+use crate::sync::{AssembleError, assemble};
 use crate::verify::Fault;
 use crate::{pool, sync};
 
@@ -21,13 +22,8 @@ impl<D: Disk> Node<D> {
         effects: &mut Vec<Effect>,
     ) {
         let checked = match message {
-            PeerMessage::SnapshotRequest { height, at_least } => {
-                let message = serve_manifest(self.execution.shelf(), height, at_least);
-                return effects.push(Effect::Send { to: from, message });
-            }
-            PeerMessage::PartRequest { height, part } => {
-                let message = serve_part(self.execution.shelf(), height, part);
-                return effects.push(Effect::Send { to: from, message });
+            request @ (PeerMessage::SnapshotRequest { .. } | PeerMessage::PartRequest { .. }) => {
+                return self.serve(Asker::Validator(from), &request, effects);
             }
             PeerMessage::Snapshot(manifest) => self
                 .verifier
@@ -84,11 +80,7 @@ impl<D: Disk> Node<D> {
     }
 
     fn start_from_store(&mut self, height: Height, effects: &mut Vec<Effect>) -> Result<(), Failure> {
-        let before = self.config.epoch;
         self.restart_from_state_machine(effects)?;
-        if self.config.epoch != before {
-            self.tell_epoch(effects);
-        }
         self.tell_gossip(pool::Input::Positions(self.consensus.positions()));
         self.tell_gossip(pool::Input::Stable { height });
         self.cover(height);

@@ -113,6 +113,7 @@ impl<D: Disk> Node<D> {
             connected: BTreeSet::new(),
             quorum: false,
             syncing: false,
+            following: false,
             failed: false,
             settings,
         };
@@ -158,9 +159,13 @@ impl<D: Disk> Node<D> {
     }
 
     pub(super) fn restart_from_state_machine(&mut self, effects: &mut Vec<Effect>) -> Result<(), Failure> {
+        let before = self.config.epoch;
         let loaded = Execution::load(self.settings.identity(), self.store.load());
         self.execution = loaded.map_err(Failure::new)?;
         self.enter_epoch();
+        if self.config.epoch != before {
+            self.tell_epoch(effects);
+        }
         self.restart_replica(effects)
     }
 

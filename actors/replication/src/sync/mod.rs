@@ -36,6 +36,15 @@ pub enum Input {
         /// Who has shown to have it.
         holders: Vec<ValidatorIndex>,
     },
+    /// Nobody says what is committed: whoever may know is asked, once.
+    Follow {
+        /// The first height that is not here.
+        from: Height,
+        /// As far as one answer goes.
+        to: Height,
+        /// Who may have more.
+        holders: Vec<ValidatorIndex>,
+    },
     /// A peer's blocks, checked.
     Blocks {
         /// Who sent them.
@@ -124,6 +133,8 @@ struct Asked {
     to: Height,
     peer: ValidatorIndex,
     holders: Vec<ValidatorIndex>,
+    /// Nobody has shown to have it: it gives way to what is proved, and is not asked again.
+    is_guess: bool,
     /// What the replica asked for since: the next try is for that.
     newer: Option<(Height, Height, Vec<ValidatorIndex>)>,
 }
@@ -188,6 +199,8 @@ impl Sync {
             // Blocks are asked for again when the snapshot is in place.
             Input::Ask { .. } if self.fetching.is_some() => {}
             Input::Ask { from, to, holders } => self.on_ask(from, to, holders, effects),
+            Input::Follow { .. } if self.is_fetching() => {}
+            Input::Follow { from, to, holders } => self.ask((from, to), holders, true, effects),
             Input::Blocks { from, checked } => self.on_blocks(from, checked, effects),
             Input::Faulty(peer) => {
                 if self.asked.as_ref().is_some_and(|asked| asked.peer == peer) {
@@ -223,7 +236,8 @@ impl Sync {
         }
         self.blocks_only = self.blocks_only.saturating_sub(1);
         match &mut self.asked {
-            None => self.ask(from, to, holders, effects),
+            None => self.ask((from, to), holders, false, effects),
+            Some(asked) if asked.is_guess => self.ask((from, to), holders, false, effects),
             Some(asked) => asked.newer = Some((from, to, holders)),
         }
     }
@@ -294,14 +308,20 @@ impl Sync {
         }
     }
 
-    fn ask(&mut self, from: Height, to: Height, holders: Vec<ValidatorIndex>, effects: &mut Vec<Effect>) {
+    fn ask(
+        &mut self,
+        (from, to): (Height, Height),
+        holders: Vec<ValidatorIndex>,
+        is_guess: bool,
+        effects: &mut Vec<Effect>,
+    ) {
         let Some(peer) = holders.get(self.turn % holders.len().max(1)).copied() else { return };
         let to = to.min(from.plus(limits::SYNC_BLOCKS_MAX as u64 - 1));
         effects.push(Effect::Send { to: peer, message: PeerMessage::SyncRequest { from, to } });
         self.generation += 1;
         effects
             .push(Effect::SetTimer { generation: self.generation, after_us: limits::SYNC_ANSWER_TIMEOUT_MS * 1_000 });
-        self.asked = Some(Asked { from, to, peer, holders, newer: None });
+        self.asked = Some(Asked { from, to, peer, holders, is_guess, newer: None });
     }
 
     /// Whoever answered falsely is not asked again for this: if it alone said that it has it, all others are asked. Else
@@ -319,10 +339,10 @@ impl Sync {
 
     fn ask_another(&mut self, effects: &mut Vec<Effect>) {
         self.turn += 1;
-        if let Some(asked) = self.asked.take() {
+        if let Some(asked) = self.asked.take().filter(|asked| !asked.is_guess) {
             // Those who were known to hold it at first may all be gone.
             let (from, to, holders) = asked.newer.unwrap_or((asked.from, asked.to, asked.holders));
-            self.ask(from, to, holders, effects);
+            self.ask((from, to), holders, false, effects);
         }
     }
 

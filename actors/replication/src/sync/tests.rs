@@ -78,6 +78,36 @@ fn holders_that_are_known_later_are_asked_when_the_first_ones_are_gone() {
     assert_eq!(asked(&second), Some((1, 3, 16)));
 }
 
+fn follow(sync: &mut Sync, from: u64, holders: &[u16]) -> Vec<Effect> {
+    let holders = holders.iter().map(|holder| ValidatorIndex(*holder)).collect();
+    step(sync, Input::Follow { from: Height(from), to: Height(from + 9), holders })
+}
+
+#[test]
+fn who_follows_asks_one_after_the_other_and_each_once() {
+    let mut sync = planner();
+    let first = follow(&mut sync, 4, &[2, 3]);
+    assert_eq!(asked(&first), Some((2, 4, 13)));
+    assert_eq!(asked(&follow(&mut sync, 4, &[2, 3])), None, "it waits for the answer");
+    assert_eq!(asked(&step(&mut sync, Input::Timer { generation: generation(&first) })), None);
+    assert!(!sync.is_fetching());
+    assert_eq!(asked(&follow(&mut sync, 4, &[2, 3])), Some((3, 4, 13)), "the next time another one");
+}
+
+#[test]
+fn what_is_proved_does_not_wait_for_the_answer_to_a_guess() {
+    let mut sync = planner();
+    follow(&mut sync, 4, &[2, 3]);
+    assert_eq!(asked(&ask(&mut sync, 4, 7, &[5])), Some((5, 4, 7)));
+    assert_eq!(asked(&follow(&mut sync, 4, &[2, 3])), None, "and gives way to none");
+}
+
+#[test]
+fn an_answer_ends_with_the_last_block_that_has_a_certificate() {
+    let none = |_| Ok::<_, std::convert::Infallible>(None);
+    assert_eq!(serve(Height(1), Height(5), none), Ok(Vec::new()));
+}
+
 /// The header of a block of which nothing matters but its height.
 pub(crate) fn header(height: u64) -> Header {
     Header {

@@ -14,7 +14,7 @@ use dtvn_replication::node::{Effect, Input, Media, Node, NodeSettings, Timer, Wo
 use dtvn_replication::pool::PoolLimits;
 use dtvn_replication::verify::Remembering;
 
-const SEED: &str = "whole nodes";
+pub const SEED: &str = "whole nodes";
 pub const LOG_LIMITS: LogLimits = LogLimits { segment_bytes: 128 * 1024, batch_bytes_max: 64 * 1024 };
 
 pub struct Network {
@@ -44,7 +44,7 @@ pub struct Network {
 /// What becomes of a message from one node to another.
 pub type Tamper = Box<dyn FnMut(usize, usize, PeerMessage) -> Option<PeerMessage>>;
 
-fn operation(action: Action, key: u64) -> Operation {
+pub fn operation(action: Action, key: u64) -> Operation {
     Operation::new(IdempotencyKey::new(&format!("a key of a test {key:>8}")).unwrap(), action)
 }
 

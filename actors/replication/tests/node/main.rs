@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 mod disks;
+mod epochs;
 mod harness;
 mod log_size;
 mod parts;

@@ -2,6 +2,7 @@
 //! fatal"), and tries again until the disk works. Damage is another matter: what a log has lost it never gets back.
 
 use dtvn_replication::log::MemoryDisk;
+use dtvn_replication::node::Media;
 
 use super::Act;
 use crate::stage::Broken;
@@ -63,10 +64,19 @@ impl World {
         self.schedule(AGAIN_US, Event::Act(Act::Start(host)));
     }
 
+    /// A host that is down gets a new machine: its key, and nothing else. Not for one that ever voted.
+    pub(crate) fn replace(&mut self, host: usize) {
+        if self.hosts[host].media.is_some() {
+            self.hosts[host].media = Some(Media::new(MemoryDisk::new(), &self.genesis));
+            self.hosts[host].first_segment = 1;
+            self.hosts[host].promises.began_anew();
+        }
+    }
+
     /// Harms the log of a host, if that many may be lost for good.
     pub(super) fn damage(&mut self, host: usize) {
         let at = &self.hosts[host];
-        let may_be = self.scenario.spare_faults > 0 && at.is_honest && !at.is_damaged;
+        let may_be = self.scenario.spare_faults > 0 && at.is_honest && !at.is_damaged && self.may_lose(host);
         if !may_be || self.randoms.faults.permille(500) {
             return;
         }

@@ -5,8 +5,10 @@
 //! | `nodes` | crashes with what the disk keeps, parts that fail, pauses, clocks |
 //! | `disks` | disks that are full, read-only or slow, syncs that fail, damage |
 //! | `network` | partitions of all shapes, votes that are lost |
+//! | `members` | changes of the validators |
 
 mod disks;
+pub(crate) mod members;
 mod network;
 mod nodes;
 
@@ -34,10 +36,14 @@ pub(crate) enum Act {
     Votes(u64),
     /// The clock of a host runs on.
     Clock(usize),
+    /// An operator hands a change of the validators in, at a host.
+    HandIn(usize, usize),
+    /// A host starts with another key.
+    Rekey(usize),
 }
 
 /// The kinds that happen now and then.
-const SUDDEN: [Fault; 11] = [
+const SUDDEN: [Fault; 12] = [
     Fault::Partitions,
     Fault::Crashes,
     Fault::Parts,
@@ -49,6 +55,7 @@ const SUDDEN: [Fault; 11] = [
     Fault::Disks,
     Fault::Votes,
     Fault::Outages,
+    Fault::Members,
 ];
 
 impl World {
@@ -90,6 +97,8 @@ impl World {
             Act::Mend(host) => self.mend_disk(host),
             Act::Votes(time) if time == self.coverage.votes_lost => self.lossy_votes = None,
             Act::Clock(host) => self.hosts[host].clock.frozen_us = None,
+            Act::HandIn(proposal, host) => return self.hand_in(proposal, host),
+            Act::Rekey(host) => return self.rekey(host),
             Act::Next(_) | Act::Start(_) | Act::Heal(_) | Act::Flap(..) | Act::Votes(_) => {}
         }
         Ok(())
@@ -110,6 +119,7 @@ impl World {
             Fault::SlowDisks => self.slow_disk(host),
             Fault::Disks => self.break_disk(host),
             Fault::Damage => self.damage(host),
+            Fault::Members => self.change_members(),
             Fault::Loss | Fault::Repetition | Fault::Delay | Fault::Lies => {}
         }
         Ok(())
@@ -136,7 +146,8 @@ impl World {
             self.scenario.spare_faults -= 1;
             let host = self.randoms.faults.below(self.hosts.len() as u64) as usize;
             let stays_away = self.randoms.faults.permille(500) && self.scenario.level(Fault::Crashes) != Level::Off;
-            if stays_away && self.hosts[host].is_honest && !self.hosts[host].is_damaged {
+            let at = &self.hosts[host];
+            if stays_away && at.is_honest && !at.is_damaged && self.may_lose(host) {
                 self.crash(host, false);
                 self.hosts[host].is_gone = true;
             }

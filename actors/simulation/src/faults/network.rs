@@ -107,7 +107,7 @@ impl World {
     pub(crate) fn look_at_all(&mut self) {
         for host in 0..self.hosts.len() {
             for peer in 0..self.hosts.len() {
-                let is_linked = self.hosts[host].linked.contains(&self.hosts[peer].index);
+                let is_linked = self.hosts[host].linked.contains(&peer);
                 let is_joined = self.hosts[peer].is_up() && self.links.joins(host, peer);
                 if host != peer && self.hosts[host].is_up() && is_linked != is_joined {
                     self.look(host, peer, is_joined);

@@ -1,6 +1,8 @@
 //! Nodes that end and start, parts of them that fail, pauses and clocks.
 
-use dtvn_messages::View;
+use std::sync::Arc;
+
+use dtvn_messages::{Epoch, View};
 use dtvn_replication::log::Unsynced;
 use dtvn_replication::node::{Input, Part};
 
@@ -37,13 +39,14 @@ impl World {
 
     /// The leader of the moment, and perhaps those that would follow it.
     pub(super) fn crash_leaders(&mut self) {
-        let faulty_max = (self.scenario.validators - 1) / 3;
+        let (epoch, view) = self.highest_view();
+        let set = Arc::clone(&self.chain.eras().latest().1.set);
+        let faulty_max = (set.len() - 1) / 3;
         let in_a_row = if self.randoms.faults.permille(300) { faulty_max.max(1) } else { 1 };
         let away_us = self.randoms.faults.around(800_000);
-        let view = self.highest_view();
         for above in 0..in_a_row as u64 {
-            let leader = self.genesis.validators().leader(dtvn_messages::Epoch(0), View(view.0 + above));
-            if let Some(host) = self.hosts.iter().position(|host| host.index == leader) {
+            let leader = set.key(set.leader(epoch, View(view.0 + above)));
+            if let Some(host) = self.hosts.iter().position(|host| Some(host.key()) == leader) {
                 self.coverage.leaders_killed += 1;
                 self.crash_for(host, false, away_us);
             }
@@ -51,10 +54,12 @@ impl World {
         self.coverage.leaders_in_a_row += u64::from(in_a_row > 1);
     }
 
-    /// The highest view of an honest node that is up.
-    pub(crate) fn highest_view(&self) -> View {
-        let honest = self.hosts.iter().filter(|host| host.is_honest);
-        honest.filter_map(|host| host.node.as_ref()).map(|node| node.show().view).max().unwrap_or_default()
+    /// The highest view of an honest node that is up, in the latest epoch.
+    pub(crate) fn highest_view(&self) -> (Epoch, View) {
+        let epoch = self.chain.eras().latest().0;
+        let honest = self.hosts.iter().filter(|host| host.is_honest && host.addresses.epoch == epoch);
+        let views = honest.filter_map(|host| host.node.as_ref()).map(|node| node.show().view);
+        (epoch, views.max().unwrap_or_default())
     }
 
     /// The process of a host ends; with it the power of its machine, perhaps.
@@ -77,6 +82,7 @@ impl World {
         at.media = Some(media);
         at.incarnation += 1;
         at.linked.clear();
+        at.announced.clear();
         at.paused_until_us = 0;
         for peer in 0..self.hosts.len() {
             if peer != host && self.hosts[peer].is_up() {

@@ -15,8 +15,8 @@ use std::sync::Arc;
 
 use dtvn_messages::wire::{Class, PeerMessage, PrePrepare};
 use dtvn_messages::{
-    Block, Bundle, ChainId, Digest, Genesis, Height, Signature, Signed, Signer, Statement, ValidatorIndex, View, Vote,
-    sha256,
+    Block, Bundle, ChainId, Digest, Epoch, Genesis, Height, Signature, Signed, Signer, Statement, ValidatorIndex,
+    ValidatorSet, View, Vote, sha256,
 };
 use dtvn_replication::log::MemoryDisk;
 use dtvn_replication::node::Node;
@@ -148,6 +148,20 @@ behaviours! {
     SyncRefused: "sync-refused";
     /// Serves blocks late.
     SyncSlow: "sync-slow";
+    /// Serves parts of a state that nobody signed.
+    SnapshotParts: "snapshot-wrong-parts";
+    /// Serves parts of a state that are longer than any may be.
+    SnapshotLong: "snapshot-long-parts";
+    /// Shows manifests of states that nobody signed.
+    SnapshotForged: "snapshot-forged-manifest";
+    /// Shows the manifest of the oldest state that it has, whatever is asked for.
+    SnapshotStale: "snapshot-stale";
+    /// Serves no state.
+    SnapshotRefused: "snapshot-refused";
+    /// Serves states late.
+    SnapshotSlow: "snapshot-slow";
+    /// Shows manifests, and then no part or some.
+    SnapshotVanishes: "snapshot-vanishes";
     /// Says that it is far ahead.
     StatusBoast: "status-boasts";
     /// Shows its bundles to one peer only, and serves none.
@@ -175,6 +189,12 @@ behaviours! {
 }
 
 impl Behaviour {
+    /// Whether it is about states that are fetched.
+    #[must_use]
+    pub fn is_of_snapshots(self) -> bool {
+        sync::OF_SNAPSHOTS.contains(&self)
+    }
+
     /// The lies that a liar can tell at any moment.
     fn of_a_moment(random: &mut Random) -> Self {
         // All but the silent ones and those at the end, which are ways to be.
@@ -205,6 +225,13 @@ impl Payload {
         match self {
             Self::Message(message) => message.name(),
             Self::Bytes(..) => "bytes",
+        }
+    }
+
+    pub(crate) const fn class(&self) -> Class {
+        match self {
+            Self::Message(message) => message.class(),
+            Self::Bytes(class, _) => *class,
         }
     }
 }
@@ -243,7 +270,10 @@ type Lie = Option<Vec<Said>>;
 /// The filter of one liar.
 pub(crate) struct Filter {
     behaviour: Behaviour,
+    /// Its index, the last that it had.
     me: ValidatorIndex,
+    epoch: Epoch,
+    set: Arc<ValidatorSet>,
     genesis: Arc<Genesis>,
     signer: Arc<dyn Signer>,
     /// Votes that it said, for when they are old.
@@ -258,18 +288,21 @@ const MIDWAY_US: u64 = 3_000_000;
 pub(crate) const MANY_TIMES: usize = 12;
 
 impl Filter {
-    pub(crate) fn new(
-        behaviour: Behaviour,
-        me: ValidatorIndex,
-        genesis: Arc<Genesis>,
-        signer: Arc<dyn Signer>,
-    ) -> Self {
-        Self { behaviour, me, genesis, signer, votes: Vec::new() }
+    pub(crate) fn new(behaviour: Behaviour, place: usize, genesis: Arc<Genesis>, signer: Arc<dyn Signer>) -> Self {
+        let (me, set) = (ValidatorIndex(place as u16), Arc::new(genesis.validators().clone()));
+        Self { behaviour, me, epoch: Epoch(0), set, genesis, signer, votes: Vec::new() }
+    }
+
+    /// Its node is in another epoch.
+    pub(crate) fn enter(&mut self, epoch: Epoch, set: &Arc<ValidatorSet>) {
+        (self.epoch, self.set) = (epoch, Arc::clone(set));
+        self.me = set.index_of_key(&self.signer.public()).unwrap_or(self.me);
     }
 
     /// What the liar sends to one peer instead of `message`, and which lie that is.
     pub(crate) fn distort(&mut self, message: PeerMessage, mut moment: Moment<'_>) -> (Vec<Said>, Option<Behaviour>) {
         let behaviour = match self.behaviour {
+            Behaviour::Mixed if sync::is_of_snapshot(&message) => moment.random.pick(&sync::OF_SNAPSHOTS),
             Behaviour::Mixed if moment.random.permille(300) => Behaviour::of_a_moment(moment.random),
             other => other,
         };
@@ -320,7 +353,7 @@ impl Filter {
 
     /// The validator that a liar works against.
     fn victim(&self) -> ValidatorIndex {
-        ValidatorIndex((self.me.0 + 1) % self.genesis.validators().len() as u16)
+        ValidatorIndex((self.me.0 + 1) % self.set.len() as u16)
     }
 
     fn chain(&self) -> &ChainId {

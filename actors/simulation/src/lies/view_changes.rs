@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use dtvn_messages::wire::PeerMessage;
-use dtvn_messages::{Epoch, NewView, PreparedCertificate, Signed, ValidatorIndex, View, ViewChange};
+use dtvn_messages::{NewView, PreparedCertificate, Signed, ValidatorIndex, View, ViewChange};
 
 use super::{Behaviour, Filter, Lie, Moment, also, any_digest, one};
 
@@ -26,13 +26,13 @@ impl Filter {
                     }
                     Behaviour::LastView => {
                         let last = View(u64::MAX);
-                        let wish = PeerMessage::Wish { epoch: Epoch(0), view: last };
+                        let wish = PeerMessage::Wish { epoch: self.epoch, view: last };
                         also(message, [wish, self.empty_view_change(last), self.empty_view_change(View(u64::MAX - 1))])
                     }
                     Behaviour::WrongLeader => {
                         let view = view.next();
                         let view_changes = Vec::new();
-                        let new_view = self.sign(NewView { epoch: Epoch(0), view, view_changes });
+                        let new_view = self.sign(NewView { epoch: self.epoch, view, view_changes });
                         also(message, [PeerMessage::NewView(Arc::new(new_view))])
                     }
                     _ => None,
@@ -43,7 +43,7 @@ impl Filter {
     }
 
     fn empty_view_change(&self, view: View) -> PeerMessage {
-        let body = ViewChange { epoch: Epoch(0), view, stable: None, committed: None, prepared: Vec::new() };
+        let body = ViewChange { epoch: self.epoch, view, stable: None, committed: None, prepared: Vec::new() };
         PeerMessage::ViewChange(Arc::new(self.sign(body)))
     }
 
@@ -80,7 +80,7 @@ impl Filter {
                 signatures.iter_mut().for_each(|signature| *signature = own);
             }
             Behaviour::ForeignSigner => {
-                let strangers = self.genesis.validators().len() as u16..;
+                let strangers = self.set.len() as u16..;
                 signatures.iter_mut().zip(strangers).for_each(|(signature, index)| signature.0 = ValidatorIndex(index));
             }
             Behaviour::TooFewSigners => signatures.truncate(1),
@@ -103,7 +103,7 @@ impl Filter {
                 body.view_changes.iter_mut().for_each(|(_, digest)| *digest = any_digest(random));
             }
             Behaviour::TwoNewViews => {
-                let quorum = self.genesis.validators().quorum() as usize;
+                let quorum = self.set.quorum() as usize;
                 if body.view_changes.len() > quorum && moment.is_even() {
                     body.view_changes.remove(0);
                 } else if moment.is_even() {

@@ -7,11 +7,12 @@ use std::sync::Arc;
 use dtvn_ledger::{BlockEffects, KeyScope, OperationResult};
 use dtvn_messages::merkle::Frontier;
 use dtvn_messages::{
-    Action, CommittedProof, Digest, EventId, Genesis, Head, Height, IdempotencyKey, Operation, Outcome, Reason,
-    ReceiptCertificate, Scheme, TicketId, TicketState, ValidatorIndex, Verdict,
+    Action, CommittedProof, Digest, Epoch, EventId, Genesis, Head, Height, IdempotencyKey, Operation, Outcome,
+    PublicKey, Reason, ReceiptCertificate, Scheme, TicketId, TicketState, ValidatorSet, Verdict,
 };
 use dtvn_replication::consensus::Committed;
 
+use super::eras::Eras;
 use super::{Invariant, Violation, ensure};
 
 struct Agreed {
@@ -24,6 +25,7 @@ struct Agreed {
 pub(crate) struct Chain {
     genesis: Arc<Genesis>,
     scheme: Arc<dyn Scheme>,
+    eras: Eras,
     blocks: BTreeMap<Height, Agreed>,
     outcomes: Vec<Arc<Outcome>>,
     log: Frontier,
@@ -33,12 +35,13 @@ pub(crate) struct Chain {
     /// What clients asked for.
     asked: BTreeSet<(IdempotencyKey, Digest)>,
     /// Origins that may make operations up.
-    liars: BTreeSet<ValidatorIndex>,
+    liars: BTreeSet<PublicKey>,
 }
 
 impl Chain {
-    pub(crate) fn new(genesis: Arc<Genesis>, scheme: Arc<dyn Scheme>, liars: BTreeSet<ValidatorIndex>) -> Self {
+    pub(crate) fn new(genesis: Arc<Genesis>, scheme: Arc<dyn Scheme>, liars: BTreeSet<PublicKey>) -> Self {
         Self {
+            eras: Eras::new(Arc::clone(&genesis)),
             genesis,
             scheme,
             blocks: BTreeMap::new(),
@@ -49,6 +52,30 @@ impl Chain {
             asked: BTreeSet::new(),
             liars,
         }
+    }
+
+    /// The epochs.
+    pub(crate) const fn eras(&self) -> &Eras {
+        &self.eras
+    }
+
+    /// An honest node begins an epoch: the one that the history says, with the validators that it says.
+    pub(crate) fn began(&self, epoch: Epoch, set: &ValidatorSet) -> Result<(), Violation> {
+        let agreed = self.eras.of(epoch).map(|era| era.set.hash());
+        ensure(agreed == Some(set.hash()), Invariant::Agreement, || {
+            format!("a node begins epoch {epoch} with {set:?}, and the history says {agreed:?}")
+        })
+    }
+
+    /// An honest node takes a certified state in the place of its own.
+    pub(crate) fn installed(&self, height: Height, digest: Digest) -> Result<(), Violation> {
+        let agreed = match height {
+            Height(0) => Some(self.genesis.hash()),
+            _ => self.blocks.get(&height).map(|agreed| agreed.digest),
+        };
+        ensure(agreed == Some(digest), Invariant::Agreement, || {
+            format!("the state after {digest} is installed at height {height}, and {agreed:?} is agreed")
+        })
     }
 
     /// The highest agreed height.
@@ -71,10 +98,14 @@ impl Chain {
     pub(crate) fn committed(&mut self, committed: &Committed, effects: &BlockEffects) -> Result<(), Violation> {
         let header = &committed.block.header;
         let height = header.height;
+        let (epoch, era) = self.eras.at(height);
+        ensure(header.epoch == epoch, Invariant::Chain, || {
+            format!("block {height} is committed in epoch {}, and the history is in epoch {epoch} there", header.epoch)
+        })?;
         if let Some(certificate) = &committed.certificate {
             let proof = CommittedProof { header: header.clone(), certificate: certificate.clone() };
             let chain = self.genesis.chain_id();
-            let verified = proof.verify(chain, self.genesis.validators(), &*self.scheme);
+            let verified = proof.verify(chain, &era.set, &*self.scheme);
             ensure(verified.is_ok(), Invariant::CertifiedOutcome, || {
                 format!("the certificate of {height}: {verified:?}")
             })?;
@@ -95,6 +126,7 @@ impl Chain {
             format!("block {height} builds on {}, not on {parent:?}", header.parent)
         })?;
         self.extend(committed, effects)?;
+        self.eras.grow(height, committed.digest);
         let results = effects.results.clone();
         let head = Head::of(header, committed.digest);
         self.blocks.insert(height, Agreed { digest: committed.digest, head, results });
@@ -104,7 +136,8 @@ impl Chain {
     /// An honest node has a receipt certificate: by a quorum, about what was agreed.
     pub(crate) fn certified(&self, certificate: &ReceiptCertificate) -> Result<(), Violation> {
         let height = certificate.head.height;
-        let verified = certificate.verify(self.genesis.chain_id(), self.genesis.validators(), &*self.scheme);
+        let set = &self.eras.at(height).1.set;
+        let verified = certificate.verify(self.genesis.chain_id(), set, &*self.scheme);
         let agreed = self.blocks.get(&height).map(|agreed| agreed.head);
         ensure(verified.is_ok() && agreed == Some(certificate.head), Invariant::CertifiedOutcome, || {
             format!("the receipt certificate of {height}: {verified:?}, {:?}, agreed is {agreed:?}", certificate.head)
@@ -114,8 +147,9 @@ impl Chain {
     fn extend(&mut self, committed: &Committed, effects: &BlockEffects) -> Result<(), Violation> {
         let height = effects.height;
         let mut results = effects.results.iter();
+        let set = Arc::clone(&self.eras.at(height).1.set);
         for bundle in &committed.bundles {
-            let may_lie = self.liars.contains(&bundle.body.origin);
+            let may_lie = set.key(bundle.body.origin).is_some_and(|origin| self.liars.contains(&origin));
             for (operation, result) in bundle.body.operations.iter().zip(results.by_ref()) {
                 let payload = operation.payload_digest();
                 let may_lie = may_lie || self.is_recovery(operation);
@@ -123,6 +157,7 @@ impl Chain {
                     format!("nobody asked for {operation:?}")
                 })?;
                 self.decided(operation, payload, result)?;
+                self.changed(operation, result, height)?;
             }
         }
         let header = &committed.block.header;
@@ -134,8 +169,24 @@ impl Chain {
 
     /// The recovery of a validator comes from no client, but is signed by that validator.
     fn is_recovery(&self, operation: &Operation) -> bool {
-        let (chain, set) = (self.genesis.chain_id(), self.genesis.validators());
-        matches!(&operation.action, Action::Recover(recovery) if recovery.verify(chain, set, &*self.scheme))
+        let Action::Recover(recovery) = &operation.action else { return false };
+        let era = self.eras.of(recovery.body.epoch);
+        era.is_some_and(|era| recovery.verify(self.genesis.chain_id(), &era.set, &*self.scheme))
+    }
+
+    /// What was accepted may end the epoch.
+    fn changed(&mut self, operation: &Operation, result: &OperationResult, height: Height) -> Result<(), Violation> {
+        let OperationResult::Recorded(outcome) = result else { return Ok(()) };
+        match &operation.action {
+            Action::ChangeValidators(change) if outcome.verdict.is_accepted() => {
+                self.eras.changes_to(change, height, &*self.scheme)
+            }
+            Action::Recover(_) if outcome.verdict.is_accepted() => {
+                self.eras.recovers(height);
+                Ok(())
+            }
+            _ => Ok(()),
+        }
     }
 
     fn decided(&mut self, operation: &Operation, payload: Digest, result: &OperationResult) -> Result<(), Violation> {

@@ -5,10 +5,12 @@
 //! |---|---|
 //! | agreement, chain, validity, exactly once, certified outcome | `chain` |
 //! | minority | `crate::effects` |
+//! | agreement about epochs and their validators | `eras`, `chain` |
 //! | integrity, durable before sent | `promises` |
 //! | no false accusation, liveness | `crate::world`, `crate::run` |
 
 mod chain;
+mod eras;
 mod promises;
 
 use std::fmt;

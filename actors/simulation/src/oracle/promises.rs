@@ -35,9 +35,12 @@ enum Slot {
 
 /// The promises of one honest validator, over all its lives.
 pub(crate) struct Promises {
-    me: ValidatorIndex,
+    /// Who, for people.
+    who: String,
     chain: ChainId,
     signed: BTreeMap<(Epoch, Slot), Digest>,
+    /// Which validator it is in each epoch that it was in.
+    indices: BTreeMap<Epoch, Option<ValidatorIndex>>,
     /// For each basis the first record that holds it.
     records: BTreeMap<Basis, RecordNumber>,
     durable: RecordNumber,
@@ -47,8 +50,24 @@ pub(crate) struct Promises {
 }
 
 impl Promises {
-    pub(crate) fn new(me: ValidatorIndex, chain: ChainId) -> Self {
-        Self { me, chain, signed: BTreeMap::new(), records: BTreeMap::new(), durable: RecordNumber(0), forgotten: None }
+    pub(crate) fn new(who: String, chain: ChainId) -> Self {
+        let (signed, indices, records) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        Self { who, chain, signed, indices, records, durable: RecordNumber(0), forgotten: None }
+    }
+
+    /// It has another disk, which remembers nothing.
+    pub(crate) fn began_anew(&mut self) {
+        self.records.clear();
+        self.durable = RecordNumber(0);
+    }
+
+    /// It is in an epoch, as this validator or none.
+    pub(crate) fn entered(&mut self, epoch: Epoch, me: Option<ValidatorIndex>) {
+        self.indices.insert(epoch, me);
+    }
+
+    fn me(&self, epoch: Epoch) -> Option<ValidatorIndex> {
+        self.indices.get(&epoch).copied().flatten()
     }
 
     /// The log was opened: what it holds is durable, and nothing that was durable is gone, unless the log was damaged.
@@ -59,7 +78,7 @@ impl Promises {
         let last = opened.map_or(RecordNumber(0), |opened| opened.last);
         let has_lost = if opened.is_none() { !may_forget } else { true } && last < self.durable;
         ensure(!has_lost, Invariant::DurableBeforeSent, || {
-            format!("{}: records up to {} were durable, its log ends at {last}", self.me, self.durable)
+            format!("{}: records up to {} were durable, its log ends at {last}", self.who, self.durable)
         })?;
         self.records.retain(|_, number| *number <= last);
         self.durable = last;
@@ -101,15 +120,15 @@ impl Promises {
             PeerMessage::Cosign(list) => list.iter().try_for_each(|signed| self.cosigned(signed, stored)),
             PeerMessage::PrePrepare(proposal) => {
                 let digest = proposal.block.header.digest(&self.chain);
-                self.voted(&proposal.vote(digest))
+                self.voted(None, &proposal.vote(digest))
             }
-            PeerMessage::Vote(vote) => self.voted(&vote.body),
+            PeerMessage::Vote(vote) => self.voted(Some(vote.signer), &vote.body),
             PeerMessage::ViewChange(signed) => self.said(signed, Slot::ViewChange(signed.body.view)),
             PeerMessage::NewView(signed) => self.said(signed, Slot::NewView(signed.body.view)),
             PeerMessage::Checkpoint(vote) => self.said(vote, Slot::Checkpoint(vote.body.height)),
             PeerMessage::Bundle(bytes) => {
                 let Ok(bundle) = Bundle::from_bytes(bytes, &self.chain) else { return Ok(()) };
-                if bundle.body.origin != self.me {
+                if Some(bundle.body.origin) != self.me(bundle.body.epoch) {
                     return Ok(());
                 }
                 self.sign_once(bundle.body.epoch, Slot::Bundle(bundle.body.start, bundle.body.number), bundle.digest)
@@ -120,11 +139,11 @@ impl Promises {
 
     /// A statement of its own; it may also relay others'.
     fn said<T: Statement>(&mut self, signed: &Signed<T>, slot: Slot) -> Result<(), Violation> {
-        if signed.signer != self.me {
+        let epoch = signed.body.epoch();
+        if Some(signed.signer) != self.me(epoch) {
             return Ok(());
         }
         let digest = signed.body.digest(&self.chain);
-        let epoch = signed.body.epoch();
         self.sign_once(epoch, slot, digest)?;
         self.must_be_durable(epoch, Basis::Statement(digest), || format!("{slot:?}"))
     }
@@ -132,6 +151,7 @@ impl Promises {
     /// A head is cosigned once its block is committed and durable: in the log, or in the derived state.
     fn cosigned(&mut self, signed: &Signed<Head>, stored: Height) -> Result<(), Violation> {
         let head = &signed.body;
+        self.must_be(head.epoch, signed.signer)?;
         self.sign_once(head.epoch, Slot::Head(head.height), head.digest(&self.chain))?;
         if head.height <= stored {
             return Ok(());
@@ -141,7 +161,16 @@ impl Promises {
         })
     }
 
-    fn voted(&mut self, vote: &Vote) -> Result<(), Violation> {
+    /// Whoever signs is a validator of the epoch, under its own index.
+    fn must_be(&self, epoch: Epoch, signer: ValidatorIndex) -> Result<(), Violation> {
+        let me = self.me(epoch);
+        ensure(me == Some(signer), Invariant::Integrity, || {
+            format!("{} signs as {signer} in epoch {epoch}, and is {me:?} there", self.who)
+        })
+    }
+
+    fn voted(&mut self, signer: Option<ValidatorIndex>, vote: &Vote) -> Result<(), Violation> {
+        self.must_be(vote.epoch, signer.or(self.me(vote.epoch)).unwrap_or_default())?;
         let (view, height, digest) = (vote.view, vote.height, vote.digest);
         self.sign_once(vote.epoch, Slot::Vote(view, height), digest)?;
         self.must_be_durable(vote.epoch, Basis::Proposal(view, height, digest), || {
@@ -162,10 +191,12 @@ impl Promises {
     fn sign_once(&mut self, epoch: Epoch, slot: Slot, digest: Digest) -> Result<(), Violation> {
         let may_sign = !self.has_forgotten(epoch) || self.signed.contains_key(&(epoch, slot));
         ensure(may_sign, Invariant::Integrity, || {
-            format!("{} signs for {slot:?} of epoch {epoch}, and does not know what it signed before", self.me)
+            format!("{} signs for {slot:?} of epoch {epoch}, and does not know what it signed before", self.who)
         })?;
         let known = *self.signed.entry((epoch, slot)).or_insert(digest);
-        ensure(known == digest, Invariant::Integrity, || format!("{} signs twice for {slot:?}", self.me))
+        ensure(known == digest, Invariant::Integrity, || {
+            format!("{} signs twice for {slot:?} of epoch {epoch}", self.who)
+        })
     }
 
     fn must_be_durable(&self, epoch: Epoch, basis: Basis, what: impl FnOnce() -> String) -> Result<(), Violation> {
@@ -180,8 +211,8 @@ impl Promises {
     ) -> Result<(), Violation> {
         let is_durable = self.has_forgotten(epoch) || record.is_some_and(|record| record <= self.durable);
         ensure(is_durable, Invariant::DurableBeforeSent, || {
-            let (me, durable) = (self.me, self.durable);
-            format!("{me} sends {} on record {record:?}, durable is {durable}", what())
+            let (who, durable) = (&self.who, self.durable);
+            format!("{who} sends {} on record {record:?}, durable is {durable}", what())
         })
     }
 }

@@ -5,8 +5,9 @@ mod shrink;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use dtvn_messages::Height;
+use dtvn_messages::{Epoch, ValidatorSet};
 
+use crate::host::Host;
 use crate::oracle::{Invariant, Violation};
 use crate::scenario::{Changes, Scenario};
 use crate::world::{Trace, World};
@@ -184,20 +185,20 @@ fn run_to_its_end(mut simulation: Simulation, changes: &Changes) -> Report {
 impl World {
     /// Whether all is decided, and all honest nodes that are up have all of it.
     pub(crate) fn is_settled(&self) -> bool {
+        let (epoch, era) = self.chain.eras().latest();
         self.clients.are_content()
-            && self.are_all_voting()
-            && self.heights().all(|height| height == self.chain.height())
+            && self.operators.are_content()
+            && era.ends.is_none()
+            && self.hosts.iter().filter(|host| host.is_honest).all(|host| self.is_done(host, epoch, &era.set))
     }
 
-    /// Whether every honest node that lost its memory has one again.
-    fn are_all_voting(&self) -> bool {
-        let mut honest = self.hosts.iter().filter(|host| host.is_honest).filter_map(|host| host.node.as_ref());
-        honest.all(|node| node.amnesia().is_none())
-    }
-
-    fn heights(&self) -> impl Iterator<Item = Height> {
-        let honest = self.hosts.iter().filter(|host| host.is_honest);
-        honest.filter_map(|host| host.node.as_ref()).map(|node| node.show().committed)
+    /// Whether a host that is up has all blocks, and votes if it is a validator: then it has its memory too.
+    fn is_done(&self, host: &Host, epoch: Epoch, set: &ValidatorSet) -> bool {
+        let Some(node) = &host.node else { return true };
+        let shown = node.show();
+        let is_wanted = set.index_of_name(host.name.as_str()).is_some();
+        let may_vote = node.config().epoch == epoch && node.config().me.is_some() && node.amnesia().is_none();
+        shown.committed == self.chain.height() && (may_vote || !is_wanted)
     }
 
     /// The kind of message that arrived most often.
@@ -207,10 +208,15 @@ impl World {
     }
 
     pub(crate) fn describe(&self) -> String {
+        let (epoch, era) = self.chain.eras().latest();
         let mut text = format!("undecided after healing: {:?}", self.clients.undecided());
+        text = format!("{text}; epoch {epoch}, height {}, ends {:?}", self.chain.height(), era.ends);
         for (number, host) in self.hosts.iter().enumerate() {
             let what = match &host.node {
-                Some(node) => format!("{:?} pool {:?}", node.show(), node.pool().usage()),
+                Some(node) => {
+                    let (epoch, me) = (node.config().epoch, node.config().me);
+                    format!("epoch {epoch}, {me:?}, {:?} pool {:?}", node.show(), node.pool().usage())
+                }
                 None => "down".to_owned(),
             };
             let kind = if host.is_honest { "" } else { " (liar)" };

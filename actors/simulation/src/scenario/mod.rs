@@ -1,6 +1,7 @@
 //! What a seed stands for: swarm testing. Each seed draws the size of the network, small limits (they find more), who
 //! lies, and for each fault off, low or high.
 
+mod kinds;
 mod plan;
 
 use std::collections::BTreeSet;
@@ -12,96 +13,8 @@ use dtvn_messages::{Genesis, limits};
 use crate::lies::Behaviour;
 use crate::random::{Concern, Random};
 
+pub use kinds::{Fault, Level};
 pub use plan::{Plan, PlanError};
-
-/// Kinds of fault; each can be switched off without changing what the others do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Fault {
-    /// Messages are lost.
-    Loss,
-    /// Messages come twice.
-    Repetition,
-    /// Messages take long, and overtake each other.
-    Delay,
-    /// Links are cut and heal.
-    Partitions,
-    /// Processes end, machines lose their power.
-    Crashes,
-    /// Parts of nodes fail by themselves.
-    Parts,
-    /// Nodes stand still for a while.
-    Pauses,
-    /// Clocks differ and jump.
-    Clocks,
-    /// Disks are slow.
-    SlowDisks,
-    /// A log is damaged.
-    Damage,
-    /// Some nodes lie.
-    Lies,
-    /// Leaders end, again and again.
-    Leaders,
-    /// All nodes end at once.
-    Outages,
-    /// Disks are full or read-only, or do not sync.
-    Disks,
-    /// Votes are lost.
-    Votes,
-}
-
-impl Fault {
-    /// All kinds.
-    pub const ALL: [Self; 15] = [
-        Self::Loss,
-        Self::Repetition,
-        Self::Delay,
-        Self::Partitions,
-        Self::Crashes,
-        Self::Parts,
-        Self::Pauses,
-        Self::Clocks,
-        Self::SlowDisks,
-        Self::Damage,
-        Self::Lies,
-        Self::Leaders,
-        Self::Outages,
-        Self::Disks,
-        Self::Votes,
-    ];
-
-    /// The name on the command line.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Loss => "loss",
-            Self::Repetition => "repetition",
-            Self::Delay => "delay",
-            Self::Partitions => "partitions",
-            Self::Crashes => "crashes",
-            Self::Parts => "parts",
-            Self::Pauses => "pauses",
-            Self::Clocks => "clocks",
-            Self::SlowDisks => "slow-disks",
-            Self::Damage => "damage",
-            Self::Lies => "lies",
-            Self::Leaders => "leaders",
-            Self::Outages => "outages",
-            Self::Disks => "disks",
-            Self::Votes => "votes",
-        }
-    }
-}
-
-/// How much of a fault there is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Level {
-    /// None.
-    Off,
-    /// Some.
-    Low,
-    /// Much.
-    High,
-}
 
 /// What goes wrong around the nodes and may not: the oracle must find it. (Bugs in the nodes themselves are
 /// [`dtvn_messages::canary`].)
@@ -180,6 +93,8 @@ pub struct Scenario {
     pub seed: u64,
     /// How many validators there are.
     pub validators: usize,
+    /// How many hosts there are beside them that may become validators.
+    pub joiners: usize,
     /// Their voting powers; empty is 1 for each. Unequal ones are drawn only where nobody lies or is lost for good.
     pub powers: Vec<u32>,
     /// Those that lie, and how.
@@ -224,6 +139,7 @@ impl Scenario {
         Self {
             seed,
             validators,
+            joiners: 0,
             powers: Vec::new(),
             liars: Vec::new(),
             spare_faults: 0,
@@ -261,7 +177,10 @@ impl Scenario {
                 liars.push(liar);
             }
         }
-        let levels = Fault::ALL.map(|_| random.pick(&[Level::Off, Level::Low, Level::Low, Level::High]));
+        let mut levels = [Level::Off; Fault::ALL.len()];
+        for fault in Fault::ALL.into_iter().filter(|fault| *fault != Fault::Members) {
+            levels[fault as usize] = random.pick(&[Level::Off, Level::Low, Level::Low, Level::High]);
+        }
         let parameters = draw_parameters(&mut random);
         let mut scenario = Self {
             liars,
@@ -283,8 +202,29 @@ impl Scenario {
             scenario.liars.clear();
             scenario.spare_faults = 0;
         }
+        scenario.draw_members(&mut random);
         scenario.change(changes);
         scenario
+    }
+
+    /// What was added to the scenarios last is drawn last.
+    fn draw_members(&mut self, random: &mut Random) {
+        self.set_level(Fault::Members, random.pick(&[Level::Off, Level::Off, Level::Low, Level::High]));
+        self.joiners = random.between(1, 3) as usize;
+        let parameters = &mut self.parameters;
+        parameters.retain_blocks = random.pick(&[1_000_000, 1_000_000, 1_000_000, parameters.log_window]);
+        // Where there are lies about states, nodes are soon late enough to need one.
+        if self.liars.iter().any(|(_, behaviour)| behaviour.is_of_snapshots() || *behaviour == Behaviour::Mixed) {
+            parameters.checkpoint_interval = random.pick(&[1, 2]);
+            parameters.log_window = 2 * parameters.checkpoint_interval + parameters.pipeline;
+            parameters.retain_blocks = parameters.log_window;
+            self.set_level(Fault::Crashes, Level::High);
+        }
+        // One that lies may join where there is room for its lies.
+        let (joiner, behaviour) = (random.below(self.joiners as u64) as usize, random.pick(&Behaviour::ALL));
+        if random.permille(250) && behaviour != Behaviour::Twin {
+            self.liars.push((self.validators + joiner, behaviour));
+        }
     }
 
     fn change(&mut self, changes: &Changes) {
@@ -302,6 +242,11 @@ impl Scenario {
         }
         self.clients = changes.clients.unwrap_or(self.clients);
         self.faults_us = changes.faults_ms.map_or(self.faults_us, |faults_ms| faults_ms * 1_000);
+        if self.level(Fault::Members) == Level::Off {
+            self.joiners = 0;
+        }
+        let hosts = self.validators + self.joiners;
+        self.liars.retain(|(liar, _)| *liar < hosts);
         if self.level(Fault::Lies) == Level::Off {
             self.liars.clear();
         }
@@ -404,6 +349,9 @@ impl fmt::Display for Scenario {
         if !self.powers.is_empty() {
             write!(formatter, ", powers {:?}", self.powers)?;
         }
+        if self.joiners > 0 {
+            write!(formatter, ", {} joiners", self.joiners)?;
+        }
         if self.real { formatter.write_str(", real signatures and codec") } else { Ok(()) }
     }
 }
@@ -418,7 +366,8 @@ mod tests {
             let scenario = Scenario::draw(seed, &Changes::default());
             let genesis = scenario.genesis();
             let power = genesis.validators().weak_quorum();
-            let lost = (scenario.liars.len() + scenario.spare_faults) as u64;
+            let liars = scenario.liars.iter().filter(|(liar, _)| *liar < scenario.validators).count();
+            let lost = (liars + scenario.spare_faults) as u64;
             assert!(lost < power && (lost == 0 || scenario.powers.is_empty()), "seed {seed}");
         }
     }

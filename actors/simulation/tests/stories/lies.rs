@@ -2,7 +2,9 @@
 //! is told, nothing is violated, everything is decided, and where the lie can be seen its teller is blamed.
 
 use dtvn_simulation::run::simulate_scenario;
-use dtvn_simulation::{Behaviour, End, Fault, Level, Report, Scenario};
+use dtvn_simulation::{Behaviour, Coverage, End, Fault, Level, Report, Scenario};
+
+use crate::snapshots::late;
 
 /// Seeds that are tried until a lie was told: most are at once.
 const SEEDS: u64 = 12;
@@ -25,12 +27,25 @@ fn troubled(behaviour: Behaviour, validators: usize, seed: u64) -> Report {
     report
 }
 
+/// A node that is late fetches a state, of which one of three holders lies. All the same it gets the certified one.
+fn fetched(behaviour: Behaviour, seed: usize) -> Coverage {
+    let liar = seed % 3;
+    let mut stage = late(vec![(liar, behaviour)]);
+    stage.start(3);
+    stage.settle(60_000);
+    assert!(stage.coverage().installed >= 1, "{}, node {liar} lies", behaviour.name());
+    *stage.coverage()
+}
+
 /// How often a lie was told and its tellers were blamed.
 fn tell(behaviour: Behaviour) -> (u64, u64) {
     let (mut told, mut blamed) = (0, 0);
     for seed in 0..SEEDS {
         for validators in [4, 7] {
-            let met = troubled(behaviour, validators, seed).coverage;
+            let met = match behaviour.is_of_snapshots() {
+                true => fetched(behaviour, seed as usize),
+                false => troubled(behaviour, validators, seed).coverage,
+            };
             told += met.told.0[behaviour as usize];
             blamed += met.blamed;
         }
@@ -124,6 +139,13 @@ lies! {
     sync_stale: SyncStale, Unseen;
     sync_refused: SyncRefused, Unseen;
     sync_slow: SyncSlow, Unseen;
+    snapshot_wrong_parts: SnapshotParts, Blamed;
+    snapshot_long_parts: SnapshotLong, Blamed;
+    snapshot_forged_manifest: SnapshotForged, Blamed;
+    snapshot_stale: SnapshotStale, Unseen;
+    snapshot_refused: SnapshotRefused, Unseen;
+    snapshot_slow: SnapshotSlow, Unseen;
+    snapshot_vanishes: SnapshotVanishes, Unseen;
     status_boasts: StatusBoast, Unseen;
     bundle_withheld: WithheldBundle, Unseen;
     bundle_bad_signature: BundleSignature, Blamed;

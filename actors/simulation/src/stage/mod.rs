@@ -1,6 +1,8 @@
 //! A stage for directed scenarios: a network without any faults but those that a story asks for, step by step. Every
 //! invariant is checked all the same; a violation ends the story.
 
+mod members;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use dtvn_messages::{Action, EventId, Height, IdempotencyKey, Operation, TicketId, Timestamp, View};
@@ -12,6 +14,8 @@ use crate::faults::LostVotes;
 use crate::oracle::Violation;
 use crate::scenario::{Scenario, Workload};
 use crate::world::World;
+
+pub use members::Member;
 
 /// Requests of a stage have numbers from here on.
 const FIRST_REQUEST: u64 = 1 << 40;
@@ -59,7 +63,7 @@ impl Staged {
 
 /// A network that does what a story says.
 pub struct Stage {
-    world: World,
+    pub(crate) world: World,
 }
 
 impl Scenario {
@@ -77,6 +81,17 @@ impl Scenario {
         (scenario.clients, scenario.operations) = (clients, 3);
         scenario
     }
+}
+
+/// A ticket with so many bytes of data.
+#[expect(clippy::expect_used, reason = "a story names things that can be named")]
+fn issue(key: &str, name: &str, bytes: usize) -> Operation {
+    let ticket = TicketId::new(name).expect("the name of a ticket");
+    let key = IdempotencyKey::new(key).expect("an idempotency key of 16 characters or more");
+    let data = (bytes > 0).then(|| "x".repeat(bytes).into());
+    let action = Action::Issue { ticket, data, metadata: BTreeMap::new(), valid_from: None, valid_until: None };
+    let (event, valid_until) = (EventId::default_event(), Timestamp(0));
+    Operation { key, valid_until, event, gate: None, device: None, scanned_at: None, seen: None, action }
 }
 
 /// A violation ends the story.
@@ -126,15 +141,11 @@ impl Stage {
     ///
     /// # Panics
     /// If `name` is no name of a ticket, or `key` none of a key.
-    #[expect(clippy::expect_used, reason = "a story names things that can be named")]
     pub fn ask(&mut self, host: usize, key: &str, name: &str) -> u64 {
-        let ticket = TicketId::new(name).expect("the name of a ticket");
-        let key = IdempotencyKey::new(key).expect("an idempotency key of 16 characters or more");
-        let metadata = BTreeMap::new();
-        let action = Action::Issue { ticket, data: None, metadata, valid_from: None, valid_until: None };
-        let (event, valid_until) = (EventId::default_event(), Timestamp(0));
-        let operation =
-            Operation { key, valid_until, event, gate: None, device: None, scanned_at: None, seen: None, action };
+        self.submit(host, issue(key, name, 0))
+    }
+
+    fn submit(&mut self, host: usize, operation: Operation) -> u64 {
         self.world.chain.asked(&operation);
         let request = FIRST_REQUEST + self.world.staged.asked.len() as u64;
         self.world.staged.asked.insert(request, operation.clone());
@@ -261,14 +272,17 @@ impl Stage {
     /// The highest view of an honest node.
     #[must_use]
     pub fn view(&self) -> View {
-        self.world.highest_view()
+        self.world.highest_view().1
     }
 
     /// The host that leads the highest view.
     #[must_use]
     pub fn leader(&self) -> usize {
-        let set = self.world.genesis.validators();
-        usize::from(set.leader(dtvn_messages::Epoch(0), self.view()).0)
+        let (epoch, view) = self.world.highest_view();
+        let set = &self.world.chain.eras().latest().1.set;
+        let leader = set.key(set.leader(epoch, view));
+        let found = self.world.hosts.iter().position(|host| Some(host.key()) == leader);
+        found.unwrap_or_else(|| panic!("no host has the key of the leader"))
     }
 
     /// Why a host may not vote; none if it may, or is down.
