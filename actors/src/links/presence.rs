@@ -1,7 +1,7 @@
 //! Presence: tells replica and gossip which validators are connected. Liveness is for people, redial and sync only:
 //! never for quorum or leader.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use tokio::sync::{Mutex, mpsc, watch};
 use crate::directory::Role;
 use crate::gossip::{self, GossipMessage};
 use crate::mailbox::{Address, FullPolicy, Mail};
-use crate::network::{NetworkEvent, PeerState, ValidatorEntry, Validators};
+use crate::network::{Class, ClassSet, NetworkEvent, PeerState, ValidatorEntry, Validators};
 use crate::replica::{self, ReplicaMessage};
 use crate::shared::Shared;
 use crate::supervision::{ActorError, Behaviour, Context};
@@ -69,7 +69,8 @@ pub struct PresenceArguments {
 pub struct Presence {
     shared: Shared,
     listening: Arc<watch::Sender<Vec<Multiaddr>>>,
-    connected: BTreeSet<ValidatorIndex>,
+    /// Who has a session, and whether it is one for votes.
+    connected: BTreeMap<ValidatorIndex, bool>,
     quorum: bool,
     replica: Address<ReplicaMessage>,
     gossip: Address<GossipMessage>,
@@ -86,7 +87,7 @@ impl Presence {
         let mut presence = Self {
             shared,
             listening,
-            connected: BTreeSet::new(),
+            connected: BTreeMap::new(),
             quorum: false,
             replica: context.address_of(&replica::ROLE),
             gossip: context.address_of(&gossip::ROLE),
@@ -108,8 +109,8 @@ impl Presence {
         Ok(presence)
     }
 
-    fn up(&mut self, peer: ValidatorIndex) {
-        self.connected.insert(peer);
+    fn up(&mut self, peer: ValidatorIndex, classes: ClassSet) {
+        self.connected.insert(peer, classes.contains(Class::Consensus));
         tracing::info!(peer = peer.0, connected = self.connected.len(), "A validator is connected.");
         let _down = self.gossip.try_send(GossipMessage::Link { peer, up: true });
         let _down = self.replica.try_send(ReplicaMessage::PeerUp(peer));
@@ -117,7 +118,7 @@ impl Presence {
     }
 
     fn down(&mut self, peer: ValidatorIndex, cause: &str) {
-        if self.connected.remove(&peer) {
+        if self.connected.remove(&peer).is_some() {
             tracing::info!(peer = peer.0, cause, connected = self.connected.len(), "A validator is disconnected.");
             let _down = self.gossip.try_send(GossipMessage::Link { peer, up: false });
             self.tell_quorum();
@@ -128,7 +129,10 @@ impl Presence {
         let epoch = self.shared.epoch();
         let config = &epoch.config;
         let own = config.me.into_iter();
-        let power = config.set.power_of(self.connected.iter().copied().chain(own));
+        // A validator counts who shares votes with it: the others may be in another epoch, and then tell it nothing.
+        let counts = |votes: bool| votes || config.me.is_none();
+        let others = self.connected.iter().filter(|(_, votes)| counts(**votes)).map(|(peer, _)| *peer);
+        let power = config.set.power_of(others.chain(own));
         let quorum = power >= config.set.quorum();
         self.shared.board.post_quorum(quorum);
         if quorum != self.quorum {
@@ -142,12 +146,13 @@ impl Presence {
         let Some(handle) = self.shared.network.get() else { return };
         let connected = |state: PeerState| matches!(state, PeerState::Connected | PeerState::Suspect);
         let peers = handle.peers().into_iter().filter(|peer| connected(peer.state));
-        let now: BTreeSet<ValidatorIndex> = peers.filter_map(|peer| peer.validator).collect();
-        for peer in self.connected.difference(&now).copied().collect::<Vec<_>>() {
-            self.down(peer, "the network lists it no more");
-        }
-        for peer in now.difference(&self.connected).copied().collect::<Vec<_>>() {
-            self.up(peer);
+        let now: BTreeMap<_, _> = peers.filter_map(|peer| Some((peer.validator?, peer.classes))).collect();
+        let gone: Vec<_> = self.connected.keys().filter(|peer| !now.contains_key(peer)).copied().collect();
+        gone.into_iter().for_each(|peer| self.down(peer, "the network lists it no more"));
+        for (peer, classes) in now {
+            if self.connected.get(&peer) != Some(&classes.contains(Class::Consensus)) {
+                self.up(peer, classes);
+            }
         }
     }
 }
@@ -219,7 +224,7 @@ impl Behaviour for Presence {
         match message {
             PresenceMessage::Event(NetworkEvent::Connected(peer)) => {
                 if let Some(validator) = peer.validator {
-                    self.up(validator);
+                    self.up(validator, peer.classes);
                 }
             }
             PresenceMessage::Event(NetworkEvent::Disconnected { validator, cause, .. }) => {

@@ -212,6 +212,8 @@ pub struct PeerInfo {
     pub validator: Option<ValidatorIndex>,
     /// Its name, if it is a validator.
     pub name: Option<NodeName>,
+    /// The classes that its session shares: a validator in another epoch shares only sync.
+    pub classes: ClassSet,
     /// How it is.
     pub state: PeerState,
     /// Where it is connected, or may be found.

@@ -184,6 +184,7 @@ fn info(link: &Link, now: Instant) -> PeerInfo {
         peer: link.peer(),
         validator: role.validator.as_ref().map(|(index, _)| *index),
         name: role.validator.map(|(_, name)| name),
+        classes: link.classes(),
         state: status.state,
         addresses: status.addresses,
         connected_for: status.connected_since.map(|since| now.saturating_duration_since(since)),

@@ -16,7 +16,7 @@ use libp2p::PeerId;
 use thiserror::Error;
 use tokio::sync::Notify;
 
-use super::class::{Class, PerClass};
+use super::class::{Class, ClassSet, PerClass};
 use super::metrics::{NetworkMetrics, Traffic};
 use super::queue::{Kind, OutboundQueue, Push};
 use super::status::{PeerStatus, Role};
@@ -219,6 +219,13 @@ impl Link {
     /// A session stands: frames of these classes are accepted.
     pub(crate) fn open(&self, class: Class) {
         self.lanes.get(class).lock().gate = Gate::Open;
+    }
+
+    /// The classes that its session shares; none without a session.
+    #[must_use]
+    pub fn classes(&self) -> ClassSet {
+        let is_open = |class: &Class| self.lanes.get(*class).lock().gate == Gate::Open;
+        Class::ALL.iter().filter(|class| is_open(class)).fold(ClassSet::NONE, |all, class| all.with(*class))
     }
 
     /// No more frames are accepted in a class; its writer finishes what waits.

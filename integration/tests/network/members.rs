@@ -196,3 +196,24 @@ async fn a_validator_goes_on_with_another_key_while_tickets_flow() {
     assert!(node.terminate().await);
     drop(network);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_slept_through_a_change_follows_into_the_new_epoch_and_votes() {
+    let mut network = Network::start(&[]).await;
+    network.seed().await;
+    network.cluster.kill(2).await;
+    let urls = format!("--nodes={}", [0, 1, 3].map(|node| network.cluster.urls()[node].clone()).join(","));
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("change.json");
+    let out = format!("--out={}", file.display());
+    assert!(says(&["validators", "propose", "--power=node0=2", &urls, &out], 0).contains("power"));
+    sign_and_submit(&file, &urls, ["node0", "node1", "node3"]);
+    until("the next epoch has begun", async || network.at(0).validators().await.is_ok_and(|set| set.epoch == 1)).await;
+    accepted(&network.at(0), Kind::Validate, &seed_ticket(1)).await;
+    network.cluster.restart(2).await.unwrap();
+    until("it is in the epoch", async || network.at(2).validators().await.is_ok_and(|set| set.epoch == 1)).await;
+    until("it votes", async || network.at(2).status().await.is_ok_and(|status| status.voting)).await;
+    accepted(&network.at(2), Kind::Consume, &seed_ticket(1)).await;
+    network.assert_equal_histories().await;
+    network.stop().await;
+}
