@@ -78,9 +78,16 @@ impl Storage {
         arguments.store.publish(Some(store.reader()));
         let (log, log_work) = channel(limits::STORAGE_QUEUE_MAX);
         let (store_sender, store_work) = channel(limits::STORAGE_QUEUE_MAX);
-        let retain_blocks = arguments.shared.genesis.parameters().retain_blocks;
-        let directory = arguments.directory.clone();
-        let store_thread = StoreThread { store, log: log.clone(), directory, retain_blocks, covered: Height(0) };
+        let parameters = arguments.shared.genesis.parameters();
+        let store_thread = StoreThread {
+            store,
+            log: log.clone(),
+            directory: arguments.directory.clone(),
+            board: Arc::clone(&arguments.shared.board),
+            checkpoint_interval: parameters.checkpoint_interval,
+            retain_blocks: parameters.retain_blocks,
+            covered: Height(0),
+        };
         spawn("consensus-log", &context, move |myself, life| log_thread.run(log_work, myself, life))?;
         spawn("store", &context, move |myself, life| store_thread.run(store_work, myself, life))?;
         Ok(Self { log, store: store_sender, slot: arguments.store })
@@ -128,7 +135,7 @@ fn open(arguments: &StorageArguments) -> Result<OpenedAll, ActorError> {
                 // The mark comes first: whatever happens from here on, this node does not vote as if it remembered.
                 let nonce = Nonce(rand::random());
                 amnesia::mark(&arguments.directory, &Amnesia { why: error.to_string(), nonce })?;
-                amnesia::set_aside(&arguments.directory, &log_directory)?;
+                amnesia::set_aside(&arguments.directory)?;
                 (create_log(&log_directory, log_identity)?, Vec::new())
             }
             Verdict::Fail => return Err(ActorError::from(error)),

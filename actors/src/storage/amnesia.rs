@@ -14,6 +14,7 @@ use super::store::{IfMissing, Store, StoreError, StoreIdentity, StoreOptions};
 use super::{files, install};
 
 const FILE_NAME: &str = "AMNESIA";
+const LOG: &str = "log";
 
 /// Marks the data directory, durably; a mark that is there stays, with its nonce.
 pub(super) fn mark(directory: &Path, amnesia: &Amnesia) -> io::Result<()> {
@@ -68,16 +69,10 @@ pub fn applied(directory: &Path, owner: StoreIdentity) -> Result<Height, StoreEr
     Ok(opened.applied.height)
 }
 
-/// Moves a damaged log out of the way; it is kept for whoever wants to look at it.
-pub(super) fn set_aside(directory: &Path, log: &Path) -> io::Result<()> {
-    let mut number = 1;
-    let mut aside = directory.join("log.damaged-1");
-    while aside.exists() {
-        number += 1;
-        aside = directory.join(format!("log.damaged-{number}"));
-    }
-    std::fs::rename(log, aside)?;
-    std::fs::create_dir_all(log)?;
+/// Moves a damaged log out of the way, and makes an empty folder in its place.
+pub(super) fn set_aside(directory: &Path) -> io::Result<()> {
+    files::set_aside(directory, LOG)?;
+    std::fs::create_dir_all(directory.join(LOG))?;
     files::sync_directory(directory)
 }
 

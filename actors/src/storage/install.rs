@@ -72,15 +72,7 @@ pub(super) fn condemned(directory: &Path) -> io::Result<Option<String>> {
 
 /// Moves a damaged database out of the way; gives the folder where it is now.
 pub(super) fn set_aside(directory: &Path) -> io::Result<PathBuf> {
-    let mut number = 1;
-    let mut aside = directory.join(format!("{DATABASE}.damaged-{number}"));
-    while aside.exists() {
-        number += 1;
-        aside = directory.join(format!("{DATABASE}.damaged-{number}"));
-    }
-    std::fs::rename(database(directory), &aside)?;
-    files::sync_directory(directory)?;
-    Ok(aside)
+    files::set_aside(directory, DATABASE)
 }
 
 #[cfg(test)]

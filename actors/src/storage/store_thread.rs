@@ -11,6 +11,7 @@ use super::install;
 use super::log_thread::LogWork;
 use super::message::{Loaded, StorageMessage};
 use super::store::{AppliedBlock, Store, StoreError};
+use crate::board::Board;
 use crate::mailbox::{Address, Reply};
 use crate::supervision::Lifeline;
 
@@ -40,6 +41,8 @@ pub(super) struct StoreThread {
     pub(super) store: Store,
     pub(super) log: Sender<LogWork>,
     pub(super) directory: PathBuf,
+    pub(super) board: Arc<Board>,
+    pub(super) checkpoint_interval: u64,
     pub(super) retain_blocks: u64,
     pub(super) covered: Height,
 }
@@ -104,14 +107,27 @@ impl StoreThread {
     }
 
     fn apply(&mut self, blocks: &mut Vec<AppliedBlock>) -> Result<(), StoreError> {
+        let before = self.store.applied().height;
         self.store.apply(blocks)?;
         blocks.clear();
+        let height = self.store.applied().height;
+        // Without a vote it is shown no stable checkpoint, and promised nothing that its log would have to keep.
+        if before.0 / self.checkpoint_interval < height.0 / self.checkpoint_interval
+            && self.board.epoch().config.me.is_none()
+        {
+            self.cover(height)?;
+        }
         Ok(())
     }
 
     fn on_stable(&mut self, stable: &StableCheckpoint) -> Result<(), StoreError> {
         self.store.put_stable_checkpoint(stable)?;
-        let covered = stable.height().min(self.store.durable_height()?);
+        self.cover(stable.height())
+    }
+
+    /// Up to this height nothing is needed of the log that the store has durably.
+    fn cover(&mut self, height: Height) -> Result<(), StoreError> {
+        let covered = height.min(self.store.durable_height()?);
         if covered > self.covered {
             self.covered = covered;
             // A log that is gone has failed, and the storage is about to start again.

@@ -25,3 +25,7 @@ pub const STORE_PAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
 pub const STORE_PAGE_VISITS_MAX: usize = 50_000;
 /// A cursor: base64 of the longest key and its check. A longer one is refused.
 pub const STORE_CURSOR_BYTES_MAX: usize = 512;
+
+/// Damaged logs, and damaged databases, that are kept beside the good ones for whoever wants to look at them. The oldest
+/// goes: damage that comes again and again must not fill the disk.
+pub const DAMAGED_COPIES_MAX: usize = 3;

@@ -116,7 +116,7 @@ impl<D: Disk> Node<D> {
         Ok(())
     }
 
-    /// A stable checkpoint: what it covers and the store has durably passed goes from the log.
+    /// A stable checkpoint, or any for a node without a vote: what it covers and the store has durably passed goes from the log.
     pub(super) fn cover(&mut self, stable: Height) {
         let covered = stable.min(self.store.durable());
         if covered > self.covered {

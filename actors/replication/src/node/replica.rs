@@ -123,6 +123,11 @@ impl<D: Disk> Node<D> {
         if self.store.applied().above(self.store.durable()) >= self.settings.store_sync_blocks {
             self.store.sync();
         }
+        // Without a vote it is shown no stable checkpoint, and promised nothing that its log would have to keep.
+        let interval = self.settings.genesis.parameters().checkpoint_interval;
+        if self.config.me.is_none() && height.0.is_multiple_of(interval) {
+            self.cover(height);
+        }
         effects.push(Effect::Committed { committed: Arc::new(committed), effects: changed });
         Ok(())
     }

@@ -263,6 +263,13 @@ impl Stage {
         self.world.hosts[host].node.as_ref().map(|node| node.show())
     }
 
+    /// The size of the files of a host's log, in bytes; 0 if it is down.
+    #[must_use]
+    pub fn log_bytes(&self, host: usize) -> u64 {
+        let log = self.world.hosts[host].node.as_ref().and_then(|node| node.log());
+        log.map_or(0, |log| log.segments().map(|segment| segment.file_bytes).sum())
+    }
+
     /// The committed height of a host; 0 if it is down.
     #[must_use]
     pub fn committed(&self, host: usize) -> Height {

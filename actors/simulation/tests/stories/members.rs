@@ -69,6 +69,28 @@ fn member_removed() {
     assert!(!stage.votes(leader) && stage.committed(leader) == stage.height());
 }
 
+/// Who follows without a vote is shown no stable checkpoint, and forgets what it needs no more all the same.
+#[test]
+fn observer_log_is_collected() {
+    let mut stage = network(4, 1);
+    stage.run(1_000);
+    for number in 0..4_000 {
+        stage.ask(number % 4, &format!("the key of ticket {number:>8}"), &format!("ticket-{number}"));
+        if number % 8 == 7 {
+            stage.run(20);
+        }
+    }
+    stage.settle(20_000);
+    assert_eq!(stage.committed(4), stage.height(), "it follows");
+    let (observer, validator) = (stage.log_bytes(4), stage.log_bytes(0));
+    assert!(observer <= validator + 1_048_576, "{observer} bytes, and {validator} of a validator");
+    stage.kill(4);
+    stage.start(4);
+    decides(&mut stage, 0, "after its restart");
+    stage.settle(20_000);
+    assert_eq!(stage.committed(4), stage.height());
+}
+
 #[test]
 fn member_rekeyed() {
     let mut stage = network(4, 0);
