@@ -7,7 +7,6 @@
 
 mod clients;
 mod disks;
-mod faults;
 mod field;
 mod leaders;
 mod partitions;
