@@ -165,7 +165,7 @@ reasons! {
     /// Too few of the present validators signed the change, or the recovery is not signed by whom it names.
     NotSignedByValidators = 39, "not_signed_by_validators", 403, false, Network;
     /// This validator's last recovery was a moment ago.
-    RecoveredRecently = 40, "recovered_recently", 409, false, Network;
+    RecoveredRecently = 40, "recovered_recently", 409, true, Network;
 }
 
 impl fmt::Display for Reason {

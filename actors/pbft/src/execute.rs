@@ -64,11 +64,13 @@ impl Replica {
 
     /// Whether a height is above the log window past every stable checkpoint that this replica knows. What a quorum
     /// committed there is proved by a checkpoint that its peers hold, and show with their status; until then the own log
-    /// would grow by what no checkpoint covers. An observer is told of none.
+    /// would grow by what no checkpoint covers. Who is not connected to a quorum, an observer or one that is left behind in
+    /// an old epoch, is told of none: it would wait for ever.
     fn is_above_windows(&self, height: Height) -> bool {
         let ahead = self.stable_ahead.as_ref().map_or(Height(0), |stable| stable.height());
         let highest = self.stable_height().max(ahead);
-        self.config.me.is_some() && height > highest.plus(self.config.parameters.log_window)
+        let is_told = self.config.me.is_some() && self.pace.is_quorum_connected();
+        is_told && height > highest.plus(self.config.parameters.log_window)
     }
 
     /// Whether so many state roots are on their way that nothing more is executed until one is here: what leads to them is

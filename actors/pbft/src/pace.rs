@@ -166,6 +166,11 @@ impl Pace {
         self.stopped_us = None;
     }
 
+    /// Whether a quorum is connected, as far as this replica was told.
+    pub(crate) const fn is_quorum_connected(&self) -> bool {
+        self.quorum_connected
+    }
+
     /// A quorum that was lost is connected again: patience that grew meanwhile is not needed any more.
     pub(crate) fn quorum_connected(&mut self, connected: bool, timers: &mut Timers) {
         if connected && !self.quorum_connected {

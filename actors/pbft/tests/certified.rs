@@ -343,6 +343,7 @@ fn no_more_bytes_of_blocks_are_asked_for_than_can_be_held() {
 #[test]
 fn proved_blocks_above_the_window_wait_for_the_stable_checkpoint_that_its_peers_hold() {
     let mut under = under(3);
+    under.run(Input::QuorumConnected(true));
     // The window of 12 is over, and no stable checkpoint was heard of.
     under.hold(&(0..20).map(|number| numbered(1, number)).collect::<Vec<_>>());
     let blocks = under.chain(0, 20, 1);
@@ -355,9 +356,12 @@ fn proved_blocks_above_the_window_wait_for_the_stable_checkpoint_that_its_peers_
     assert_eq!(under.replica.committed(), Height(20), "what was proved is committed");
     assert_eq!(under.replica.stable_height(), Height(16));
     let genesis = Arc::clone(&under.story.genesis);
-    let mut observer = Under::new(&genesis, None);
-    observer.hold(&(0..20).map(|number| numbered(1, number)).collect::<Vec<_>>());
-    let all = delivered(&observer);
-    observer.run(Input::Certified(all));
-    assert_eq!(observer.replica.committed(), Height(20), "nobody shows one to an observer");
+    for (who, me) in [("an observer", None), ("who is left behind in an old epoch", Some(3))] {
+        let mut untold = Under::new(&genesis, me);
+        untold.run(Input::QuorumConnected(false));
+        untold.hold(&(0..20).map(|number| numbered(1, number)).collect::<Vec<_>>());
+        let all = delivered(&untold);
+        untold.run(Input::Certified(all));
+        assert_eq!(untold.replica.committed(), Height(20), "nobody shows one to {who}");
+    }
 }
