@@ -49,7 +49,8 @@ fn reasons_are_those_of_the_documented_table() {
         ("internal", 500, true),
         ("operation_expired", 409, true),
         ("ledger_full", 507, true),
-        ("stale_epoch recovered_recently", 409, false),
+        ("stale_epoch", 409, false),
+        ("recovered_recently", 409, true),
         ("not_signed_by_validators", 403, false),
     ];
     let mut listed = BTreeSet::new();
