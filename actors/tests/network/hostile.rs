@@ -156,7 +156,8 @@ async fn a_flood_does_not_starve_another_peers_frame() {
 async fn what_receivers_report_adds_up_to_a_ban() {
     let (mut first, _second) = pair(0, 1).await;
     first.handle.report(peer_of(1), Offence::Lie).await.unwrap();
-    assert_eq!(first.info(1).state, PeerState::Connected);
+    // One is no reason; of two dials at one time a session may just be in the place of another.
+    first.info_that(1, "a session", |info| info.state == PeerState::Connected).await;
     // Points leak away, so two that make exactly the limit may be a little too few.
     first.handle.report(peer_of(1), Offence::Lie).await.unwrap();
     first.handle.report(peer_of(1), Offence::Junk).await.unwrap();
