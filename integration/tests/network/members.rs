@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use dtvn::cluster::{NodeCommand, NodeProcess};
 use dtvn::config::keys::KeyFile;
-use dtvn_client::api::{EpochInfo, Kind};
+use dtvn_client::api::{EpochInfo, Epochs, Kind};
 use dtvn_client::{Client, ClientConfig};
 use dtvn_messages::{KeyPair, TicketState};
 use tokio::task::JoinHandle;
@@ -156,6 +156,8 @@ async fn judge_receipts(newcomer: &Client, url: &str) {
     let names = |info: &EpochInfo| info.validators.iter().map(|it| it.name.to_string()).collect::<Vec<_>>();
     let sets: Vec<_> = epochs.epochs.iter().map(names).collect();
     assert_eq!(sets, [["node0", "node1", "node2", "node3"], ["node0", "node1", "node2", "node4"]]);
+    let beyond: Epochs = serde_json::from_str(&get(url, &format!("/api/v1/epochs?after={}", u64::MAX))).unwrap();
+    assert_eq!((beyond.epochs, beyond.next), (Vec::new(), None), "after the last there is none");
     let mut without_proof = epochs.clone();
     without_proof.epochs[0].end = None;
     let without_proof = keep("without-proof", &serde_json::to_string(&without_proof).unwrap());

@@ -228,7 +228,7 @@ pub(super) async fn epochs(
     let read = move |view: &View<'_>| view.epoch_ends(from, limit);
     let (height, ends, chronicle) = services.read_with_names(read).await?;
     let mut epochs = Vec::new();
-    for number in (from.0..).take(limit) {
+    for number in (from.0..=chronicle.last().0).take(limit) {
         let epoch = Epoch(number);
         let (Some((base, _)), Some(set)) = (chronicle.base(epoch), chronicle.set(epoch)) else { break };
         let end = ends.get(epochs.len()).filter(|end| end.epoch() == epoch);
