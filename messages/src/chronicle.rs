@@ -25,7 +25,7 @@ impl Chronicle {
         Self {
             chain: genesis.chain_id().clone(),
             rotation_interval: genesis.parameters().rotation_interval,
-            epochs: vec![((Height(0), genesis.hash()), genesis.validators().clone())],
+            epochs: vec![((genesis.base(), genesis.hash()), genesis.validators().clone())],
         }
     }
 

@@ -28,6 +28,7 @@ fn file() -> GenesisFile {
         consensus: ConsensusParameters::default(),
         events: Vec::new(),
         allow_seed: false,
+        continues: None,
     }
 }
 

@@ -71,13 +71,14 @@ fn ends_are_followed_one_after_the_other() {
 
 #[test]
 fn a_membership_goes_over_to_the_next_epoch_with_what_was_agreed() {
-    let set = std::sync::Arc::new(first());
-    let mut membership = Membership::first(std::sync::Arc::clone(&set));
+    let genesis = Genesis::development(4, "seed", false).unwrap();
+    let set = std::sync::Arc::new(genesis.validators().clone());
+    let mut membership = Membership::first(&genesis);
     assert_eq!(membership.next(), None);
     assert_eq!(membership.succession(Height(9)), Succession::steady(Epoch(0), set.hash()));
     let name = |text: &str| NodeName::new(text).unwrap();
     let next = std::sync::Arc::new(set_of(&[2, 1]));
-    membership.recoveries = [(name("v0"), Timestamp(5)), (name("v3"), Timestamp(6))].into();
+    membership.recoveries = [(name("v0"), Timestamp(5)), (name("node3"), Timestamp(6))].into();
     membership.pending = Some(membership::PendingEnd {
         ends: Height(12),
         set: Some(std::sync::Arc::clone(&next)),

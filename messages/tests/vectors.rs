@@ -309,6 +309,7 @@ fn genesis_vector() -> Value {
         consensus: ConsensusParameters::default(),
         events: vec![EventPolicy { id: EventId::new("gala 2026").unwrap(), auto_issue: true }],
         allow_seed: true,
+        continues: None,
     })
     .unwrap();
     assert_eq!(genesis.validators(), &set);

@@ -8,7 +8,7 @@ use dtvn_messages::{
 };
 use thiserror::Error;
 
-use crate::keys::KeyEntry;
+use crate::keys::{KeyEntry, held_until};
 use crate::ledger::{Bounds, Ledger, Point};
 
 /// The state after a committed block. What [`crate::BlockEffects`] says, block by block, adds up to it.
@@ -75,6 +75,21 @@ pub enum LoadError {
     SameOrigin(NodeName),
 }
 
+impl LedgerImage {
+    /// This state as the one that another chain begins with: at its time and height, with its validators, and without what
+    /// belongs to a chain's own bundles. Keys whose time is over then are dropped.
+    #[must_use]
+    pub fn under(mut self, genesis: &Genesis) -> Self {
+        (self.height, self.timestamp) = (genesis.base(), genesis.file().time);
+        self.last_bundles.clear();
+        self.membership = None;
+        let retention_micros = genesis.parameters().key_retention_ms.saturating_mul(1_000);
+        self.keys.retain(|entry| held_until(entry, retention_micros) >= self.timestamp);
+        self.keys.sort_by_key(|entry| entry.outcome.index);
+        self
+    }
+}
+
 impl Ledger {
     /// The ledger of a stored state: it continues exactly as the one that was stored.
     ///
@@ -89,7 +104,7 @@ impl Ledger {
     /// # Errors
     /// As [`Ledger::load`].
     pub fn load_with_bounds(genesis: &Genesis, image: LedgerImage, bounds: Bounds) -> Result<Self, LoadError> {
-        let mut ledger = Self::with_bounds(genesis, bounds);
+        let mut ledger = Self::empty(genesis, bounds);
         if image.timestamp < genesis.file().time {
             return Err(LoadError::BeforeGenesis { found: image.timestamp, genesis: genesis.file().time });
         }

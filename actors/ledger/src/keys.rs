@@ -178,6 +178,6 @@ impl KeyTable {
     }
 }
 
-fn held_until(entry: &KeyEntry, retention_micros: u64) -> Timestamp {
+pub(crate) fn held_until(entry: &KeyEntry, retention_micros: u64) -> Timestamp {
     entry.outcome.agreed_time.plus_micros(retention_micros)
 }

@@ -98,21 +98,32 @@ pub struct Ledger {
 
 impl Ledger {
     /// The state at height 0: no tickets, an empty log, the genesis's time.
+    ///
+    /// # Panics
+    /// If the chain continues another one: its first state is loaded.
     #[must_use]
     pub fn new(genesis: &Genesis) -> Self {
         Self::with_bounds(genesis, Bounds::default())
     }
 
     /// As [`Ledger::new`], with bounds other than the product's: for tests and simulations of a full ledger.
+    ///
+    /// # Panics
+    /// As [`Ledger::new`].
     #[must_use]
     pub fn with_bounds(genesis: &Genesis, bounds: Bounds) -> Self {
-        let membership = Arc::new(Membership::first(Arc::new(genesis.validators().clone())));
+        assert!(genesis.file().continues.is_none(), "a chain that continues another one does not begin with nothing");
+        Self::empty(genesis, bounds)
+    }
+
+    pub(crate) fn empty(genesis: &Genesis, bounds: Bounds) -> Self {
+        let membership = Arc::new(Membership::first(genesis));
         let retention_micros = genesis.parameters().key_retention_ms.saturating_mul(1_000);
         Self {
             tickets: TicketTable::new(&genesis.file().events, bounds.tickets_bytes_max),
             keys: KeyTable::new(retention_micros, bounds.keys_max),
             last_bundles: BTreeMap::new(),
-            committed: Point::new(Height(0), genesis.file().time, (Frontier::new(), 0), &membership),
+            committed: Point::new(genesis.base(), genesis.file().time, (Frontier::new(), 0), &membership),
             membership,
             speculative: VecDeque::new(),
             allow_seed: genesis.file().allow_seed,

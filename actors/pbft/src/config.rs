@@ -21,7 +21,7 @@ pub struct Committee {
 pub struct Config {
     /// The chain's name, part of every digest and signature.
     pub chain: ChainId,
-    /// The hash of the genesis: the parent of height 1.
+    /// The hash of the genesis: the parent of the first block.
     pub genesis_hash: Digest,
     /// The epoch.
     pub epoch: Epoch,
@@ -60,7 +60,7 @@ impl Config {
     #[must_use]
     pub fn from_genesis(genesis: &Genesis, key: Option<&PublicKey>) -> Self {
         let set = Arc::new(genesis.validators().clone());
-        Self::of_epoch(genesis, Epoch(0), (Height(0), genesis.hash()), set, key)
+        Self::of_epoch(genesis, Epoch(0), (genesis.base(), genesis.hash()), set, key)
     }
 
     /// An epoch that begins on a block, given by its height and digest, for the validator with this key, or for an

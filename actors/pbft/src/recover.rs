@@ -47,11 +47,11 @@ impl Base {
     #[must_use]
     pub fn genesis(genesis: &Genesis) -> Self {
         Self {
-            height: Height(0),
+            height: genesis.base(),
             digest: genesis.hash(),
             timestamp: genesis.file().time,
             positions: Positions::new(),
-            log: (0, dtvn_messages::merkle::empty_root()),
+            log: genesis.base_log(),
             state_root: None,
             empty_run: 0,
             succession: Succession::steady(Epoch(0), genesis.validators().hash()),

@@ -16,6 +16,7 @@
 
 pub mod consensus;
 pub mod execution;
+pub mod initial;
 pub mod intake;
 pub mod log;
 pub mod log_size;

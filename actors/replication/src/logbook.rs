@@ -30,12 +30,12 @@ pub enum Verdict {
 }
 
 impl Verdict {
-    /// Judges an error of [`LogBook::open`]. `used_before`: the node was started before, or its key was; `applied`: the
-    /// height of its derived state.
+    /// Judges an error of [`LogBook::open`]. `used_before`: the node was started before, or its key was; `has_blocks`:
+    /// whether its derived state holds any.
     #[must_use]
-    pub fn of(error: &LogError, used_before: bool, applied: Height) -> Self {
+    pub fn of(error: &LogError, used_before: bool, has_blocks: bool) -> Self {
         let is_missing = matches!(error, LogError::NoLog);
-        if is_missing && !used_before && applied == Height(0) {
+        if is_missing && !used_before && !has_blocks {
             Self::Create
         } else if is_missing || error.is_damage() {
             Self::Amnesia
@@ -217,11 +217,11 @@ mod tests {
 
     #[test]
     fn only_a_new_node_may_lack_its_log() {
-        assert_eq!(Verdict::of(&LogError::NoLog, false, Height(0)), Verdict::Create);
-        assert_eq!(Verdict::of(&LogError::NoLog, true, Height(0)), Verdict::Amnesia);
-        assert_eq!(Verdict::of(&LogError::NoLog, false, Height(3)), Verdict::Amnesia);
+        assert_eq!(Verdict::of(&LogError::NoLog, false, false), Verdict::Create);
+        assert_eq!(Verdict::of(&LogError::NoLog, true, false), Verdict::Amnesia);
+        assert_eq!(Verdict::of(&LogError::NoLog, false, true), Verdict::Amnesia);
         let damaged = LogError::Damaged { segment: SegmentNumber(1), offset: 0, damage: Damage::Checksum };
-        assert_eq!(Verdict::of(&damaged, true, Height(3)), Verdict::Amnesia);
-        assert_eq!(Verdict::of(&LogError::AlreadyExists, true, Height(3)), Verdict::Fail);
+        assert_eq!(Verdict::of(&damaged, true, true), Verdict::Amnesia);
+        assert_eq!(Verdict::of(&LogError::AlreadyExists, true, true), Verdict::Fail);
     }
 }

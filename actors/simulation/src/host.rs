@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use dtvn_messages::{ChainId, Epoch, KeyPair, NodeName, Nonce, Now, PublicKey, Signer, Timestamp};
+use dtvn_replication::execution::Stored;
 use dtvn_replication::intake::IntakeLimits;
 use dtvn_replication::log::{LogLimits, MemoryDisk};
 use dtvn_replication::node::{Media, Node, NodeSettings, Timed};
@@ -118,7 +119,7 @@ impl World {
             keys: vec![key],
             addresses: Addresses::new(Epoch(0), set),
             node: None,
-            media: Some(Media::new(MemoryDisk::new(), &self.genesis)),
+            media: Some(Media::new(MemoryDisk::new(), Stored::genesis(&self.genesis))),
             incarnation: 0,
             is_honest: filter.is_none(),
             filter,
@@ -178,6 +179,7 @@ impl World {
         let bundle_operations_max = self.scenario.bundle_operations;
         NodeSettings {
             genesis: Arc::clone(&self.genesis),
+            initial: None,
             name: self.hosts[host].name.clone(),
             signer,
             scheme: Arc::clone(&self.scheme),

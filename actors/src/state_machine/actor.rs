@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use dtvn_ledger::{BlockEffects, OperationResult};
 use dtvn_messages::{Bundle, Verdict, limits};
-use dtvn_replication::execution::{Execution, LastBlock, Rooted, Stored};
+use dtvn_replication::execution::{Execution, Rooted};
 
 use super::message::{CommitOrder, Standing, StateMachineMessage};
 use crate::instruments::{Decided, Instruments};
@@ -14,7 +14,7 @@ use crate::mailbox::Address;
 use crate::replica::{self, ReplicaMessage};
 use crate::shared::Shared;
 use crate::storage::store::AppliedBlock;
-use crate::storage::{self, Loaded, StorageMessage};
+use crate::storage::{self, StorageMessage};
 use crate::supervision::{ActorError, Behaviour, Context};
 
 /// Somebody outside the tree of the core who is told of every committed block; it must not block.
@@ -54,7 +54,7 @@ impl StateMachine {
         let loaded = storage.call(wait, StorageMessage::Load).await?.map_err(ActorError::new)?;
         let shared = &arguments.shared;
         let identity = shared.identity();
-        let load = move || Execution::load(identity, stored(loaded));
+        let load = move || Execution::load(identity, loaded.into());
         let execution = match tokio::task::spawn_blocking(load).await? {
             Ok(execution) => execution,
             Err(error) => {
@@ -130,16 +130,6 @@ impl StateMachine {
             instruments.operations_decided(decided, count);
         }
     }
-}
-
-fn stored(loaded: Loaded) -> Stored {
-    let block = loaded.block.map(|stored| LastBlock {
-        block: stored.block,
-        digest: stored.digest,
-        certificate: stored.certificate,
-    });
-    let Loaded { image, stable, ends, edge, .. } = loaded;
-    Stored { image, block, stable, ends, edge }
 }
 
 impl Behaviour for StateMachine {

@@ -14,7 +14,7 @@ use super::log_thread::{LogThread, LogWork, open_log};
 use super::message::StorageMessage;
 use super::store::{IfMissing, Opened, Store, StoreError, StoreIdentity, StoreOptions, StoreReader};
 use super::store_thread::{StoreThread, StoreWork};
-use super::{amnesia, files, install};
+use super::{amnesia, files, initial, install};
 use crate::board::NotVoting;
 use crate::instruments::{GroupCommit, Instruments};
 use crate::mailbox::Address;
@@ -129,7 +129,7 @@ fn open(arguments: &StorageArguments) -> Result<OpenedAll, ActorError> {
     let (store, opened) = open_store(arguments, store_identity, missing)?;
     let (log, records) = match open_log(&log_directory, log_identity, &chain) {
         Ok(opened) => opened,
-        Err(error) => match Verdict::of(&error, arguments.used_before, opened.applied.height) {
+        Err(error) => match Verdict::of(&error, arguments.used_before, opened.applied.block != genesis.hash()) {
             Verdict::Create => (create_log(&log_directory, log_identity)?, Vec::new()),
             Verdict::Amnesia => {
                 // The mark comes first: whatever happens from here on, this node does not vote as if it remembered.
@@ -167,8 +167,18 @@ fn open_store(
     let path = install::database(&arguments.directory);
     std::fs::create_dir_all(&path)?;
     let open = |missing| Store::open(&path, identity.clone(), StoreOptions::default(), missing);
+    let create = || -> Result<_, ActorError> {
+        let genesis = &arguments.shared.genesis;
+        let is_empty = path.read_dir()?.next().is_none();
+        if genesis.file().continues.is_some() && is_empty {
+            let stored = initial::beginning_of(&arguments.directory, genesis)?;
+            Store::build(&path, identity.clone(), &StoreOptions::default(), &stored)?;
+        }
+        Ok(open(IfMissing::Create)?)
+    };
     let why = match install::condemned(&arguments.directory)? {
         Some(why) => why,
+        None if missing == IfMissing::Create => return create(),
         None => match open(missing) {
             Ok(opened) => return Ok(opened),
             Err(error @ (StoreError::Damaged { .. } | StoreError::Missing { .. })) => error.to_string(),
@@ -179,7 +189,7 @@ fn open_store(
     arguments.instruments.damaged();
     tracing::error!(why, aside = %aside.display(), "The database is set aside, and rebuilt from the log or from peers.");
     std::fs::create_dir_all(&path)?;
-    Ok(open(IfMissing::Create)?)
+    create()
 }
 
 fn create_log(directory: &Path, identity: LogIdentity) -> Result<LogBook<FileDisk>, LogError> {

@@ -7,11 +7,10 @@
 use std::io;
 use std::path::Path;
 
-use dtvn_messages::{Height, Nonce, limits};
+use dtvn_messages::Nonce;
 use dtvn_replication::recovery::Amnesia;
 
-use super::store::{IfMissing, Store, StoreError, StoreIdentity, StoreOptions};
-use super::{files, install};
+use super::files;
 
 const FILE_NAME: &str = "AMNESIA";
 const LOG: &str = "log";
@@ -53,20 +52,6 @@ pub fn lift(directory: &Path) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(error),
     }
-}
-
-/// How far the database of a data directory is whose node does not run; 0 if there is none.
-///
-/// # Errors
-/// If it is damaged, or another node's.
-pub fn applied(directory: &Path, owner: StoreIdentity) -> Result<Height, StoreError> {
-    let database = install::database(directory);
-    if !database.exists() {
-        return Ok(Height(0));
-    }
-    let (store, opened) = Store::open(&database, owner, StoreOptions::default(), IfMissing::Refuse)?;
-    store.close(limits::NODE_STOP_TIMEOUT)?;
-    Ok(opened.applied.height)
 }
 
 /// Moves a damaged log out of the way, and makes an empty folder in its place.

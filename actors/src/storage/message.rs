@@ -6,6 +6,7 @@ use dtvn_ledger::LedgerImage;
 use dtvn_messages::merkle::LogEdge;
 use dtvn_messages::{EpochEnd, Evidence, ReceiptCertificate, StableCheckpoint};
 use dtvn_pbft::Ticket;
+use dtvn_replication::execution::{LastBlock, Stored};
 use dtvn_replication::record::{Encoded, LogRecord};
 use dtvn_replication::recovery::Amnesia;
 
@@ -71,6 +72,14 @@ pub struct Loaded {
     pub stable: Option<StableCheckpoint>,
     /// How each epoch before the present one ended, from the first on.
     pub ends: Vec<Arc<EpochEnd>>,
+}
+
+impl From<Loaded> for Stored {
+    fn from(loaded: Loaded) -> Self {
+        let Loaded { image, applied: _, block, edge, stable, ends } = loaded;
+        let block = block.map(|StoredBlock { block, digest, certificate, .. }| LastBlock { block, digest, certificate });
+        Self { image, block, stable, ends, edge }
+    }
 }
 
 /// What the log holds.

@@ -8,8 +8,10 @@ pub mod amnesia;
 pub mod disk;
 pub(crate) mod files;
 pub mod identity;
+pub mod initial;
 pub mod install;
 pub mod lock;
+pub mod stopped;
 pub mod store;
 
 mod actor;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dtvn_messages::{Epoch, EpochEnd, Evidence, Height, ReceiptCertificate, StableCheckpoint, limits};
+use dtvn_messages::{Digest, Epoch, EpochEnd, Evidence, Height, ReceiptCertificate, StableCheckpoint, limits};
 use tokio::sync::mpsc::{Receiver, Sender};
 
 use super::install;
@@ -86,7 +86,7 @@ impl StoreThread {
                 }
                 StoreWork::Load(reply) => {
                     self.apply(&mut blocks)?;
-                    let loaded = self.load();
+                    let loaded = load(&self.store, &self.board.identity.genesis.hash());
                     let damage = loaded.as_ref().err().map(ToString::to_string);
                     reply.send(loaded.map_err(|error| error.to_string()));
                     if let Some(what) = damage {
@@ -139,17 +139,18 @@ impl StoreThread {
         }
         Ok(())
     }
+}
 
-    fn load(&self) -> Result<Loaded, StoreError> {
-        let image = self.store.load_image()?;
-        let applied = self.store.applied();
-        let height = applied.height;
-        let (block, stable, ends) = self.store.reader().read(|view| {
-            let block = if height == Height(0) { None } else { view.block(height)? };
-            let ends = view.epoch_ends(Epoch(0), usize::MAX)?.into_iter().map(Arc::new).collect();
-            Ok((block, view.latest_stable_checkpoint()?, ends))
-        })?;
-        let edge = self.store.edge()?;
-        Ok(Loaded { image, applied, block, edge, stable, ends })
-    }
+/// The state in a store of the chain with this genesis.
+pub(super) fn load(store: &Store, genesis: &Digest) -> Result<Loaded, StoreError> {
+    let image = store.load_image()?;
+    let applied = store.applied();
+    let (height, is_beginning) = (applied.height, applied.block == *genesis);
+    let (block, stable, ends) = store.reader().read(|view| {
+        let block = if is_beginning { None } else { view.block(height)? };
+        let ends = view.epoch_ends(Epoch(0), usize::MAX)?.into_iter().map(Arc::new).collect();
+        Ok((block, view.latest_stable_checkpoint()?, ends))
+    })?;
+    let edge = store.edge()?;
+    Ok(Loaded { image, applied, block, edge, stable, ends })
 }

@@ -75,7 +75,7 @@ impl Sync {
         let opening = directory.clone();
         let (parts, kept) = tokio::task::spawn_blocking(move || Parts::open(&opening)).await??;
         let mut sync = Self {
-            planner: Planner::new(others(&shared), kept),
+            planner: Planner::new(others(&shared), shared.genesis.base(), kept),
             store,
             directory,
             instruments,

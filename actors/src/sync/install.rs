@@ -5,11 +5,11 @@ use std::path::Path;
 
 use dtvn_messages::snapshot::CheckedManifest;
 use dtvn_messages::{Digest, Height};
-use dtvn_replication::execution::Stored;
 use dtvn_replication::sync::{AssembleError, assemble};
 
 use super::parts::Parts;
 use crate::shared::Shared;
+use crate::storage::initial;
 use crate::storage::install::prepare;
 use crate::storage::store::StoreIdentity;
 
@@ -50,9 +50,12 @@ pub(super) fn make(shared: &Shared, directory: &Path, parts: &Parts, checked: Op
 }
 
 fn make_genesis(shared: &Shared, directory: &Path) -> Prepared {
-    let stored = Stored::genesis(&shared.genesis);
+    let stored = match initial::beginning_of(directory, &shared.genesis) {
+        Ok(stored) => stored,
+        Err(error) => return Prepared::Failed(error.to_string()),
+    };
     match prepare(directory, identity(shared), &stored) {
-        Ok(()) => Prepared::Ready { height: Height(0), difference: None },
+        Ok(()) => Prepared::Ready { height: shared.genesis.base(), difference: None },
         Err(error) => Prepared::Failed(error.to_string()),
     }
 }

@@ -1,5 +1,6 @@
 //! The genesis: what all nodes of a chain agree on beforehand (architecture.md section 7).
 
+mod continuation;
 mod parameters;
 
 use std::collections::BTreeSet;
@@ -9,11 +10,13 @@ use thiserror::Error;
 
 use crate::codec::{Layout, Writer};
 use crate::crypto::{Digest, KeyPair, PublicKey, sha256};
-use crate::ids::{ChainId, EventId, NodeName, RulesVersion, Timestamp};
+use crate::ids::{ChainId, EventId, Height, NodeName, RulesVersion, Timestamp};
 use crate::limits;
+use crate::merkle;
 use crate::validators::{Validator, ValidatorSet, ValidatorSetError};
 use parameters::check_parameters;
 
+pub use continuation::Continuation;
 pub use parameters::ConsensusParameters;
 
 /// A validator as the genesis file lists it.
@@ -53,7 +56,7 @@ pub struct EventPolicy {
 pub struct GenesisFile {
     /// The chain's name.
     pub chain_id: ChainId,
-    /// When the chain begins, in microseconds since the Unix epoch: the agreed time of height 0.
+    /// When the chain begins, in microseconds since the Unix epoch: the agreed time of the height that it begins on.
     pub time: Timestamp,
     /// The version of the ledger's rules.
     #[serde(default = "first_rules")]
@@ -69,6 +72,9 @@ pub struct GenesisFile {
     /// Whether anybody may seed the 500 test tickets: development only.
     #[serde(default)]
     pub allow_seed: bool,
+    /// The chain that this one continues, if it begins with the state of another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub continues: Option<Continuation>,
 }
 
 fn first_rules() -> RulesVersion {
@@ -137,6 +143,12 @@ pub enum GenesisError {
     /// The time is 0 or absurd.
     #[error("the genesis time is {0} microseconds: it must be after 2020 and before 2100")]
     Time(Timestamp),
+    /// A chain that continues itself.
+    #[error("a chain that continues {0} needs another chain_id: what was signed on the one must not count on the other")]
+    SameChain(ChainId),
+    /// A chain that continues one without a block.
+    #[error("continues.height is {0}: it must be that of a block, so above 0 and below 2^48")]
+    ContinuesNothing(Height),
 }
 
 /// A checked genesis with its hash and validator set.
@@ -176,6 +188,7 @@ impl Genesis {
             file.events.push(EventPolicy { id: EventId::default_event(), auto_issue: false });
         }
         file.events.sort_by(|left, right| left.id.cmp(&right.id));
+        file.continues.as_ref().map_or(Ok(()), |continues| continues.check(&file))?;
         let hash = hash(&file, &validators);
         Ok(Self { file, validators, hash })
     }
@@ -212,6 +225,7 @@ impl Genesis {
             consensus: ConsensusParameters::default(),
             events: vec![EventPolicy { id: EventId::default_event(), auto_issue }],
             allow_seed: true,
+            continues: None,
         })
     }
 
@@ -239,10 +253,23 @@ impl Genesis {
         &self.validators
     }
 
-    /// The hash: the parent of height 1, and part of every handshake.
+    /// The hash: the parent of the first block, and part of every handshake.
     #[must_use]
     pub fn hash(&self) -> Digest {
         self.hash
+    }
+
+    /// The height that the chain begins on: its first block is one above. 0, unless it continues another chain.
+    #[must_use]
+    pub fn base(&self) -> Height {
+        self.file.continues.as_ref().map_or(Height(0), |continues| continues.height)
+    }
+
+    /// The size and root of the transparency log that the chain begins with.
+    #[must_use]
+    pub fn base_log(&self) -> (u64, Digest) {
+        let empty = (0, merkle::empty_root());
+        self.file.continues.as_ref().map_or(empty, |continues| (continues.log_size, continues.log_root))
     }
 }
 
@@ -268,7 +295,8 @@ fn check_key(name: &NodeName, key: &PublicKey) -> Result<(), GenesisError> {
 }
 
 /// SHA-256 of the text `dtvn/genesis/1` and: chain id, time, rules version, validator set, the consensus parameters in
-/// the order of their declaration (`u64` each), a count and for each event its id and `auto_issue`, and `allow_seed`.
+/// the order of their declaration (`u64` each), a count and for each event its id and `auto_issue`, and `allow_seed`; then,
+/// if it continues another chain, [`Continuation`].
 fn hash(file: &GenesisFile, validators: &ValidatorSet) -> Digest {
     let mut writer = Writer::default();
     file.chain_id.write(&mut writer);
@@ -297,5 +325,8 @@ fn hash(file: &GenesisFile, validators: &ValidatorSet) -> Digest {
         writer.u8(u8::from(event.auto_issue));
     }
     writer.u8(u8::from(file.allow_seed));
+    if let Some(continues) = &file.continues {
+        continues.write(&mut writer);
+    }
     sha256(&[b"dtvn/genesis/1", &writer.into_bytes()])
 }

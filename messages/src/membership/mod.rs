@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use crate::codec::{DecodeError, Layout, Reader, Writer};
 use crate::crypto::Digest;
+use crate::genesis::Genesis;
 use crate::ids::{Epoch, Height, NodeName, Timestamp};
 use crate::limits;
 use crate::validators::ValidatorSet;
@@ -75,11 +76,11 @@ impl Succession {
 impl Membership {
     /// That of a new chain.
     #[must_use]
-    pub fn first(set: Arc<ValidatorSet>) -> Self {
+    pub fn first(genesis: &Genesis) -> Self {
         Self {
             epoch: Epoch(0),
-            base: Height(0),
-            set,
+            base: genesis.base(),
+            set: Arc::new(genesis.validators().clone()),
             opened_by: BTreeMap::new(),
             pending: None,
             recoveries: BTreeMap::new(),

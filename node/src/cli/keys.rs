@@ -1,9 +1,10 @@
 //! `dtvn keys`: make and show validators' keys.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use dtvn_messages::{KeyPair, NodeName, PublicKey};
+use dtvn_messages::{ChainId, KeyPair, NodeName, PublicKey};
 use serde::Serialize;
 
 use super::exit::Exit;
@@ -45,7 +46,7 @@ struct PublicPart {
     public_key: PublicKey,
     peer_id: String,
     #[serde(skip_serializing_if = "Option::is_none")]
-    used: Option<bool>,
+    used_on: Option<BTreeSet<ChainId>>,
 }
 
 pub(super) fn run(arguments: KeysArguments, output: Output) -> anyhow::Result<Exit> {
@@ -63,7 +64,7 @@ pub(super) fn run(arguments: KeysArguments, output: Output) -> anyhow::Result<Ex
             let seed = std::env::var("DTVN_KEY_SEED").ok().filter(|seed| !seed.is_empty());
             let seed = seed.as_deref().unwrap_or(dtvn_messages::crypto::DEVELOPMENT_SEED);
             let public_key = KeyPair::development(seed, name.as_str()).public();
-            show(PublicPart { name: Some(name), public_key, peer_id: peer_id(&public_key), used: None }, output);
+            show(PublicPart { name: Some(name), public_key, peer_id: peer_id(&public_key), used_on: None }, output);
         }
     }
     Ok(Exit::Good)
@@ -71,7 +72,7 @@ pub(super) fn run(arguments: KeysArguments, output: Output) -> anyhow::Result<Ex
 
 fn public_part(key: &KeyFile) -> PublicPart {
     let public_key = key.pair.public();
-    PublicPart { name: key.name.clone(), public_key, peer_id: key.peer_id(), used: Some(key.used) }
+    PublicPart { name: key.name.clone(), public_key, peer_id: key.peer_id(), used_on: Some(key.used_on.clone()) }
 }
 
 fn show(part: PublicPart, output: Output) {
@@ -80,7 +81,10 @@ fn show(part: PublicPart, output: Output) {
         lines.extend(part.name.as_ref().map(|name| format!("name        {name}")));
         lines.push(format!("public key  {}", part.public_key));
         lines.push(format!("peer id     {}", part.peer_id));
-        lines.extend(part.used.map(|used| format!("used        {}", if used { "yes" } else { "no" })));
+        lines.extend(part.used_on.as_ref().map(|chains| {
+            let names: Vec<&str> = chains.iter().map(ChainId::as_str).collect();
+            format!("used on     {}", if names.is_empty() { "no chain".to_owned() } else { names.join(", ") })
+        }));
         lines.join("\n")
     });
 }

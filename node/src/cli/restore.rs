@@ -4,9 +4,9 @@
 
 use anyhow::Context as _;
 use clap::Args;
-use dtvn_actors::storage::amnesia;
 use dtvn_actors::storage::lock::DirectoryLock;
 use dtvn_actors::storage::store::StoreIdentity;
+use dtvn_actors::storage::{amnesia, stopped};
 use dtvn_client::{Client, ClientConfig, ClientError};
 use dtvn_messages::Height;
 use serde::Serialize;
@@ -66,7 +66,7 @@ pub(super) async fn run(arguments: RestoreArguments, output: Output) -> anyhow::
         let why = "this is not the only validator: give --peers, with the URLs of all others that are left";
         return Err(ClientError::Usage(why.to_owned()).into());
     }
-    let height = amnesia::applied(&directory, owner)?;
+    let height = stopped::applied(&directory, owner)?;
     let mut peers = Vec::new();
     for url in &arguments.peers {
         let key = arguments.peers_api_key.clone().filter(|key| !key.is_empty());

@@ -120,10 +120,11 @@ impl Identity {
         peer_id(&self.key.public())
     }
 
-    /// Whether the key file says that the key was used before. Derived keys have no file and are never known to be.
+    /// Whether the key file says that the key was used on this chain before. Derived keys have no file and are never known
+    /// to be.
     #[must_use]
     pub fn key_is_used(&self) -> bool {
-        matches!(&self.source, KeySource::File { file, .. } if file.used)
+        matches!(&self.source, KeySource::File { file, .. } if file.used_on.contains(self.genesis.chain_id()))
     }
 
     /// Remembers durably that the key is used. To be called, and waited for, before the first signature.
@@ -132,7 +133,7 @@ impl Identity {
     /// If the key file cannot be written; then nothing may be signed.
     pub fn mark_key_used(&mut self) -> Result<(), KeyError> {
         match &mut self.source {
-            KeySource::File { path, file } => file.mark_used(path),
+            KeySource::File { path, file } => file.mark_used(path, self.genesis.chain_id()),
             KeySource::Development { .. } => Ok(()),
         }
     }

@@ -1,16 +1,18 @@
 //! The key file of a validator (architecture.md section 7): who holds it can vote as that validator.
 //!
-//! A small TOML file, mode 0600. It remembers whether the key was ever used: a node calls [`KeyFile::mark_used`], which
-//! returns once that is durable, before its first signature. So an empty data directory beside a used key is known to
-//! be a lost log, never "a new node".
+//! A small TOML file, mode 0600. It remembers on which chains the key was ever used: a node calls [`KeyFile::mark_used`],
+//! which returns once that is durable, before its first signature. So an empty data directory beside a key that was used on
+//! the chain is known to be a lost log, never "a new node". Every signature names its chain, so on another one the key is
+//! new.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::Write as _;
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use dtvn_client::api::Time;
-use dtvn_messages::{KeyPair, NodeName, PublicKey};
+use dtvn_messages::{ChainId, KeyPair, NodeName, PublicKey};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use zeroize::Zeroizing;
@@ -24,8 +26,8 @@ pub struct KeyFile {
     pub pair: KeyPair,
     /// When it was made.
     pub created: Time,
-    /// Whether a node has ever signed with it, or was about to.
-    pub used: bool,
+    /// On which chains a node has ever signed with it, or was about to.
+    pub used_on: BTreeSet<ChainId>,
 }
 
 /// Why a key file is refused.
@@ -73,11 +75,11 @@ struct Content {
     peer_id: String,
     secret_key: Zeroizing<String>,
     created: Time,
-    used: bool,
+    used_on: BTreeSet<ChainId>,
 }
 
 const HEAD: &str = "# A DTVN validator's key. Keep it secret: who has it can vote as this validator. Never run it in two\n\
-                    # places. `used` is set by the node before its first signature: do not change it.\n";
+                    # places. `used_on` is set by the node before its first signature: do not change it.\n";
 
 /// The bits of a mode that let others in: the group may read (a mounted secret), nothing more.
 const OPEN_BITS: u32 = 0o037;
@@ -90,7 +92,7 @@ impl KeyFile {
     pub fn generate(name: Option<NodeName>) -> Result<Self, KeyError> {
         let mut seed = Zeroizing::new([0; 32]);
         getrandom::fill(seed.as_mut()).map_err(|error| KeyError::Random(error.to_string()))?;
-        Ok(Self { name, pair: KeyPair::from_seed(&seed), created: Time::now(), used: false })
+        Ok(Self { name, pair: KeyPair::from_seed(&seed), created: Time::now(), used_on: BTreeSet::new() })
     }
 
     /// Its network identity.
@@ -135,24 +137,25 @@ impl KeyFile {
         if peer_id(&content.public_key) != content.peer_id {
             return Err(refused("peer_id and public_key do not belong together".to_owned()));
         }
-        Ok(Self { name: content.name, pair, created: content.created, used: content.used })
+        Ok(Self { name: content.name, pair, created: content.created, used_on: content.used_on })
     }
 
-    /// Remembers in the file that the key is used, and returns once that is durable. Does nothing if it says so
+    /// Remembers in the file that the key is used on a chain, and returns once that is durable. Does nothing if it says so
     /// already.
     ///
     /// # Errors
     /// If the file cannot be replaced; then nothing may be signed.
-    pub fn mark_used(&mut self, path: &Path) -> Result<(), KeyError> {
-        if self.used {
+    pub fn mark_used(&mut self, path: &Path, chain: &ChainId) -> Result<(), KeyError> {
+        if self.used_on.contains(chain) {
             return Ok(());
         }
         let io = |error| KeyError::Io { path: path.to_owned(), error };
         let beside = path.with_extension(format!("{}.new", std::process::id()));
-        let used = Self { used: true, ..self.clone() };
+        let mut used = self.clone();
+        used.used_on.insert(chain.clone());
         used.write_new(&beside).and_then(|()| fs::rename(&beside, path)).map_err(io)?;
         sync_folder_of(path).map_err(io)?;
-        self.used = true;
+        *self = used;
         Ok(())
     }
 
@@ -164,7 +167,7 @@ impl KeyFile {
             peer_id: self.peer_id(),
             secret_key: Zeroizing::new(hex::encode(self.pair.seed())),
             created: self.created,
-            used: self.used,
+            used_on: self.used_on.clone(),
         };
         let text = Zeroizing::new(toml::to_string(&content).map_err(std::io::Error::other)?);
         file.write_all(HEAD.as_bytes())?;
@@ -209,7 +212,7 @@ mod tests {
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         let loaded = KeyFile::load(&path).unwrap();
         assert_eq!(loaded.pair.seed(), key.pair.seed());
-        assert_eq!((loaded.name, loaded.created, loaded.used), (key.name, key.created, false));
+        assert_eq!((loaded.name, loaded.created, loaded.used_on), (key.name, key.created, BTreeSet::new()));
     }
 
     #[test]
@@ -223,13 +226,16 @@ mod tests {
     #[test]
     fn the_mark_of_use_lasts_and_keeps_the_key() {
         let (folder, path, mut key) = saved();
-        key.mark_used(&path).unwrap();
-        assert!(key.used);
+        let (arena, stadium) = (ChainId::new("arena").unwrap(), ChainId::new("stadium").unwrap());
+        key.mark_used(&path, &arena).unwrap();
+        assert!(key.used_on.contains(&arena) && !key.used_on.contains(&stadium));
         let mut loaded = KeyFile::load(&path).unwrap();
-        assert!(loaded.used);
+        assert_eq!(loaded.used_on, key.used_on);
         assert_eq!(loaded.pair.seed(), key.pair.seed());
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        loaded.mark_used(&path).unwrap();
+        loaded.mark_used(&path, &arena).unwrap();
+        loaded.mark_used(&path, &stadium).unwrap();
+        assert_eq!(KeyFile::load(&path).unwrap().used_on, [arena, stadium].into());
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left beside it");
     }
 
@@ -237,8 +243,8 @@ mod tests {
     fn a_key_that_cannot_be_marked_is_an_error() {
         let (_folder, path, mut key) = saved();
         let elsewhere = path.parent().unwrap().join("missing").join("node.key");
-        assert!(matches!(key.mark_used(&elsewhere), Err(KeyError::Io { .. })));
-        assert!(!key.used);
+        assert!(matches!(key.mark_used(&elsewhere, &ChainId::new("arena").unwrap()), Err(KeyError::Io { .. })));
+        assert!(key.used_on.is_empty());
     }
 
     #[test]
@@ -261,7 +267,7 @@ mod tests {
             text.replace(&secret, "abc"),
             text.replace("peer_id = \"12D3", "peer_id = \"12D4"),
             text.replace("secret_key = ", "secret_key = oops "),
-            text.replace("used = false", ""),
+            text.replace("used_on = []", ""),
         ] {
             fs::write(&path, damaged).unwrap();
             let error = KeyFile::load(&path).unwrap_err();

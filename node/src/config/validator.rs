@@ -40,6 +40,9 @@ pub struct NodeSettings {
     /// The genesis file; without it: the development network.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub genesis: Option<PathBuf>,
+    /// The state that the chain begins with, if its genesis continues another chain: needed at the first start.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub initial_state: Option<PathBuf>,
     /// The key file; without it: a development key.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key: Option<PathBuf>,
@@ -60,6 +63,7 @@ impl Default for NodeSettings {
             data_dir: PathBuf::from("./data"),
             total_nodes: 4,
             genesis: None,
+            initial_state: None,
             key: None,
             bootstrap_node: false,
             join: false,

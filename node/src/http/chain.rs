@@ -44,13 +44,13 @@ pub(super) async fn sequence(
     query: web::Query<HeightQuery>,
 ) -> Result<HttpResponse, Refusal> {
     let wanted = query.height.map(Height);
-    let genesis = services.board.identity.genesis.hash();
+    let genesis = Arc::clone(&services.board.identity.genesis);
     let (_, found) = services
         .read(move |view| {
             let applied = view.applied();
             let height = wanted.unwrap_or(applied.height);
-            if height == Height(0) {
-                return Ok(Some((height, genesis, 0)));
+            if height == genesis.base() {
+                return Ok(Some((height, genesis.hash(), genesis.base_log().0)));
             }
             if height == applied.height {
                 return Ok(Some((height, applied.block, applied.log.size())));

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use dtvn_actors::storage::identity::{self, NodeIdentity, SCHEMA_VERSION};
+use dtvn_actors::storage::initial;
 use dtvn_actors::storage::lock::DirectoryLock;
 use dtvn_client::api::Ready;
 use tokio::signal::unix::{SignalKind, signal};
@@ -33,7 +34,11 @@ pub async fn run(config: ValidatorConfig) -> anyhow::Result<ExitCode> {
     let directory = config.node.data_dir.clone();
     std::fs::create_dir_all(&directory).with_context(|| format!("cannot make {}", directory.display()))?;
     let lock = DirectoryLock::acquire(&directory)?;
+    let initial_state = initial::check(&directory, &identity.genesis, config.node.initial_state.as_deref())?;
     let claim = identity::claim(&directory, &node_identity(&identity))?;
+    if let Some(contents) = initial_state {
+        initial::keep(&directory, &contents)?;
+    }
     let used_before = !claim.is_new || identity.key_is_used();
     identity.mark_key_used()?;
     let node = Node::start(Arc::new(config), &identity, used_before).await?;

@@ -32,7 +32,7 @@ impl LedgerImage {
         let tickets = self.tickets.iter().map(|ticket| StateEntry::Ticket(Arc::clone(ticket)));
         let keys = self.keys.iter().map(|key| StateEntry::Key(key.clone()));
         let bundles = self.last_bundles.iter().map(|(origin, last)| StateEntry::LastBundle(origin.clone(), *last));
-        let first = || Arc::new(Membership::first(Arc::new(genesis.validators().clone())));
+        let first = || Arc::new(Membership::first(genesis));
         let membership = StateEntry::Membership(self.membership.clone().unwrap_or_else(first));
         [StateEntry::Log(Arc::new(log)), membership].into_iter().chain(events).chain(tickets).chain(keys).chain(bundles)
     }

@@ -43,6 +43,7 @@ pub fn genesis_with(allow_seed: bool) -> Genesis {
             EventPolicy { id: event("auto"), auto_issue: true },
         ],
         allow_seed,
+        continues: None,
     })
     .unwrap()
 }

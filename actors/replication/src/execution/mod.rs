@@ -100,7 +100,7 @@ impl Execution {
         };
         let epoch_base = match opening {
             Some(end) => (end.height(), end.stable.checkpoint.block),
-            None => (Height(0), identity.genesis.hash()),
+            None => (identity.genesis.base(), identity.genesis.hash()),
         };
         let before = ends.len().checked_sub(2).and_then(|before| ends.get(before)).map(|end| &end.next);
         let former = opening.map(|_| before.unwrap_or_else(|| identity.genesis.validators()).clone());

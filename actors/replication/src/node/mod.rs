@@ -37,7 +37,8 @@ use dtvn_messages::{Digest, Genesis, Height, NodeName, Nonce, Now, Scheme, Signe
 use dtvn_pbft::{Config, ReplicaView, Ticket};
 
 use crate::consensus::{self, Consensus};
-use crate::execution::{Execution, Identity};
+use crate::execution::{Execution, Identity, Stored};
+use crate::initial::InitialState;
 use crate::intake::{self, Intake, IntakeLimits};
 use crate::log::{Disk, Log, LogIdentity, LogLimits};
 use crate::logbook::LogBook;
@@ -58,6 +59,8 @@ use messages::LogWork;
 pub struct NodeSettings {
     /// The genesis of its chain.
     pub genesis: Arc<Genesis>,
+    /// The state that the chain begins with, if it continues another one.
+    pub initial: Option<Arc<InitialState>>,
     /// Its name.
     pub name: NodeName,
     /// Its key.
@@ -109,10 +112,10 @@ pub struct Media<D> {
 }
 
 impl<D> Media<D> {
-    /// What a new node has.
+    /// What a new node has, whose chain begins with this.
     #[must_use]
-    pub fn new(disk: D, genesis: &Genesis) -> Self {
-        Self { disk, store: MemoryStore::new(genesis), amnesia: None, used_before: false, parts: BTreeMap::new() }
+    pub fn new(disk: D, beginning: Stored) -> Self {
+        Self { disk, store: MemoryStore::of(beginning), amnesia: None, used_before: false, parts: BTreeMap::new() }
     }
 }
 

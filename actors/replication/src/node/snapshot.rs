@@ -8,6 +8,7 @@ use dtvn_messages::{Height, ValidatorIndex};
 
 use super::follow::Asker;
 use super::{Effect, Failure, Mail, MemoryStore, Node};
+use crate::initial::beginning;
 use crate::log::Disk;
 use crate::sync::{AssembleError, assemble};
 use crate::verify::Fault;
@@ -72,10 +73,12 @@ impl<D: Disk> Node<D> {
 
     /// There was no checkpoint yet: the genesis is the state to start from, and the log holds every block.
     pub(super) fn install_genesis(&mut self, effects: &mut Vec<Effect>) -> Result<(), Failure> {
-        self.store = MemoryStore::new(&self.settings.genesis);
-        self.start_from_store(Height(0), effects)?;
-        let digest = self.settings.genesis.hash();
-        effects.push(Effect::Installed { height: Height(0), digest, difference: None });
+        let genesis = &self.settings.genesis;
+        let (height, digest) = (genesis.base(), genesis.hash());
+        let stored = beginning(genesis, self.settings.initial.as_ref()).map_err(Failure::new)?;
+        self.store = MemoryStore::of(stored);
+        self.start_from_store(height, effects)?;
+        effects.push(Effect::Installed { height, digest, difference: None });
         Ok(())
     }
 

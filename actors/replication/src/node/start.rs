@@ -35,7 +35,7 @@ fn open_log<D: Disk>(
     settings: &NodeSettings,
     disk: D,
     used_before: bool,
-    applied: Height,
+    has_blocks: bool,
     amnesia: &mut Option<Amnesia>,
 ) -> Result<OpenLog<D>, (String, D)> {
     let (identity, limits, chain) = (settings.log_identity(), settings.log_limits, settings.genesis.chain_id());
@@ -44,7 +44,7 @@ fn open_log<D: Disk>(
         Err(unopened) => unopened,
     };
     let (error, mut disk) = (unopened.error, unopened.disk);
-    match Verdict::of(&error, used_before, applied) {
+    match Verdict::of(&error, used_before, has_blocks) {
         Verdict::Create => {}
         Verdict::Amnesia => {
             amnesia.get_or_insert_with(|| Amnesia { why: error.to_string(), nonce: settings.nonce });
@@ -78,8 +78,8 @@ impl<D: Disk> Node<D> {
         effects: &mut Vec<Effect>,
     ) -> Result<Self, Box<Unstarted<D>>> {
         let Media { disk, store, mut amnesia, used_before, parts } = media;
-        let applied = store.applied();
-        let (book, records, opened) = match open_log(&settings, disk, used_before, applied, &mut amnesia) {
+        let has_blocks = store.applied() > settings.genesis.base();
+        let (book, records, opened) = match open_log(&settings, disk, used_before, has_blocks, &mut amnesia) {
             Ok(open) => open,
             Err((why, disk)) => {
                 return Err(Box::new(Unstarted { why, media: Media { disk, store, amnesia, used_before, parts } }));
@@ -204,7 +204,7 @@ impl<D: Disk> Node<D> {
         self.incarnations.sync += 1;
         let others = self.config.set.iter().map(|(index, _)| index);
         let others = others.filter(|index| Some(*index) != self.config.me).collect();
-        self.sync = Sync::new(others, self.parts.keys().copied().collect());
+        self.sync = Sync::new(others, self.settings.genesis.base(), self.parts.keys().copied().collect());
         let shown = self.consensus.show();
         if shown.diverged {
             let (at_least, differs_at) = (shown.stable, shown.executed);

@@ -56,6 +56,21 @@ struct State {
 }
 
 impl State {
+    fn of(image: LedgerImage, edge: LogEdge) -> Self {
+        let LedgerImage { height, timestamp, tickets, keys, log, accepted, last_bundles, membership } = image;
+        Self {
+            height,
+            timestamp,
+            tickets: tickets.into_iter().map(|it| ((it.event.clone(), it.id.clone()), it)).collect(),
+            keys: keys.into_iter().map(|key| (key.digest(), key)).collect(),
+            log,
+            accepted,
+            edge,
+            last_bundles: last_bundles.into_iter().collect(),
+            membership,
+        }
+    }
+
     fn apply(&mut self, effects: &BlockEffects) {
         self.height = effects.height;
         self.timestamp = effects.timestamp;
@@ -95,31 +110,33 @@ impl State {
 }
 
 impl MemoryStore {
-    /// The store of a new node.
+    /// The store of a new node of a new chain.
     #[must_use]
     pub fn new(genesis: &Genesis) -> Self {
-        let durable = State {
-            height: Height(0),
-            timestamp: genesis.file().time,
-            tickets: BTreeMap::new(),
-            keys: BTreeMap::new(),
-            log: Frontier::new(),
-            accepted: 0,
-            edge: LogEdge::new(),
-            last_bundles: BTreeMap::new(),
-            membership: None,
-        };
-        let (stable, durable_stable, ends) = (None, None, BTreeMap::new());
+        Self::of(Stored::genesis(genesis))
+    }
+
+    /// A store that holds a state.
+    #[must_use]
+    pub fn of(stored: Stored) -> Self {
+        let Stored { image, block, stable, ends, edge } = stored;
+        let height = image.height;
+        // Its bundles are not part of a snapshot: this block is not served.
+        let kept = block.map(|LastBlock { block, digest, certificate }| {
+            let block = CommittedBlock { block: Arc::new(block), certificate, bundles: Vec::new() };
+            (height, Kept { block, digest })
+        });
+        let stable = stable.map(Arc::new);
         Self {
-            durable,
+            durable: State::of(image, edge),
             unsynced: VecDeque::new(),
-            blocks: BTreeMap::new(),
+            blocks: kept.into_iter().collect(),
             receipts: BTreeMap::new(),
             unsynced_receipts: BTreeSet::new(),
             evidence: BTreeMap::new(),
+            durable_stable: stable.clone(),
             stable,
-            durable_stable,
-            ends,
+            ends: ends.into_iter().map(|end| (end.epoch(), end)).collect(),
         }
     }
 
@@ -197,31 +214,10 @@ impl MemoryStore {
 
     /// Puts another state in the place of what is stored, for good.
     pub fn install(&mut self, stored: Stored) {
-        let Stored { image, block, stable, ends, edge } = stored;
-        let LedgerImage { height, timestamp, tickets, keys, log, accepted, last_bundles, membership } = image;
-        self.durable = State {
-            height,
-            timestamp,
-            tickets: tickets.into_iter().map(|it| ((it.event.clone(), it.id.clone()), it)).collect(),
-            keys: keys.into_iter().map(|key| (key.digest(), key)).collect(),
-            log,
-            accepted,
-            edge,
-            last_bundles: last_bundles.into_iter().collect(),
-            membership,
-        };
-        self.unsynced.clear();
-        self.receipts.clear();
-        self.unsynced_receipts.clear();
-        self.ends.extend(ends.into_iter().map(|end| (end.epoch(), end)));
-        // Its bundles are not part of a snapshot: this block is not served.
-        let kept = block.map(|LastBlock { block, digest, certificate }| {
-            let block = CommittedBlock { block: Arc::new(block), certificate, bundles: Vec::new() };
-            (height, Kept { block, digest })
-        });
-        self.blocks = kept.into_iter().collect();
-        self.stable = stable.map(Arc::new);
-        self.durable_stable.clone_from(&self.stable);
+        let (evidence, mut ends) = (std::mem::take(&mut self.evidence), std::mem::take(&mut self.ends));
+        let installed = Self::of(stored);
+        ends.extend(installed.ends.clone());
+        *self = Self { evidence, ends, ..installed };
     }
 
     /// A value on the disk is another than the one that was written, and no checksum tells: a fault that a simulator

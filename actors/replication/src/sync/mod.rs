@@ -155,6 +155,8 @@ struct Fetching {
 #[derive(Debug, Default)]
 pub struct Sync {
     peers: Vec<ValidatorIndex>,
+    /// The height that the chain begins on.
+    base: Height,
     asked: Option<Asked>,
     fetching: Option<Fetching>,
     /// The hashes of the parts that are kept.
@@ -166,11 +168,11 @@ pub struct Sync {
 }
 
 impl Sync {
-    /// A planner with nothing to do. `peers` are all other validators, `kept` the hashes of the parts of snapshots that
-    /// former attempts left.
+    /// A planner with nothing to do. `peers` are all other validators, `base` is the height that the chain begins on, `kept`
+    /// the hashes of the parts of snapshots that former attempts left.
     #[must_use]
-    pub fn new(peers: Vec<ValidatorIndex>, kept: BTreeSet<Digest>) -> Self {
-        Self { peers, kept, ..Self::default() }
+    pub fn new(peers: Vec<ValidatorIndex>, base: Height, kept: BTreeSet<Digest>) -> Self {
+        Self { peers, base, kept, ..Self::default() }
     }
 
     /// Another epoch began: these are the other validators now. Who was asked before has another index; what was kept
@@ -213,7 +215,7 @@ impl Sync {
                 self.asked = None;
                 let fetch = Fetch::new(at_least, differs_at, self.peers.iter().copied());
                 self.fetch(
-                    Fetching { fetch, heals: true, from_genesis: at_least == Height(0), installing: false },
+                    Fetching { fetch, heals: true, from_genesis: at_least == self.base, installing: false },
                     effects,
                 );
             }

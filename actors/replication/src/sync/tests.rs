@@ -16,7 +16,7 @@ use super::*;
 
 /// A planner of validator 9 of ten.
 fn planner() -> Sync {
-    Sync::new((0..9).map(ValidatorIndex).collect(), BTreeSet::new())
+    Sync::new((0..9).map(ValidatorIndex).collect(), Height(0), BTreeSet::new())
 }
 
 fn ask(sync: &mut Sync, from: u64, to: u64, holders: &[u16]) -> Vec<Effect> {
@@ -59,7 +59,7 @@ fn who_does_not_answer_is_followed_by_the_next_holder() {
 
 #[test]
 fn who_alone_has_it_and_lies_is_not_asked_again_and_again() {
-    let mut sync = Sync::new((0..4).map(ValidatorIndex).collect(), BTreeSet::new());
+    let mut sync = Sync::new((0..4).map(ValidatorIndex).collect(), Height(0), BTreeSet::new());
     assert_eq!(asked(&ask(&mut sync, 1, 9, &[2])), Some((2, 1, 9)));
     let after_a_lie = asked(&step(&mut sync, Input::Faulty(ValidatorIndex(2)))).unwrap();
     assert_ne!(after_a_lie.0, 2);
@@ -340,7 +340,7 @@ fn a_newer_snapshot_needs_only_the_parts_that_changed() {
 fn parts_that_are_gone_are_fetched_again() {
     let (checked, map) = manifest(256, 3, 0);
     let kept_before = checked.parts.iter().map(|(_, hash)| *hash).collect();
-    let mut sync = Sync::new((0..9).map(ValidatorIndex).collect(), kept_before);
+    let mut sync = Sync::new((0..9).map(ValidatorIndex).collect(), Height(0), kept_before);
     let effects = ask(&mut sync, 1, 9_999, &[2]);
     let from = manifest_asked(&effects).unwrap();
     let effects = step(&mut sync, Input::Manifest { from, checked: Arc::clone(&checked) });

@@ -61,8 +61,8 @@ impl Witness {
     #[must_use]
     pub fn new(config: Config) -> Self {
         Self {
+            committed: config.epoch_base,
             config,
-            committed: Height(0),
             votes: BTreeMap::new(),
             committed_headers: BTreeMap::new(),
             proposed: BTreeMap::new(),

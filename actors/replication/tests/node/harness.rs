@@ -8,6 +8,7 @@ use dtvn_messages::wire::PeerMessage;
 use dtvn_messages::{
     Action, Ed25519, Genesis, IdempotencyKey, KeyPair, Nonce, Now, Operation, TicketId, ValidatorIndex,
 };
+use dtvn_replication::initial::{InitialState, beginning};
 use dtvn_replication::intake::{Answer, IntakeLimits, RequestId};
 use dtvn_replication::log::{LogLimits, MemoryDisk};
 use dtvn_replication::node::{Effect, Input, Media, Node, NodeSettings, Timer, Work};
@@ -19,6 +20,7 @@ pub const LOG_LIMITS: LogLimits = LogLimits { segment_bytes: 128 * 1024, batch_b
 
 pub struct Network {
     pub genesis: Arc<Genesis>,
+    initial: Option<Arc<InitialState>>,
     nodes: Vec<Option<Node<MemoryDisk>>>,
     pub now_us: u64,
     queue: BTreeMap<(u64, u64), (usize, u64, Input)>,
@@ -74,7 +76,13 @@ impl Network {
         file.consensus.checkpoint_interval = 4;
         file.consensus.log_window = 16;
         change(&mut file.consensus);
-        let genesis = Arc::new(Genesis::new(file).unwrap());
+        Self::on(Genesis::new(file).unwrap(), None)
+    }
+
+    /// The network of a genesis, all of whose validators run; and the state that its chain begins with, if it has one.
+    pub fn on(genesis: Genesis, initial: Option<InitialState>) -> Self {
+        let (genesis, initial) = (Arc::new(genesis), initial.map(Arc::new));
+        let count = genesis.validators().len();
         let mut network = Self {
             nodes: (0..count).map(|_| None).collect(),
             now_us: 1_000_000,
@@ -92,11 +100,17 @@ impl Network {
             sent: Vec::new(),
             tamper: None,
             genesis,
+            initial,
         };
         for node in 0..count {
-            network.start(node, Media::new(MemoryDisk::new(), &network.genesis));
+            network.start(node, network.new_media());
         }
         network
+    }
+
+    /// What a new node has.
+    pub fn new_media(&self) -> Media<MemoryDisk> {
+        Media::new(MemoryDisk::new(), beginning(&self.genesis, self.initial.as_ref()).unwrap())
     }
 
     fn settings(&self, node: usize) -> NodeSettings {
@@ -104,6 +118,7 @@ impl Network {
         let key = KeyPair::development(SEED, name.as_str());
         NodeSettings {
             genesis: Arc::clone(&self.genesis),
+            initial: self.initial.clone(),
             name,
             signer: Arc::new(key),
             scheme: Arc::new(Remembering::new(Ed25519)),

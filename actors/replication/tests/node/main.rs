@@ -1,6 +1,7 @@
 //! Whole nodes: what one says, waits for, remembers and forgets.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
+mod continued;
 mod disks;
 mod epochs;
 mod harness;

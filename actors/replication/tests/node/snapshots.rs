@@ -86,8 +86,7 @@ fn a_node_that_lost_its_log_and_its_state_gets_both_back_and_its_vote_by_a_new_e
     work(&mut network, 0, 30, &[0, 1, 2, 3]);
     network.kill(3);
     work(&mut network, 40, 10, &[0, 1, 2]);
-    let genesis = network.genesis().clone();
-    network.start(3, Media { used_before: true, ..Media::new(MemoryDisk::new(), &genesis) });
+    network.start(3, Media { used_before: true, ..network.new_media() });
     work(&mut network, 60, 10, &[0, 1, 2]);
     assert_alike(&mut network);
     assert_eq!(network.installed.len(), 1);
@@ -290,7 +289,6 @@ fn what_was_fetched_before_a_restart_is_not_fetched_again() {
     }
     network.run();
     network.kill(3);
-    let genesis = network.genesis().clone();
     // Of the parts only the first few arrive; then the process ends.
     let mut passed = 0;
     network.tamper = Some(Box::new(move |_, to, message| match message {
@@ -300,7 +298,7 @@ fn what_was_fetched_before_a_restart_is_not_fetched_again() {
         }
         message => Some(message),
     }));
-    network.start(3, Media { used_before: true, ..Media::new(MemoryDisk::new(), &genesis) });
+    network.start(3, Media { used_before: true, ..network.new_media() });
     network.run();
     let media = network.kill(3);
     assert_eq!(media.parts.len(), 2);

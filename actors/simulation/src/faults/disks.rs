@@ -1,6 +1,7 @@
 //! Disks that fail. An honest node whose disk fails ends, as a process does (consensus.md section 4: "a storage error is
 //! fatal"), and tries again until the disk works. Damage is another matter: what a log has lost it never gets back.
 
+use dtvn_replication::execution::Stored;
 use dtvn_replication::log::MemoryDisk;
 use dtvn_replication::node::Media;
 
@@ -67,7 +68,7 @@ impl World {
     /// A host that is down gets a new machine: its key, and nothing else. Not for one that ever voted.
     pub(crate) fn replace(&mut self, host: usize) {
         if self.hosts[host].media.is_some() {
-            self.hosts[host].media = Some(Media::new(MemoryDisk::new(), &self.genesis));
+            self.hosts[host].media = Some(Media::new(MemoryDisk::new(), Stored::genesis(&self.genesis)));
             self.hosts[host].first_segment = 1;
             self.hosts[host].promises.began_anew();
         }

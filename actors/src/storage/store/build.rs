@@ -44,23 +44,23 @@ impl Store {
             fs::remove_dir_all(directory).map_err(failed)?;
         }
         fs::create_dir_all(directory).map_err(failed)?;
-        let Some(last) = &stored.block else {
+        if stored.image.height == Height(0) {
             let (store, _) = Self::open(directory, identity, options.clone(), IfMissing::Create)?;
             return store.close(CLOSE_TIMEOUT).map(drop);
-        };
+        }
         let path = database_path(directory);
         fs::create_dir_all(&path).and_then(|()| files::sync_directory(directory)).map_err(failed)?;
         let (database, closed) = Database::open(&path, identity.clone(), options, true)?;
-        write_state(&database, stored, last)?;
+        write_state(&database, stored)?;
         database.flush(true)?;
-        Seal { schema: SCHEMA_VERSION, identity, durable: last.block.header.height }.write(directory)?;
+        Seal { schema: SCHEMA_VERSION, identity, durable: stored.image.height }.write(directory)?;
         drop(database);
         let _closed = closed.recv_timeout(CLOSE_TIMEOUT);
         Ok(())
     }
 }
 
-fn write_state(database: &Database, stored: &Stored, last: &LastBlock) -> Result<(), StoreError> {
+fn write_state(database: &Database, stored: &Stored) -> Result<(), StoreError> {
     let image = &stored.image;
     let mut counts = Counts::default();
     (counts.keys, counts.accepted) = (image.keys.len() as u64, image.accepted);
@@ -95,35 +95,23 @@ fn write_state(database: &Database, stored: &Stored, last: &LastBlock) -> Result
         }
         database.write(batch)?;
     }
-    database.write(ends(database, stored, last, counts))
+    database.write(ends(database, stored, counts))
 }
 
-/// What the state ends with: the last block, the edge of the log, and how far it is.
-fn ends(database: &Database, stored: &Stored, last: &LastBlock, counts: Counts) -> WriteBatch {
-    let (image, header) = (&stored.image, &last.block.header);
+/// What the state ends with: the last block if the chain has one, the edge of the log, and how far it is.
+fn ends(database: &Database, stored: &Stored, counts: Counts) -> WriteBatch {
+    let image = &stored.image;
+    let (height, timestamp, log) = (image.height, image.timestamp, image.log.clone());
     let columns = database.handles();
     let column = |column: Column| columns[column.position()];
-    let block = StoredBlock {
-        block: last.block.clone(),
-        digest: last.digest,
-        certificate: last.certificate.clone(),
-        local: LocalView::default(),
-        first_index: header.log_size,
-        accepted: 0,
-        refused: 0,
-        repeated: 0,
-        bundle_bytes: 0,
-    };
-    let applied = Applied {
-        height: header.height,
-        block: last.digest,
-        timestamp: header.timestamp,
-        log: image.log.clone(),
-        counts,
-    };
     let mut batch = WriteBatch::default();
-    batch.put_cf(&column(Column::Blocks), number(header.height.0), block.to_value());
-    batch.put_cf(&column(Column::Digests), schema::digest(&last.digest), number(header.height.0));
+    if let Some(last) = &stored.block {
+        batch.put_cf(&column(Column::Blocks), number(height.0), without_operations(last).to_value());
+        batch.put_cf(&column(Column::Digests), schema::digest(&last.digest), number(height.0));
+    }
+    let block = stored.block.as_ref().map_or(database.identity().genesis, |last| last.digest);
+    let lowest = if stored.block.is_some() { height } else { height.next() };
+    let applied = Applied { height, block, timestamp, log, counts };
     if let Some(stable) = &stored.stable {
         batch.put_cf(&column(Column::Checkpoints), number(stable.height().0), stable.to_bytes());
     }
@@ -140,13 +128,28 @@ fn ends(database: &Database, stored: &Stored, last: &LastBlock, counts: Counts) 
     for end in &stored.ends {
         batch.put_cf(&meta_column, meta::epoch_end(end.epoch()), end.to_bytes());
     }
-    let installed = [number(header.height.0), number(header.log_size)].concat();
+    let installed = [number(height.0), number(image.log.size())].concat();
     batch.put_cf(&meta_column, meta::INSTALLED, installed);
     batch.put_cf(&meta_column, meta::SCHEMA, SCHEMA_VERSION.to_be_bytes());
     batch.put_cf(&meta_column, meta::IDENTITY, database.identity().to_bytes());
     batch.put_cf(&meta_column, meta::APPLIED, applied.to_value());
-    batch.put_cf(&meta_column, meta::LOWEST_BLOCK, number(header.height.0));
+    batch.put_cf(&meta_column, meta::LOWEST_BLOCK, number(lowest.0));
     batch
+}
+
+/// The last block of a state, whose bundles are not part of it.
+fn without_operations(last: &LastBlock) -> StoredBlock {
+    StoredBlock {
+        block: last.block.clone(),
+        digest: last.digest,
+        certificate: last.certificate.clone(),
+        local: LocalView::default(),
+        first_index: last.block.header.log_size,
+        accepted: 0,
+        refused: 0,
+        repeated: 0,
+        bundle_bytes: 0,
+    }
 }
 
 /// Where a store that was made from a state begins.

@@ -180,9 +180,14 @@ fn check_content(view: &View<'_>, seal: &Seal) -> Result<(), StoreError> {
 
 fn check_last_block(view: &View<'_>) -> Result<(), StoreError> {
     let applied = view.applied();
+    let identity = view.database.identity();
     if applied.height == Height(0) {
-        let nothing = Applied::nothing(view.database.identity());
-        return if *applied == nothing { Ok(()) } else { Err(StoreError::damaged("it says too much of height 0")) };
+        let is_nothing = *applied == Applied::nothing(identity);
+        return if is_nothing { Ok(()) } else { Err(StoreError::damaged("it says too much of height 0")) };
+    }
+    // The state that the chain began with, above which no block was applied yet: it has none of its own.
+    if applied.block == identity.genesis && applied.timestamp == identity.genesis_time {
+        return Ok(());
     }
     let last = view.block(applied.height)?;
     let last = last.ok_or_else(|| StoreError::damaged(format!("its last block, {}, is gone", applied.height)))?;

@@ -1,22 +1,29 @@
 //! `dtvn genesis`: make, check and show genesis files.
 
+mod from_checkpoint;
+
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use dtvn_client::api::Time;
-use dtvn_messages::genesis::{EventPolicy, GenesisFile, GenesisValidator, RULES_VERSION};
+use dtvn_messages::genesis::{Continuation, EventPolicy, GenesisFile, GenesisValidator, RULES_VERSION};
 use dtvn_messages::{ChainId, EventId, Genesis, NodeName, PublicKey, Timestamp};
 use serde::Serialize;
+
+use from_checkpoint::FromCheckpointArguments;
 
 use super::exit::Exit;
 use super::output::{Output, table};
 use crate::config::keys::peer_id;
 
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(super) struct GenesisArguments {
     #[command(subcommand)]
-    command: GenesisCommand,
+    command: Option<GenesisCommand>,
+    #[command(flatten)]
+    from_checkpoint: FromCheckpointArguments,
 }
 
 #[derive(Debug, Subcommand)]
@@ -78,7 +85,10 @@ fn validator(text: &str) -> Result<GenesisValidator, String> {
 }
 
 pub(super) fn run(arguments: GenesisArguments, output: Output) -> anyhow::Result<Exit> {
-    match arguments.command {
+    let Some(command) = arguments.command else {
+        return from_checkpoint::run(arguments.from_checkpoint, output);
+    };
+    match command {
         GenesisCommand::New(new) => {
             let time = new.time.unwrap_or_else(Time::now);
             let genesis = make(new.chain_id, new.validators, time.into(), new.auto_issue, new.allow_seed)?;
@@ -119,6 +129,7 @@ pub(super) fn make(
         consensus: dtvn_messages::genesis::ConsensusParameters::default(),
         events: vec![EventPolicy { id: EventId::default_event(), auto_issue }],
         allow_seed,
+        continues: None,
     })?)
 }
 
@@ -162,8 +173,9 @@ fn show(genesis: &Genesis, output: Output) {
             false => event.id.to_string(),
         });
         format!(
-            "chain   {}\ntime    {}\nhash    {}\nquorum  {} of {}\nevents  {}\n{}",
+            "chain   {}\n{}time    {}\nhash    {}\nquorum  {} of {}\nevents  {}\n{}",
             file.chain_id,
+            file.continues.as_ref().map_or_else(String::new, continues_line),
             Time(file.time),
             shown.hash,
             shown.quorum,
@@ -172,6 +184,11 @@ fn show(genesis: &Genesis, output: Output) {
             table(["validator", "power", "peer id", "addresses"], rows)
         )
     });
+}
+
+fn continues_line(continues: &Continuation) -> String {
+    let Continuation { chain_id, height, block, log_size, .. } = continues;
+    format!("after   {chain_id}, above height {height} (block {block}), with {log_size} outcomes in the log\n")
 }
 
 #[cfg(test)]
