@@ -6,7 +6,9 @@ mod common;
 use std::collections::BTreeSet;
 
 use common::*;
-use dtvn_messages::genesis::{ConsensusParameters, EventPolicy, GenesisError, GenesisFile, GenesisValidator};
+use dtvn_messages::genesis::{
+    ConsensusParameters, Continuation, EventPolicy, GenesisError, GenesisFile, GenesisValidator,
+};
 use dtvn_messages::validators::ValidatorSetError;
 use dtvn_messages::*;
 
@@ -36,6 +38,18 @@ fn fault(change: impl FnOnce(&mut GenesisFile)) -> GenesisError {
     let mut file = file();
     change(&mut file);
     Genesis::new(file).expect_err("a fault")
+}
+
+fn continuation() -> Continuation {
+    Continuation {
+        chain_id: ChainId::new("former").unwrap(),
+        genesis_hash: Digest([1; 32]),
+        height: Height(300),
+        block: Digest([2; 32]),
+        state_root: Digest([3; 32]),
+        log_size: 1_000,
+        log_root: Digest([4; 32]),
+    }
 }
 
 fn event(name: &str) -> EventPolicy {
@@ -80,6 +94,18 @@ fn every_fault_has_its_own_message() {
         (
             fault(|file| file.consensus.log_window = 515),
             GenesisError::WindowTooSmall { found: 515, least: 2 * 256 + 4 },
+        ),
+        (
+            fault(|file| file.continues = Some(Continuation { chain_id: chain(), ..continuation() })),
+            GenesisError::SameChain(chain()),
+        ),
+        (
+            fault(|file| file.continues = Some(Continuation { height: Height(0), ..continuation() })),
+            GenesisError::ContinuesNothing(Height(0)),
+        ),
+        (
+            fault(|file| file.continues = Some(Continuation { height: Height(u64::MAX), ..continuation() })),
+            GenesisError::ContinuesNothing(Height(u64::MAX)),
         ),
     ];
     let mut messages = BTreeSet::new();
@@ -242,6 +268,33 @@ fn a_short_genesis_takes_the_defaults() {
     assert_eq!(genesis.validators().power(ValidatorIndex(0)), 1);
     assert_eq!(genesis.file().events, [event("default")]);
     assert!(!genesis.file().allow_seed);
+}
+
+#[test]
+fn a_chain_begins_on_what_it_continues() {
+    let plain = Genesis::new(file()).unwrap();
+    assert_eq!((plain.base(), plain.base_log()), (Height(0), (0, merkle::empty_root())));
+    let continued = Genesis::new(GenesisFile { continues: Some(continuation()), ..file() }).unwrap();
+    assert_eq!((continued.base(), continued.base_log()), (Height(300), (1_000, Digest([4; 32]))));
+    let json = serde_json::to_string(continued.file()).unwrap();
+    assert_eq!(Genesis::from_json(&json).unwrap(), continued);
+    assert!(matches!(Genesis::from_json(&json.replace("log_root", "log_rot")), Err(GenesisError::Syntax(_))));
+    type Change = fn(&mut Continuation);
+    let changes: [Change; 7] = [
+        |it| it.chain_id = ChainId::new("another").unwrap(),
+        |it| it.genesis_hash = Digest([9; 32]),
+        |it| it.height = Height(301),
+        |it| it.block = Digest([9; 32]),
+        |it| it.state_root = Digest([9; 32]),
+        |it| it.log_size = 1_001,
+        |it| it.log_root = Digest([9; 32]),
+    ];
+    let mut hashes = BTreeSet::from([plain.hash(), continued.hash()]);
+    for change in changes {
+        let mut other = continuation();
+        change(&mut other);
+        assert!(hashes.insert(Genesis::new(GenesisFile { continues: Some(other), ..file() }).unwrap().hash()));
+    }
 }
 
 #[test]

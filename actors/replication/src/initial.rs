@@ -14,7 +14,7 @@ use std::io::{self, Read, Write};
 use std::sync::Arc;
 
 use dtvn_ledger::state::SnapshotError;
-use dtvn_ledger::{LedgerImage, LoadError, StateEntry, StateMap};
+use dtvn_ledger::{LedgerImage, LoadError, StateEntry};
 use dtvn_messages::genesis::{Continuation, GenesisError, GenesisFile};
 use dtvn_messages::merkle::LogEdge;
 use dtvn_messages::snapshot::{decode_entries, encode_entries};
@@ -61,8 +61,10 @@ pub enum ContinueError {
 #[derive(Debug, thiserror::Error)]
 pub enum InitialStateError {
     /// The chain continues another one, and its first state is not at hand.
-    #[error("this chain continues {0}: its first start needs the state that it begins with \
-             (node.initial_state)")]
+    #[error(
+        "this chain continues {0}: its first start needs the state that it begins with \
+             (node.initial_state)"
+    )]
     Missing(dtvn_messages::ChainId),
     /// The genesis continues no chain.
     #[error("this genesis continues no other chain: it begins with nothing")]
@@ -189,20 +191,26 @@ impl InitialState {
             levels.push(reader.list("the hashes of a level of the log's edge", EDGE_LEVEL_HASHES_MAX, 32)?);
         }
         reader.finish()?;
-        let mut entries = Vec::new();
+        let (mut entries, mut highest) = (Vec::new(), None);
         while let Some(bytes) = next_record(source)? {
             for raw in decode_entries(&bytes)? {
+                let path = Some(raw.path());
+                if path <= highest {
+                    return Err(DecodeError::Invalid("its entries are not in ascending order of their paths").into());
+                }
+                highest = path;
                 entries.push(StateEntry::from_raw(&raw)?);
             }
         }
         if source.read(&mut [0])? != 0 {
             return Err(InitialStateError::Trailing);
         }
-        let found = StateMap::of(entries.iter().cloned()).root();
+        let image = LedgerImage::from_entries(genesis, continues.height, genesis.file().time, entries)?;
+        // With the validators of this genesis, whatever the entries say.
+        let found = image.state_root(genesis);
         if found != continues.state_root {
             return Err(InitialStateError::OtherState { found, expected: continues.state_root });
         }
-        let image = LedgerImage::from_entries(genesis, continues.height, genesis.file().time, entries)?;
         let edge = LogEdge::from_parts(continues.log_size, levels).ok_or(InitialStateError::OtherLog)?;
         if edge.frontier() != image.log || (image.log.size(), image.log.root()) != genesis.base_log() {
             return Err(InitialStateError::OtherLog);

@@ -77,7 +77,8 @@ pub struct Loaded {
 impl From<Loaded> for Stored {
     fn from(loaded: Loaded) -> Self {
         let Loaded { image, applied: _, block, edge, stable, ends } = loaded;
-        let block = block.map(|StoredBlock { block, digest, certificate, .. }| LastBlock { block, digest, certificate });
+        let block =
+            block.map(|StoredBlock { block, digest, certificate, .. }| LastBlock { block, digest, certificate });
         Self { image, block, stable, ends, edge }
     }
 }

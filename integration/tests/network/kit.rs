@@ -15,6 +15,11 @@ use tokio::sync::{Mutex, MutexGuard};
 /// One network at a time: two cores carry no more.
 static ONE: Mutex<()> = Mutex::const_new(());
 
+/// The turn of a network, for who starts one of its own.
+pub(crate) async fn one() -> MutexGuard<'static, ()> {
+    ONE.lock().await
+}
+
 /// How long anything may take: generous, because machines are noisy. What is tested is results, not times.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -29,7 +34,7 @@ pub(crate) struct Network {
 impl Network {
     /// Starts four nodes with further flags, and waits until all are healthy.
     pub(crate) async fn start(flags: &[&str]) -> Self {
-        let one = ONE.lock().await;
+        let one = one().await;
         let directory = tempfile::tempdir().unwrap();
         let program = env!("CARGO_BIN_EXE_dtvn-under-test").into();
         let mut config = ClusterConfig::new(program, 4, directory.path().to_path_buf());
@@ -151,16 +156,22 @@ pub(crate) fn reason(result: Result<dtvn_client::api::Accepted, ClientError>) ->
     }
 }
 
-/// The body of an answer of a node's API.
+/// The body of an answer of a node's API, which must be good.
 pub(crate) fn get(url: &str, path: &str) -> String {
+    let (head, body) = answer(url, path);
+    assert!(head.starts_with("HTTP/1.1 200"), "{path}: {head} {body}");
+    body
+}
+
+/// Head and body of an answer of a node's API.
+pub(crate) fn answer(url: &str, path: &str) -> (String, String) {
     let address = url.trim_start_matches("http://").trim_end_matches('/');
     let mut stream = TcpStream::connect(address).unwrap();
     write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-    assert!(head.starts_with("HTTP/1.1 200"), "{path}: {answer}");
-    body.to_owned()
+    (head.to_owned(), body.to_owned())
 }
 
 /// What a command of `dtvn` does.

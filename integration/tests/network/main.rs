@@ -3,6 +3,7 @@
 
 mod actors;
 mod commands;
+mod continued;
 mod frozen;
 mod hostile;
 mod kills;

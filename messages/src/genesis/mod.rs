@@ -144,7 +144,9 @@ pub enum GenesisError {
     #[error("the genesis time is {0} microseconds: it must be after 2020 and before 2100")]
     Time(Timestamp),
     /// A chain that continues itself.
-    #[error("a chain that continues {0} needs another chain_id: what was signed on the one must not count on the other")]
+    #[error(
+        "a chain that continues {0} needs another chain_id: what was signed on the one must not count on the other"
+    )]
     SameChain(ChainId),
     /// A chain that continues one without a block.
     #[error("continues.height is {0}: it must be that of a block, so above 0 and below 2^48")]

@@ -68,8 +68,13 @@ pub const SETTINGS: &[Setting] = &[
     setting("node.total_nodes", Number, "4", "Validators of the development network; not with a genesis file")
         .flag("total-nodes"),
     setting("node.genesis", Path, "", "The genesis file; without it: the development network").flag("genesis"),
-    setting("node.initial_state", Path, "", "The state that the genesis continues from, if it does: for the first start")
-        .flag("initial-state"),
+    setting(
+        "node.initial_state",
+        Path,
+        "",
+        "The state that the genesis continues from, if it does: for the first start",
+    )
+    .flag("initial-state"),
     setting("node.key", Path, "", "The key file; without it: a development key, derived from the name").flag("key"),
     setting("node.bootstrap_node", Switch, "false", "Run without a vote: network, peers, discovery and health only")
         .flag("bootstrap-node"),

@@ -182,7 +182,7 @@ pub(super) async fn storage(services: web::Data<Services>) -> Result<HttpRespons
     Ok(HttpResponse::Ok().insert_header(("DTVN-Height", height.to_string())).json(StorageEntries {
         total_tickets: counts.tickets(),
         ticket_states,
-        consensus_log_count: if height == Height(0) { 0 } else { height.above(lowest) + 1 },
+        consensus_log_count: height.next().above(lowest),
         latest_checkpoint: stable.map_or(Height(0), |stable| stable.height()),
         db_stats,
     }))

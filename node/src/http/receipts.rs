@@ -114,12 +114,24 @@ pub(super) async fn proof(
     let ProofQuery { event, index } = query.into_inner();
     let event = event.unwrap_or_else(EventId::default_event);
     let (of_event, of_ticket) = (event.clone(), id.clone());
-    let (_, outcome) = services.read(move |view| view.outcome_of_ticket(&of_event, &of_ticket, index)).await?;
+    let (_, (outcome, installed)) = services
+        .read(move |view| Ok((view.outcome_of_ticket(&of_event, &of_ticket, index)?, view.installed()?)))
+        .await?;
     let outcome = outcome.ok_or_else(|| {
         Refusal::new(Reason::NotFound, format!("no such outcome of a ticket {id} in the event {event} is known"))
     })?;
     match receipt_of(&services, outcome.height, outcome.index).await? {
         Some(receipt) => Ok(proof_answer(&receipt)),
+        None if outcome.height <= installed.height => {
+            let of_chain = services.board.identity.genesis.file().continues.as_ref();
+            let former = of_chain.filter(|former| outcome.height <= former.height);
+            let whom =
+                former.map_or("another node".to_owned(), |former| format!("a node of the chain {}", former.chain_id));
+            let (found, from) = (outcome.height, installed.height);
+            let why =
+                format!("it was decided at height {found}, and this node holds proofs above {from} only: ask {whom}");
+            Err(Refusal::new(Reason::NotFound, why))
+        }
         None => Err(Refusal::new(Reason::NoQuorum, "too few validators have cosigned it so far: ask again")),
     }
 }

@@ -1,7 +1,7 @@
 //! A chain that goes on where another one ended (`dtvn genesis --from-checkpoint`).
 
 use dtvn_messages::genesis::{Continuation, GenesisFile};
-use dtvn_messages::{ChainId, EventId, Genesis, Height, KeyPair, NodeName, Timestamp, TicketState};
+use dtvn_messages::{ChainId, EventId, Genesis, Height, KeyPair, NodeName, TicketState, Timestamp};
 use dtvn_replication::initial::{ContinueError, InitialState, InitialStateError, beginning, continue_chain};
 use dtvn_replication::intake::Answer;
 
@@ -159,12 +159,14 @@ fn the_file_is_read_back_only_as_it_was_written() {
     let plain = former.genesis();
     assert!(matches!(InitialState::read(plain, &mut bytes.as_slice()), Err(InitialStateError::Unasked)));
     assert!(matches!(beginning(&genesis, None), Err(InitialStateError::Missing(_))));
+    let mut strangers = genesis.file().clone();
+    strangers.validators.pop();
+    let strangers = Genesis::new(strangers).unwrap();
+    let other = InitialState::read(&strangers, &mut bytes.as_slice());
+    assert!(matches!(other, Err(InitialStateError::OtherState { .. })), "its validators are others");
     let mut file = genesis.file().clone();
     let root = |it: &mut Continuation| it.state_root = it.block;
     root(file.continues.as_mut().unwrap());
     let other = Genesis::new(file).unwrap();
-    assert!(matches!(
-        InitialState::read(&other, &mut bytes.as_slice()),
-        Err(InitialStateError::OtherState { .. })
-    ));
+    assert!(matches!(InitialState::read(&other, &mut bytes.as_slice()), Err(InitialStateError::OtherState { .. })));
 }

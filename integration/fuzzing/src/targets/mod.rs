@@ -1,6 +1,7 @@
 //! The targets. Where a decoder is one of several, the first byte of the input chooses which.
 
 pub mod client;
+pub mod initial;
 pub mod layouts;
 pub mod log;
 #[cfg(feature = "node")]
@@ -25,6 +26,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "log_record", run: log::record, base_bytes: 8 * KIB, factor: 24 },
     Target { name: "log_segments", run: log::segments, base_bytes: 256 * KIB, factor: 8 },
     Target { name: "genesis", run: layouts::genesis, base_bytes: 64 * KIB, factor: 32 },
+    Target { name: "initial_state", run: initial::state, base_bytes: 64 * KIB, factor: 64 },
     // From clients.
     Target { name: "names", run: client::names, base_bytes: 8 * KIB, factor: 8 },
     Target { name: "request_json", run: client::json, base_bytes: 16 * KIB, factor: 32 },

@@ -6,10 +6,11 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use dtvn_client::api::{BatchAnswer, Kind, OperationRequest, encode_answers, encode_requests};
-use dtvn_fuzzing::targets::{client, layouts::layout_choice, log as targets_log};
+use dtvn_fuzzing::targets::{client, initial, layouts::layout_choice, log as targets_log};
 use dtvn_messages::wire::{Class, PeerMessage, encode};
 use dtvn_messages::*;
 use dtvn_pbft::Record;
+use dtvn_replication::initial::continue_chain;
 use dtvn_replication::log::{Log, LogIdentity, MemoryDisk, RecordNumber};
 use dtvn_replication::node::Media;
 use dtvn_replication::record::LogRecord;
@@ -74,9 +75,23 @@ pub fn network(recorded: &mut Recorded) {
     let last = network.kill(1);
     media(recorded, &last, &genesis, "node1");
     assert!(network.accepted().len() > 20, "the network works");
+    continued(recorded, &genesis, &last);
     for message in network.all_said() {
         message_of(recorded, message);
     }
+}
+
+/// A chain that goes on with what a node leaves on its disk.
+fn continued(recorded: &mut Recorded, genesis: &Genesis, media: &Media<MemoryDisk>) {
+    let mut file = genesis.file().clone();
+    file.chain_id = ChainId::new("goes-on").unwrap();
+    file.time = file.time.plus_micros(3_600_000_000);
+    let (genesis, state) = continue_chain(genesis, media.store.load(), file).unwrap();
+    let mut bytes = Vec::new();
+    state.write(&genesis, &mut bytes).unwrap();
+    let genesis = serde_json::to_vec(genesis.file()).unwrap();
+    recorded.add("initial_state", "continued", initial::input(&genesis, &bytes));
+    recorded.add("genesis", "continued", genesis);
 }
 
 fn message_of(recorded: &mut Recorded, message: &PeerMessage) {

@@ -143,6 +143,9 @@ fn same(former: &Genesis, set: &ValidatorSet) -> Vec<GenesisValidator> {
 fn write_state(path: &Path, genesis: &Genesis, state: &InitialState) -> anyhow::Result<()> {
     let file = std::fs::File::create_new(path).with_context(|| format!("cannot make {}", path.display()))?;
     let mut sink = std::io::BufWriter::new(file);
-    state.write(genesis, &mut sink).and_then(|()| sink.flush()).with_context(|| format!("cannot write {}", path.display()))?;
+    state
+        .write(genesis, &mut sink)
+        .and_then(|()| sink.flush())
+        .with_context(|| format!("cannot write {}", path.display()))?;
     sink.get_ref().sync_all().with_context(|| format!("cannot write {}", path.display()))
 }

@@ -2,6 +2,7 @@
 
 use super::*;
 use dtvn_ledger::LedgerImage;
+use dtvn_messages::Digest;
 use dtvn_messages::merkle::{leaf_hash, verify_inclusion};
 use dtvn_replication::execution::{LastBlock, Stored};
 
@@ -96,6 +97,47 @@ fn one_without_its_seal_is_not_there() {
     close(made);
     std::fs::remove_file(directory.path().join("made/seal")).unwrap();
     assert!(matches!(reopen(&directory.path().join("made"), &chain), Err(StoreError::Damaged { .. })));
+    close(whole);
+}
+
+#[test]
+fn that_of_a_chain_which_continues_another_begins_without_a_block_of_its_own() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut chain, whole, made) = pair(directory.path());
+    close(made);
+    let (height, image) = (whole.applied().height, whole.load_image().unwrap());
+    let state = Stored { image, block: None, stable: None, ends: Vec::new(), edge: whole.edge().unwrap() };
+    let path = directory.path().join("continued");
+    // The next block's parent is the genesis of its chain, so that is the last block here.
+    let identity = StoreIdentity {
+        genesis: whole.applied().block,
+        genesis_time: state.image.timestamp,
+        ..StoreIdentity::new(&chain.genesis, chain.identity().node, chain.identity().key)
+    };
+    let open = || Store::open(&path, identity.clone(), StoreOptions::default(), IfMissing::Refuse);
+    Store::build(&path, identity.clone(), &StoreOptions::default(), &state).unwrap();
+    let (mut store, opened) = open().unwrap();
+    assert_eq!((opened.applied.height, opened.applied.block), (height, identity.genesis));
+    assert_eq!(store.load_image().unwrap(), whole.load_image().unwrap());
+    store
+        .reader()
+        .read(|view| {
+            assert_eq!((view.lowest_block()?, view.block(height)?), (height.next(), None));
+            assert_eq!((view.installed()?.height, view.installed()?.log_size), (height, state.image.log.size()));
+            Ok(())
+        })
+        .unwrap();
+    let issued = vec![chain.issue("after")];
+    store.apply(&[chain.block(issued)]).unwrap();
+    assert_eq!(store.edge().unwrap().size(), state.image.log.size() + 1);
+    close(store);
+    let (store, opened) = open().unwrap();
+    assert_eq!(opened.applied.height, height.next());
+    close(store);
+    // Of another beginning it is no database.
+    let other = StoreIdentity { genesis: Digest([8; 32]), ..identity.clone() };
+    let refused = Store::open(&path, other, StoreOptions::default(), IfMissing::Refuse);
+    assert!(matches!(refused, Err(StoreError::Foreign { what: "genesis", .. })));
     close(whole);
 }
 
