@@ -78,7 +78,8 @@ fn a_membership_goes_over_to_the_next_epoch_with_what_was_agreed() {
     assert_eq!(membership.succession(Height(9)), Succession::steady(Epoch(0), set.hash()));
     let name = |text: &str| NodeName::new(text).unwrap();
     let next = std::sync::Arc::new(set_of(&[2, 1]));
-    membership.recoveries = [(name("v0"), Timestamp(5)), (name("node3"), Timestamp(6))].into();
+    let recovered = |at| membership::LastRecovery { at: Timestamp(at), wait_us: 7 };
+    membership.recoveries = [(name("v0"), recovered(5)), (name("node3"), recovered(6))].into();
     membership.pending = Some(membership::PendingEnd {
         ends: Height(12),
         set: Some(std::sync::Arc::clone(&next)),
@@ -92,5 +93,31 @@ fn a_membership_goes_over_to_the_next_epoch_with_what_was_agreed() {
     let after = membership.next().unwrap();
     assert_eq!((after.epoch, after.base, after.set, after.pending), (Epoch(1), Height(12), next, None));
     assert_eq!(after.opened_by, [(name("v0"), Nonce([1; 16]))].into());
-    assert_eq!(after.recoveries, [(name("v0"), Timestamp(5))].into(), "who is no validator any more is forgotten");
+    assert_eq!(after.recoveries, [(name("v0"), recovered(5))].into(), "who is no validator any more is forgotten");
+}
+
+#[test]
+fn recoveries_of_one_validator_grow_rarer_up_to_a_bound_and_are_forgiven_slowly() {
+    use membership::LastRecovery;
+    let interval_us = 60_000_000;
+    let longest_us = interval_us * limits::RECOVERY_WAITS_MAX;
+    let mut last = LastRecovery::after(None, Timestamp(1), interval_us);
+    assert_eq!(last, LastRecovery { at: Timestamp(1), wait_us: interval_us });
+    let mut waits = Vec::new();
+    for _ in 0..12 {
+        assert!(!last.is_over(Timestamp(last.at.0 + last.wait_us - 1)));
+        let soonest = last.at.plus_micros(last.wait_us);
+        assert!(last.is_over(soonest));
+        last = LastRecovery::after(Some(&last), soonest, interval_us);
+        waits.push(last.wait_us / interval_us);
+    }
+    // Who waits as long as the longest wait is forgiven a part of it: the tenth time comes after just so long.
+    assert_eq!(waits, [2, 4, 8, 16, 32, 64, 128, 256, 512, 1_024, 512, 1_024]);
+    let mut forgiven = Vec::new();
+    for _ in 0..12 {
+        last = LastRecovery::after(Some(&last), last.at.plus_micros(longest_us), interval_us);
+        forgiven.push(last.wait_us / interval_us);
+    }
+    assert_eq!(forgiven, [512, 256, 128, 64, 32, 16, 8, 4, 2, 1, 1, 1]);
+    assert_eq!(LastRecovery::after(Some(&last), last.at, 0).wait_us, 0, "without an interval nothing waits");
 }

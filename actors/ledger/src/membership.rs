@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use dtvn_messages::canary::{Canary, planted};
-use dtvn_messages::membership::{PendingEnd, SignedRecovery, ValidatorsChange};
+use dtvn_messages::membership::{LastRecovery, PendingEnd, SignedRecovery, ValidatorsChange};
 use dtvn_messages::{Action, Height, Membership, Reason, Scheme};
 
 use crate::ledger::Ledger;
@@ -76,11 +76,11 @@ impl Ledger {
         let is_pending = now.pending.as_ref().is_some_and(|pending| pending.recovering.contains_key(name));
         let interval_us = self.parameters.recovery_interval_ms.saturating_mul(1_000);
         let last = now.recoveries.get(name);
-        if is_pending || last.is_some_and(|last| moment.now < last.plus_micros(interval_us)) {
+        if is_pending || last.is_some_and(|last| !last.is_over(moment.now)) {
             return Err(Reason::RecoveredRecently);
         }
         let mut membership = now.clone();
-        membership.recoveries.insert(name.clone(), moment.now);
+        membership.recoveries.insert(name.clone(), LastRecovery::after(last, moment.now, interval_us));
         self.pending(&mut membership, moment.height).recovering.insert(name.clone(), recovery.body.nonce);
         Ok(membership)
     }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use common::*;
 use dtvn_ledger::{BlockInput, Bounds, Ledger};
 use dtvn_messages::certificate::Signatures;
-use dtvn_messages::membership::{Recovery, SignedRecovery, ValidatorsChange};
+use dtvn_messages::membership::{LastRecovery, Recovery, SignedRecovery, ValidatorsChange};
 use dtvn_messages::{
     Action, Bundle, BundleBody, Ed25519, Epoch, Genesis, Height, KeyPair, Nonce, PublicKey, Reason, Signature,
     Statement, Succession, Timestamp, Validator, ValidatorIndex, ValidatorSet, Verdict,
@@ -255,7 +255,8 @@ fn a_recovery_is_signed_by_whom_it_names_once_at_a_time_and_not_too_often() {
         let effects = chain.ledger.commit(chain.ledger.tip()).remove(0);
         assert_eq!(recorded(&effects.results[0]).verdict.refusal(), expected, "after {time}");
     }
-    assert_eq!(chain.ledger.membership().recoveries[&node("north")], Timestamp(late));
+    let last = LastRecovery { at: Timestamp(late), wait_us: 2 * MINUTE };
+    assert_eq!(chain.ledger.membership().recoveries[&node("north")], last, "the next one must wait for longer");
 }
 
 #[test]

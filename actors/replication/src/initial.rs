@@ -14,7 +14,7 @@ use std::io::{self, Read, Write};
 use std::sync::Arc;
 
 use dtvn_ledger::state::SnapshotError;
-use dtvn_ledger::{LedgerImage, LoadError, StateEntry};
+use dtvn_ledger::{LedgerImage, LoadError, StateEntry, StateMap};
 use dtvn_messages::genesis::{Continuation, GenesisError, GenesisFile};
 use dtvn_messages::merkle::LogEdge;
 use dtvn_messages::snapshot::{decode_entries, encode_entries};
@@ -205,11 +205,13 @@ impl InitialState {
         if source.read(&mut [0])? != 0 {
             return Err(InitialStateError::Trailing);
         }
+        let root = StateMap::of(entries.iter().cloned()).root();
         let image = LedgerImage::from_entries(genesis, continues.height, genesis.file().time, entries)?;
-        // With the validators of this genesis, whatever the entries say.
-        let found = image.state_root(genesis);
-        if found != continues.state_root {
-            return Err(InitialStateError::OtherState { found, expected: continues.state_root });
+        // What is in the file, and what comes of it with the events and validators of this genesis.
+        for found in [root, image.state_root(genesis)] {
+            if found != continues.state_root {
+                return Err(InitialStateError::OtherState { found, expected: continues.state_root });
+            }
         }
         let edge = LogEdge::from_parts(continues.log_size, levels).ok_or(InitialStateError::OtherLog)?;
         if edge.frontier() != image.log || (image.log.size(), image.log.root()) != genesis.base_log() {

@@ -73,7 +73,8 @@ impl Sync {
     pub async fn start(context: Context<SyncMessage>, arguments: SyncArguments) -> Result<Self, ActorError> {
         let SyncArguments { shared, store, directory, instruments } = arguments;
         let opening = directory.clone();
-        let (parts, kept) = tokio::task::spawn_blocking(move || Parts::open(&opening)).await??;
+        let (parts, kept) =
+            tokio::task::spawn_blocking(move || Parts::open(&opening, limits::SNAPSHOT_PARTS_KEPT_MAX)).await??;
         let mut sync = Self {
             planner: Planner::new(others(&shared), shared.genesis.base(), kept),
             store,
@@ -233,6 +234,7 @@ impl Sync {
         context.spawn(async move {
             // One after the other, and each paid for before the next: the peer's credits are spent meanwhile.
             let pace = purse.lock().await;
+            let proof = end.map_or(0, |end| answer(&network, peer, &PeerMessage::EpochEnd(end)));
             let bytes = match tokio::task::spawn_blocking(read).await {
                 Ok(message) => answer(&network, peer, &message),
                 Err(error) => {
@@ -250,9 +252,7 @@ impl Sync {
         let Some(store) = self.store.get() else { return };
         let network = self.shared.network.clone();
         let shelf = self.shared.shelf.get();
-        if let Some(end) = shelf.ends.iter().rev().find(|end| end.height().next() == from) {
-            answer(&network, peer, &PeerMessage::EpochEnd(Arc::clone(end)));
-        }
+        let end = shelf.ends.iter().rev().find(|end| end.height().next() == from).cloned();
         // Who asks for blocks that are collected is told so by an empty answer.
         let last = store.applied_watch().borrow().height;
         let purse = self.purse(peer);
@@ -270,7 +270,7 @@ impl Sync {
                     0
                 }
             };
-            pace.pay(cost_kib(bytes)).await;
+            pace.pay(cost_kib(proof + bytes)).await;
             drop(credit);
         });
     }

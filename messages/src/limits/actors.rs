@@ -72,3 +72,8 @@ pub const DISK_LOOK_INTERVAL: Duration = Duration::from_secs(5);
 pub const DISK_FREE_MIB_MIN: u64 = 256;
 /// Blocks that the store may be behind what is committed. More, and the node is not ready.
 pub const STORE_BEHIND_BLOCKS_MAX: u64 = 1_024;
+/// Blocks that others may have proved above a node's tip while it counts as being there: as many are under way anyway.
+/// More, and it is not ready.
+pub const READY_BEHIND_BLOCKS_MAX: u64 = 8;
+/// Messages that may wait for an actor at the edge: all submissions, and as much again of what they are about.
+pub const EDGE_MAILBOX_MAX: usize = 2 * INTAKE_SUBMISSIONS_MAX;

@@ -15,6 +15,9 @@ pub const API_BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// Connections to the API at a time; each may have a session. Beyond it further ones wait in the listener's backlog.
 pub const API_CONNECTIONS_MAX: usize = 4_096;
+/// Every so many requests, the rate limits forget callers that have not asked for a second: about so many more are
+/// remembered at most.
+pub const RATE_SWEEP_REQUESTS: u64 = 4_096;
 /// Bytes of the body of a single operation: the largest ticket, and its escapes in JSON. A larger one is `too_large`.
 pub const API_BODY_BYTES_MAX: usize = 64 * 1024;
 /// How long the head of a request may take; then the connection is closed.

@@ -25,6 +25,9 @@ pub const BLOCK_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 // ---- the replica ----------------------------------------------------------------------------------------------------
 
+/// A validator that recovers again and again waits longer each time, up to so many times `recovery_interval_ms`: 17 hours
+/// with the default of 60 s. What comes sooner is refused.
+pub const RECOVERY_WAITS_MAX: u64 = 1_024;
 /// Votes and proposals of one sender that wait for their view or for the block below. Beyond it the one for the farthest
 /// future is dropped; it is sent again on the next status.
 pub const REPLICA_EARLY_PER_SENDER_MAX: usize = 64;

@@ -15,13 +15,13 @@ use std::sync::Arc;
 use crate::codec::{DecodeError, Layout, Reader, Writer};
 use crate::crypto::Digest;
 use crate::genesis::Genesis;
-use crate::ids::{Epoch, Height, NodeName, Timestamp};
+use crate::ids::{Epoch, Height, NodeName};
 use crate::limits;
 use crate::validators::ValidatorSet;
 
 pub use change::{NewSet, ValidatorsChange};
 pub use end::{EpochEnd, follow};
-pub use recovery::{Nonce, Recovery, SignedRecovery};
+pub use recovery::{LastRecovery, Nonce, Recovery, SignedRecovery};
 
 /// An end of the present epoch that is agreed and has not come yet. Layout: height `u64`, new set (option), then count
 /// `u32` and for each recovering validator its name and nonce, ascending by name.
@@ -37,7 +37,7 @@ pub struct PendingEnd {
 
 /// The validator set in force, and what was agreed about the next one: a part of the replicated state. Layout: epoch
 /// `u64`, base `u64`, set, openers (count `u32`, then name and nonce), pending end (option), last recoveries (count
-/// `u32`, then name and agreed time `u64`), each list ascending by name.
+/// `u32`, then name and [`LastRecovery`]), each list ascending by name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Membership {
     /// The epoch.
@@ -50,8 +50,8 @@ pub struct Membership {
     pub opened_by: BTreeMap<NodeName, Nonce>,
     /// Its end, if that is agreed.
     pub pending: Option<PendingEnd>,
-    /// When each validator last asked for a recovery.
-    pub recoveries: BTreeMap<NodeName, Timestamp>,
+    /// The last recovery of each validator.
+    pub recoveries: BTreeMap<NodeName, LastRecovery>,
 }
 
 /// What follows a block: whether its epoch is about to end, and what holds for the height above it.
@@ -175,9 +175,9 @@ impl Layout for Membership {
         write_nonces(&self.opened_by, writer);
         writer.option(self.pending.as_ref());
         writer.count(self.recoveries.len());
-        for (name, time) in &self.recoveries {
+        for (name, last) in &self.recoveries {
             name.write(writer);
-            time.write(writer);
+            last.write(writer);
         }
     }
     fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
@@ -187,7 +187,7 @@ impl Layout for Membership {
             set: Arc::new(Layout::read(reader)?),
             opened_by: read_by_name(reader, "the number of recovered validators", 21)?,
             pending: reader.option()?,
-            recoveries: read_by_name(reader, "the number of recoveries", 13)?,
+            recoveries: read_by_name(reader, "the number of recoveries", 21)?,
         })
     }
 }

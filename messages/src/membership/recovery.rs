@@ -4,9 +4,11 @@ use std::fmt;
 
 use crate::codec::{DecodeError, Layout, Reader, Writer};
 use crate::crypto::{Scheme, Signature};
-use crate::ids::{ChainId, Epoch, NodeName};
+use crate::ids::{ChainId, Epoch, NodeName, Timestamp};
+use crate::limits::RECOVERY_WAITS_MAX;
 use crate::statement::Statement;
 use crate::validators::ValidatorSet;
+
 /// What tells one recovery of a validator from another: 16 random bytes, on its disk before anybody sees them.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Nonce(pub [u8; 16]);
@@ -42,6 +44,47 @@ impl Layout for Nonce {
     }
     fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         Ok(Self(reader.array()?))
+    }
+}
+
+/// When a validator recovered, and how long after that it must wait until it may again. A recovery ends an epoch, and whoever
+/// follows the chain needs a proof of each: so they grow rarer. Layout: agreed time `u64`, wait `u64` microseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LastRecovery {
+    /// The agreed time of its block.
+    pub at: Timestamp,
+    /// The wait in microseconds.
+    pub wait_us: u64,
+}
+
+impl LastRecovery {
+    /// That of a recovery at `now`, after the one before. Each wait is twice as long as the last one, up to
+    /// [`RECOVERY_WAITS_MAX`] intervals; where so long a time has passed, half as long, down to one interval.
+    #[must_use]
+    pub fn after(before: Option<&Self>, now: Timestamp, interval_us: u64) -> Self {
+        let longest_us = interval_us.saturating_mul(RECOVERY_WAITS_MAX);
+        let wait_us = match before {
+            None => interval_us,
+            Some(before) if now >= before.at.plus_micros(longest_us) => (before.wait_us / 2).max(interval_us),
+            Some(before) => before.wait_us.saturating_mul(2).min(longest_us),
+        };
+        Self { at: now, wait_us }
+    }
+
+    /// Whether the validator may recover again.
+    #[must_use]
+    pub fn is_over(&self, now: Timestamp) -> bool {
+        now >= self.at.plus_micros(self.wait_us)
+    }
+}
+
+impl Layout for LastRecovery {
+    fn write(&self, writer: &mut Writer) {
+        self.at.write(writer);
+        writer.u64(self.wait_us);
+    }
+    fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Ok(Self { at: Layout::read(reader)?, wait_us: reader.u64()? })
     }
 }
 

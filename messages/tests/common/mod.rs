@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use dtvn_messages::certificate::Signatures;
-use dtvn_messages::membership::{PendingEnd, Recovery, SignedRecovery, ValidatorsChange};
+use dtvn_messages::membership::{LastRecovery, PendingEnd, Recovery, SignedRecovery, ValidatorsChange};
 use dtvn_messages::ticket::{Metadata, Scan};
 use dtvn_messages::*;
 use proptest::collection::{btree_map, btree_set, vec};
@@ -95,7 +95,8 @@ pub fn memberships() -> impl Strategy<Value = Membership> {
     let nonces = || btree_map(node_names(), any::<[u8; 16]>().prop_map(Nonce), 0..4);
     let pending = (any::<u64>(), option::of(validator_sets()), nonces())
         .prop_map(|(ends, set, recovering)| PendingEnd { ends: Height(ends), set: set.map(Arc::new), recovering });
-    let times = btree_map(node_names(), timestamps(), 0..4);
+    let last = (timestamps(), any::<u64>()).prop_map(|(at, wait_us)| LastRecovery { at, wait_us });
+    let times = btree_map(node_names(), last, 0..4);
     (any::<u64>(), any::<u64>(), validator_sets(), nonces(), option::of(pending), times).prop_map(
         |(epoch, base, set, opened_by, pending, recoveries)| Membership {
             epoch: Epoch(epoch),

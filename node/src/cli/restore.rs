@@ -71,6 +71,11 @@ pub(super) async fn run(arguments: RestoreArguments, output: Output) -> anyhow::
     for url in &arguments.peers {
         let key = arguments.peers_api_key.clone().filter(|key| !key.is_empty());
         let client = Client::new(&ClientConfig { api_key: key, ..ClientConfig::new(vec![url.clone()]) })?;
+        let status = client.status().await?;
+        if status.genesis_hash != identity.genesis.hash() {
+            let why = format!("{url} is a node of another chain ({}): give the URLs of this one's", status.chain_id);
+            return Err(ClientError::Usage(why).into());
+        }
         peers.push(PeerHeight { url: url.clone(), height: client.sequence(None).await?.height });
     }
     if let Some(ahead) = peers.iter().find(|peer| peer.height > height) {

@@ -9,15 +9,13 @@ use std::time::Duration;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{HeaderName, HeaderValue, RETRY_AFTER};
 use actix_web::{HttpResponse, ResponseError};
+use dtvn_messages::limits::RATE_SWEEP_REQUESTS;
 use dtvn_messages::{Digest, Reason, sha256};
 use governor::clock::{Clock as _, DefaultClock};
 use governor::{DefaultKeyedRateLimiter, Quota};
 
 use super::problem::Refusal;
 use crate::config::ApiSettings;
-
-/// Every so many requests, callers that have not asked for a second are forgotten.
-const SWEEP_REQUESTS: u64 = 4_096;
 
 /// The limits in force. Cheap to clone; all clones count together.
 #[derive(Clone)]
@@ -84,7 +82,7 @@ impl<K: Clone + Eq + std::hash::Hash> Rate<K> {
     }
 
     fn check(&self, caller: &K) -> Result<(), Limited> {
-        if self.counted.fetch_add(1, Ordering::Relaxed) % SWEEP_REQUESTS == SWEEP_REQUESTS - 1 {
+        if self.counted.fetch_add(1, Ordering::Relaxed) % RATE_SWEEP_REQUESTS == RATE_SWEEP_REQUESTS - 1 {
             self.limiter.retain_recent();
             self.limiter.shrink_to_fit();
         }
@@ -178,9 +176,9 @@ mod tests {
     #[test]
     fn callers_that_are_gone_are_forgotten() {
         let rate = Rate::new("address", 1_000_000).unwrap();
-        for number in 0..10 * u32::try_from(SWEEP_REQUESTS).unwrap() {
+        for number in 0..10 * u32::try_from(RATE_SWEEP_REQUESTS).unwrap() {
             assert!(rate.check(&number).is_ok());
         }
-        assert!(rate.limiter.len() <= 2 * usize::try_from(SWEEP_REQUESTS).unwrap(), "{}", rate.limiter.len());
+        assert!(rate.limiter.len() <= 2 * usize::try_from(RATE_SWEEP_REQUESTS).unwrap(), "{}", rate.limiter.len());
     }
 }

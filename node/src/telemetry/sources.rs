@@ -17,9 +17,6 @@ use dtvn_messages::{Height, limits};
 
 use super::process::Process;
 
-/// Blocks that others may have proved above this node's tip while it counts as being there: as many are under way anyway.
-const BEHIND_BLOCKS_MAX: u64 = 8;
-
 /// Where figures come from.
 #[derive(Clone)]
 pub struct Sources {
@@ -112,7 +109,7 @@ impl Sources {
             None => reasons.push("the replica has not started".to_owned()),
             Some(replica) => {
                 let behind = replica.proved.above(replica.committed);
-                if behind > BEHIND_BLOCKS_MAX {
+                if behind > limits::READY_BEHIND_BLOCKS_MAX {
                     reasons.push(format!("catching up: {behind} blocks behind"));
                 }
                 if !replica.voting {

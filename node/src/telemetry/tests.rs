@@ -11,12 +11,15 @@ use dtvn_actors::health::{self, Health, HealthArguments};
 use dtvn_actors::mailbox::{FullPolicy, Mail};
 use dtvn_actors::shared::NetworkSlot;
 use dtvn_actors::storage::StoreSlot;
+use dtvn_actors::storage::store::{IfMissing, Store, StoreIdentity, StoreOptions};
 use dtvn_actors::supervision::{
     ActorError, Behaviour, ChildSpec, Context, NodeTree, Strategy, SupervisorSpec, TreeOptions,
 };
 use dtvn_messages::chronicle::Chronicle;
 use dtvn_messages::crypto::DEVELOPMENT_SEED;
-use dtvn_messages::{Genesis, KeyPair, NodeName, Timestamp};
+use dtvn_messages::limits::{READY_BEHIND_BLOCKS_MAX, STORE_BEHIND_BLOCKS_MAX};
+use dtvn_messages::{Genesis, Height, KeyPair, NodeName, Timestamp};
+use dtvn_pbft::{Base, Config, Replica, ReplicaView};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::{Semaphore, watch};
 
@@ -170,4 +173,31 @@ fn a_node_that_has_not_started_says_everything_that_it_lacks() {
         ["the replica has not started", "its disk has 1 MiB free, and 10 must be", "the node is shutting down"]
     );
     assert!(sources.not_live().is_empty());
+}
+
+#[test]
+fn a_node_that_is_too_far_behind_is_not_ready_and_says_so() {
+    let (services, _) = services();
+    let (sources, board) = (services.telemetry.sources(), &services.board);
+    let genesis = Arc::clone(&board.identity.genesis);
+    let directory = tempfile::tempdir().unwrap();
+    let identity = StoreIdentity::new(&genesis, board.identity.name.clone(), board.identity.public_key);
+    let (store, _) = Store::open(directory.path(), identity, StoreOptions::default(), IfMissing::Create).unwrap();
+    services.store.publish(Some(store.reader()));
+    board.post_quorum(true);
+    let config = Config::from_genesis(&genesis, Some(&board.identity.public_key));
+    let at = Replica::new(config, Base::genesis(&genesis), true).show();
+    let mut reasons = |committed: u64, proved: u64| {
+        let shown = ReplicaView { committed: Height(committed), proved: Height(proved), ..at };
+        board.post_replica(shown, Timestamp(1));
+        sources.not_ready()
+    };
+    let nothing: [&str; 0] = [];
+    assert_eq!(reasons(5, 5 + READY_BEHIND_BLOCKS_MAX), nothing);
+    assert_eq!(reasons(5, 6 + READY_BEHIND_BLOCKS_MAX), ["catching up: 9 blocks behind"]);
+    assert_eq!(reasons(STORE_BEHIND_BLOCKS_MAX, 0), nothing);
+    assert_eq!(reasons(STORE_BEHIND_BLOCKS_MAX + 1, 0), ["the store is 1025 blocks behind"]);
+    services.store.publish(None);
+    store.close(PATIENCE).unwrap();
+    assert_eq!(reasons(0, 0), ["the store is not open"]);
 }

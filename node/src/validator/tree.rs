@@ -32,8 +32,6 @@ use crate::http::events::{self, EVENTS, EventsActor, EventsMessage, Passes};
 use crate::http::{ADMIN, HTTP, HttpActor, HttpArguments, Rates, Server, Services};
 use crate::telemetry::{Sources, Telemetry};
 
-/// Messages that may wait for an actor at the edge.
-const EDGE_MAILBOX: usize = 2 * limits::INTAKE_SUBMISSIONS_MAX;
 /// How long the core may take to stop: RocksDB is flushed.
 const CORE_STOP: Duration = Duration::from_secs(10);
 
@@ -296,7 +294,7 @@ fn edge(parts: &Parts, services: &Services, (api, admin): (&Bound, &Bound)) -> S
     ];
     let mut spec = SupervisorSpec::new("edge", Strategy::OneForOne).child(
         ChildSpec::worker(intake::ROLE, move |context| Intake::start(context, intake.clone()))
-            .mailbox(EDGE_MAILBOX)
+            .mailbox(limits::EDGE_MAILBOX_MAX)
             .start_timeout(start),
     );
     let board = Arc::clone(&parts.shared.board);

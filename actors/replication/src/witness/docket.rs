@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use dtvn_messages::limits::EVIDENCE_PER_CULPRIT_MAX;
-use dtvn_messages::{Digest, Evidence, ValidatorIndex};
+use dtvn_messages::{Digest, Epoch, Evidence, ValidatorIndex};
 
 /// The names of what is known. Shared by who checks evidence, who finds it, and who stores it.
 #[derive(Debug, Clone, Default)]
@@ -13,7 +13,12 @@ pub struct Docket(Arc<Mutex<Known>>);
 #[derive(Debug, Default)]
 struct Known {
     names: BTreeSet<Digest>,
-    counts: BTreeMap<ValidatorIndex, usize>,
+    /// In another epoch an index may be another validator's.
+    counts: BTreeMap<(Epoch, ValidatorIndex), usize>,
+}
+
+fn culprit(evidence: &Evidence) -> (Epoch, ValidatorIndex) {
+    (evidence.slot().epoch, evidence.culprit())
 }
 
 impl Docket {
@@ -21,7 +26,7 @@ impl Docket {
     #[must_use]
     pub fn wants(&self, evidence: &Evidence) -> bool {
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = known.counts.get(&evidence.culprit()).copied().unwrap_or(0);
+        let count = known.counts.get(&culprit(evidence)).copied().unwrap_or(0);
         count < EVIDENCE_PER_CULPRIT_MAX && !known.names.contains(&evidence.name())
     }
 
@@ -29,10 +34,10 @@ impl Docket {
     #[must_use]
     pub fn admit(&self, evidence: &Evidence) -> bool {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = known.counts.get(&evidence.culprit()).copied().unwrap_or(0);
+        let count = known.counts.get(&culprit(evidence)).copied().unwrap_or(0);
         let is_wanted = count < EVIDENCE_PER_CULPRIT_MAX && known.names.insert(evidence.name());
         if is_wanted {
-            known.counts.insert(evidence.culprit(), count + 1);
+            known.counts.insert(culprit(evidence), count + 1);
         }
         is_wanted
     }
