@@ -119,5 +119,6 @@ fn recoveries_of_one_validator_grow_rarer_up_to_a_bound_and_are_forgiven_slowly(
         forgiven.push(last.wait_us / interval_us);
     }
     assert_eq!(forgiven, [512, 256, 128, 64, 32, 16, 8, 4, 2, 1, 1, 1]);
-    assert_eq!(LastRecovery::after(Some(&last), last.at, 0).wait_us, 0, "without an interval nothing waits");
+    let free = LastRecovery::after(None, Timestamp(1), 0);
+    assert_eq!(LastRecovery::after(Some(&free), free.at, 0).wait_us, 0, "without an interval nothing waits");
 }
