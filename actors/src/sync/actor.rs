@@ -234,7 +234,6 @@ impl Sync {
         context.spawn(async move {
             // One after the other, and each paid for before the next: the peer's credits are spent meanwhile.
             let pace = purse.lock().await;
-            let proof = end.map_or(0, |end| answer(&network, peer, &PeerMessage::EpochEnd(end)));
             let bytes = match tokio::task::spawn_blocking(read).await {
                 Ok(message) => answer(&network, peer, &message),
                 Err(error) => {
@@ -258,6 +257,7 @@ impl Sync {
         let purse = self.purse(peer);
         context.spawn(async move {
             let pace = purse.lock().await;
+            let proof = end.map_or(0, |end| answer(&network, peer, &PeerMessage::EpochEnd(end)));
             let bytes = match tokio::task::spawn_blocking(move || read_blocks(&store, from, to)).await {
                 Ok(Ok(blocks)) if blocks.is_empty() && from > last => 0,
                 Ok(Ok(blocks)) => answer(&network, peer, &PeerMessage::SyncBlocks(blocks)),

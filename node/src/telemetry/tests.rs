@@ -187,7 +187,7 @@ fn a_node_that_is_too_far_behind_is_not_ready_and_says_so() {
     board.post_quorum(true);
     let config = Config::from_genesis(&genesis, Some(&board.identity.public_key));
     let at = Replica::new(config, Base::genesis(&genesis), true).show();
-    let mut reasons = |committed: u64, proved: u64| {
+    let reasons = |committed: u64, proved: u64| {
         let shown = ReplicaView { committed: Height(committed), proved: Height(proved), ..at };
         board.post_replica(shown, Timestamp(1));
         sources.not_ready()
