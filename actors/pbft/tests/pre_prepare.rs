@@ -37,6 +37,20 @@ fn a_proposal_is_executed_and_logged_and_prepare_waits_for_both() {
 type Change = fn(&mut Block);
 
 #[test]
+fn as_many_bundles_as_allowed_are_no_fault_and_the_first_block_of_all_has_no_rival() {
+    let (mut under, blocks) = follower();
+    let metas: Vec<_> = (0..limits::BLOCK_BUNDLES_MAX as u64).map(|number| numbered(1, number)).collect();
+    under.hold(&metas);
+    let full = under.block(0, None, &metas);
+    assert_eq!(votes_said(&under.propose(0, &full)).len(), 1);
+    let (mut under, _) = follower();
+    let mut elsewhere = blocks[0].clone();
+    elsewhere.header.parent = Digest([9; 32]);
+    let refused = [blame(0, "its block does not build on the block below"), wish(1)];
+    assert_eq!(under.propose(0, &elsewhere), refused, "nothing can have overtaken it");
+}
+
+#[test]
 fn a_proposal_that_no_honest_leader_makes_is_refused_and_ends_the_view() {
     let too_many = |block: &mut Block| {
         block.bundles = (0..=limits::BLOCK_BUNDLES_MAX).map(|number| numbered(1, number as u64).digest).collect();
@@ -216,6 +230,17 @@ fn a_proposal_ahead_of_the_clock_is_held_until_the_clock_gets_there() {
     under.wait_us(100_000);
     assert_eq!(under.fire_now(Timer::Hold), [], "the clock is not there yet");
     assert_eq!(votes_said(&under.fire(Timer::Hold)).len(), 1);
+}
+
+#[test]
+fn a_proposal_just_as_far_ahead_as_allowed_is_not_held_and_one_held_for_a_moment_waits_a_millisecond() {
+    for (ahead_us, held_us) in [(500_000, None), (500_001, Some(1_000))] {
+        let (mut under, blocks) = follower();
+        under.now.wall = Timestamp(blocks[0].header.timestamp.0 - ahead_us);
+        let effects = under.propose(0, &blocks[0]);
+        assert_eq!(votes_said(&effects).is_empty(), held_us.is_some(), "{ahead_us}");
+        assert_eq!(under.due_in_us(Timer::Hold), held_us, "{ahead_us}");
+    }
 }
 
 #[test]
