@@ -74,7 +74,7 @@ pub(super) async fn recover(
 struct Stored {
     /// Heads of recent blocks that have no receipt certificate.
     uncertified: Vec<Head>,
-    evidence: Vec<Evidence>,
+    evidence: Vec<Arc<Evidence>>,
 }
 
 impl Stored {
@@ -82,7 +82,7 @@ impl Stored {
         let reader = store.get().ok_or_else(|| ActorError::new("the store is not open"))?;
         let read = reader.read(|view| {
             let uncertified = view.uncertified(limits::RECEIPTS_KEPT_HEIGHTS)?;
-            Ok(Self { uncertified, evidence: view.all_evidence()? })
+            Ok(Self { uncertified, evidence: view.all_evidence()?.into_iter().map(Arc::new).collect() })
         });
         read.map_err(ActorError::from)
     }

@@ -131,7 +131,12 @@ impl Consensus {
                 return self.settle(now, effects);
             }
             Input::Synced(checked) => return self.on_synced(now, checked, effects),
-            Input::PeerUp(peer) => CoreInput::PeerUp(peer),
+            Input::PeerUp(peer) => {
+                // It may not have been there when they were told.
+                let proofs = self.docket.proofs(self.epoch).into_iter().map(PeerMessage::Evidence);
+                effects.extend(proofs.map(|message| Effect::Send { to: peer, message }));
+                CoreInput::PeerUp(peer)
+            }
             Input::QuorumConnected(connected) => CoreInput::QuorumConnected(connected),
         };
         self.run(now, input, effects);

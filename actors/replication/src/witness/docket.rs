@@ -15,6 +15,8 @@ struct Known {
     names: BTreeSet<Digest>,
     /// In another epoch an index may be another validator's.
     counts: BTreeMap<(Epoch, ValidatorIndex), usize>,
+    /// The first proof against each culprit of the latest epoch that there is any of: for peers that were not there.
+    firsts: BTreeMap<(Epoch, ValidatorIndex), Arc<Evidence>>,
 }
 
 fn culprit(evidence: &Evidence) -> (Epoch, ValidatorIndex) {
@@ -32,13 +34,26 @@ impl Docket {
 
     /// Notes a piece that holds; says whether it is wanted: new, and not more than enough.
     #[must_use]
-    pub fn admit(&self, evidence: &Evidence) -> bool {
+    pub fn admit(&self, evidence: &Arc<Evidence>) -> bool {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let count = known.counts.get(&culprit(evidence)).copied().unwrap_or(0);
         let is_wanted = count < EVIDENCE_PER_CULPRIT_MAX && known.names.insert(evidence.name());
         if is_wanted {
             known.counts.insert(culprit(evidence), count + 1);
+            if evidence.kind().is_proof() {
+                known.firsts.entry(culprit(evidence)).or_insert_with(|| Arc::clone(evidence));
+                let latest = known.firsts.last_key_value().map(|((epoch, _), _)| *epoch);
+                known.firsts.retain(|(epoch, _), _| Some(*epoch) == latest);
+            }
         }
         is_wanted
+    }
+
+    /// One proof against each culprit of an epoch, if it is the latest of which there are any.
+    #[must_use]
+    pub fn proofs(&self, epoch: Epoch) -> Vec<Arc<Evidence>> {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_epoch = known.firsts.iter().filter(|((of, _), _)| *of == epoch);
+        of_epoch.map(|(_, evidence)| Arc::clone(evidence)).collect()
     }
 }

@@ -323,15 +323,15 @@ fn what_is_known_costs_nothing_and_there_is_enough_against_each() {
     let show = |evidence: &Evidence| {
         case.verifier.receipts(ValidatorIndex(2), PeerMessage::Evidence(Arc::new(evidence.clone())))
     };
-    let first = two_votes(&case, 1);
+    let first = Arc::new(two_votes(&case, 1));
     assert!(docket.admit(&first));
     assert!(!docket.admit(&first), "one piece for each culprit, kind and slot");
-    let mut forged = first.clone();
+    let mut forged = (*first).clone();
     if let Evidence::TwoVotes(_, second) = &mut forged {
         second.signature.0[0] ^= 1;
     }
     assert_eq!(show(&forged), Ok(Judged::Nothing), "what is known is not even checked");
-    let admitted = (2..1_000).filter(|height| docket.admit(&two_votes(&case, *height))).count();
+    let admitted = (2..1_000).filter(|height| docket.admit(&Arc::new(two_votes(&case, *height)))).count();
     assert_eq!(admitted + 1, dtvn_messages::limits::EVIDENCE_PER_CULPRIT_MAX);
     assert_eq!(show(&two_votes(&case, 5_000)), Ok(Judged::Nothing), "enough is known about its culprit");
 }

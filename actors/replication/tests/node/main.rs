@@ -9,9 +9,12 @@ mod log_size;
 mod parts;
 mod snapshots;
 
-use dtvn_messages::VoteKind;
+use std::sync::Arc;
+
 use dtvn_messages::wire::{Class, PeerMessage, encode};
-use dtvn_messages::{Height, ValidatorIndex};
+use dtvn_messages::{
+    Digest, Epoch, Evidence, Height, KeyPair, Signed, Statement, ValidatorIndex, View, Vote, VoteKind,
+};
 use dtvn_replication::intake::Answer;
 use dtvn_replication::node::{Effect, Input};
 
@@ -103,4 +106,39 @@ fn frames_are_decoded_and_junk_is_blamed() {
     assert_eq!(blamed(&network.input(0, frame(Class::Sync, bytes.clone()))), 0);
     assert_eq!(blamed(&network.input(0, frame(Class::Consensus, bytes.clone()))), 1, "on the wrong stream");
     assert_eq!(blamed(&network.input(0, frame(Class::Sync, bytes[..bytes.len() - 1].to_vec()))), 1, "cut short");
+}
+
+#[test]
+fn who_was_not_there_is_told_what_shows_a_lie_when_it_comes_back() {
+    let mut network = Network::new(4);
+    let away = network.kill(3);
+    let (genesis, liar) = (network.genesis().clone(), ValidatorIndex(2));
+    let key = KeyPair::development(harness::SEED, "node2");
+    let lie = |byte| {
+        let digest = Digest([byte; 32]);
+        let vote = Vote { kind: VoteKind::Prepare, epoch: Epoch(0), view: View(0), height: Height(5), digest };
+        let signature = key.sign(&vote.signed_bytes(genesis.chain_id()));
+        Signed { body: vote, signer: liar, signature }
+    };
+    let evidence = Arc::new(Evidence::TwoVotes(lie(1), lie(2)));
+    let message = PeerMessage::Evidence(Arc::clone(&evidence));
+    network.input(0, Input::Message { from: ValidatorIndex(1), message });
+    network.run();
+    let knows = |network: &mut Network, node: usize| network.node(node).store().evidence().any(|it| *it == evidence);
+    assert!([0, 1].into_iter().all(|node| knows(&mut network, node)), "told to all that are there");
+    network.start(3, away);
+    network.run();
+    assert!(knows(&mut network, 3));
+    assert_eq!(network.blamed, Vec::<String>::new());
+    // The one that told it was restarted meanwhile: it knows from its store.
+    let late = network.kill(3);
+    let fresh = network.new_media();
+    drop(late);
+    for node in [0, 1, 2] {
+        let media = network.kill(node);
+        network.start(node, media);
+    }
+    network.start(3, fresh);
+    network.run();
+    assert!(knows(&mut network, 3));
 }
