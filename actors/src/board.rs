@@ -215,6 +215,21 @@ impl Board {
         self.consensus.send_modify(|shown| shown.not_voting = why);
     }
 
+    /// Posts that this node must not vote for what it has forgotten, and why; or that it remembers all that it signed.
+    pub fn post_forgotten(&self, why: Option<String>) {
+        self.consensus.send_if_modified(|shown| match (why, &shown.not_voting) {
+            (None, Some(NotVoting::Amnesia(_))) => {
+                shown.not_voting = None;
+                true
+            }
+            (None, _) => false,
+            (Some(why), _) => {
+                shown.not_voting = Some(NotVoting::Amnesia(why));
+                true
+            }
+        });
+    }
+
     /// Whether validators of power `Q`, this one included, are connected.
     #[must_use]
     pub fn quorum(&self) -> watch::Receiver<bool> {

@@ -44,16 +44,23 @@ pub(super) async fn recover(
 ) -> Result<Recovered, ActorError> {
     let Standing { config, base, own_recovery } = state_machine.call(WAIT, StateMachineMessage::Reset).await?;
     let replayed = storage.call(WAIT, StorageMessage::Replay).await?.map_err(ActorError::new)?;
-    let mut amnesia = replayed.amnesia;
+    let (mut amnesia, mut votes_from) = (replayed.amnesia, replayed.votes_from);
     if own_recovery.is_some() && amnesia.as_ref().map(|amnesia| amnesia.nonce) == own_recovery {
         // Durably, before the first vote: a mark that stayed would let the next loss of memory use the nonce again.
-        storage.call(WAIT, StorageMessage::Recovered).await?.map_err(ActorError::new)?;
+        let opened = config.epoch;
+        let recovered = |reply| StorageMessage::Recovered { opened, reply };
+        storage.call(WAIT, recovered).await?.map_err(ActorError::new)?;
         tracing::info!(epoch = config.epoch.0, "This node has recovered: it votes again from this epoch on.");
-        shared.board.post_not_voting(None);
-        amnesia = None;
+        (amnesia, votes_from) = (None, opened);
     }
     shared.board.post_epoch(config.clone());
-    let voting = amnesia.is_none() && !shared.board.disk_is_full();
+    let remembers = amnesia.is_none() && config.epoch >= votes_from;
+    shared.board.post_forgotten(match &amnesia {
+        Some(amnesia) => Some(amnesia.why.clone()),
+        None if remembers => None,
+        None => Some(format!("it recovered in epoch {votes_from}, and is in epoch {} again", config.epoch)),
+    });
+    let voting = remembers && !shared.board.disk_is_full();
     let (epoch, records) = (config.epoch, replayed.records.len());
     let reader = store.clone();
     let stored = tokio::task::spawn_blocking(move || Stored::read(&reader)).await??;

@@ -15,7 +15,6 @@ use super::message::StorageMessage;
 use super::store::{IfMissing, Opened, Store, StoreError, StoreIdentity, StoreOptions, StoreReader};
 use super::store_thread::{StoreThread, StoreWork};
 use super::{amnesia, files, initial, install};
-use crate::board::NotVoting;
 use crate::instruments::{GroupCommit, Instruments};
 use crate::mailbox::Address;
 use crate::shared::Shared;
@@ -73,7 +72,7 @@ impl Storage {
         tracing::info!(applied = opened.applied.height.0, created = opened.created, "The store is open.");
         if let Some(Amnesia { why, .. }) = &log_thread.amnesia {
             tracing::error!(why, "This node may have signed what it does not remember: it follows and does not vote.");
-            arguments.shared.board.post_not_voting(Some(NotVoting::Amnesia(why.clone())));
+            arguments.shared.board.post_forgotten(Some(why.clone()));
         }
         arguments.store.publish(Some(store.reader()));
         let (log, log_work) = channel(limits::STORAGE_QUEUE_MAX);
@@ -149,6 +148,7 @@ fn open(arguments: &StorageArguments) -> Result<OpenedAll, ActorError> {
         chain,
         records: Some(records),
         amnesia: amnesia::marked(&arguments.directory)?,
+        votes_from: amnesia::votes_from(&arguments.directory)?,
         instruments: arguments.instruments.clone(),
         waiting: None,
         flush: false,
@@ -213,7 +213,7 @@ impl Behaviour for Storage {
             StorageMessage::Evidence(evidence) => give(&self.store, StoreWork::Evidence(evidence)).await,
             StorageMessage::Receipt(certificate) => give(&self.store, StoreWork::Receipt(certificate)).await,
             StorageMessage::EpochEnd(end) => give(&self.store, StoreWork::EpochEnd(end)).await,
-            StorageMessage::Recovered(reply) => give(&self.log, LogWork::Recovered(reply)).await,
+            StorageMessage::Recovered { opened, reply } => give(&self.log, LogWork::Recovered(opened, reply)).await,
             StorageMessage::Load(reply) => give(&self.store, StoreWork::Load(reply)).await,
             StorageMessage::Condemn(why) => give(&self.store, StoreWork::Condemn(why)).await,
             StorageMessage::Failed(why) => Err(ActorError::new(why)),

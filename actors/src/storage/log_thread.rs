@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use dtvn_messages::{ChainId, Height};
+use dtvn_messages::{ChainId, Epoch, Height};
 use dtvn_pbft::Ticket;
 use dtvn_replication::log::{LogError, LogIdentity, LogLimits};
 use dtvn_replication::logbook::LogBook;
@@ -28,7 +28,7 @@ pub(super) enum LogWork {
     /// All records, from the start.
     Replay(Reply<Result<Replayed, String>>),
     /// This node has a memory again: the mark goes.
-    Recovered(Reply<Result<(), String>>),
+    Recovered(Epoch, Reply<Result<(), String>>),
     /// Another start number.
     NewStart(Reply<Result<u64, String>>),
     /// Everything up to this height is durable in the store and covered by a stable checkpoint.
@@ -45,6 +45,8 @@ pub(super) struct LogThread {
     /// What was read when the log was opened, for the first who asks.
     pub(super) records: Option<Vec<LogRecord>>,
     pub(super) amnesia: Option<Amnesia>,
+    /// The epoch from which on the node remembers what it signed.
+    pub(super) votes_from: Epoch,
     pub(super) instruments: Instruments,
     /// The last ticket that was appended and is not durable, and who hears of it.
     pub(super) waiting: Option<(Ticket, (Address<ReplicaMessage>, u64))>,
@@ -136,10 +138,11 @@ impl LogThread {
                 reply.send(replayed.map_err(|error| error.to_string()));
                 failed.map_or(Ok(()), Err)
             }
-            LogWork::Recovered(reply) => {
-                let lifted = amnesia::lift(&self.data_directory);
+            LogWork::Recovered(opened, reply) => {
+                let lifted = amnesia::lift(&self.data_directory, Some(opened));
                 if lifted.is_ok() {
                     self.amnesia = None;
+                    self.votes_from = opened;
                 }
                 reply.send(lifted.map_err(|error| error.to_string()));
                 Ok(())
@@ -168,10 +171,10 @@ impl LogThread {
     }
 
     fn replay(&mut self) -> Result<Replayed, LogError> {
-        let amnesia = self.amnesia.clone();
+        let (amnesia, votes_from) = (self.amnesia.clone(), self.votes_from);
         self.waiting = None;
         if let Some(records) = self.records.take() {
-            return Ok(Replayed { records, amnesia });
+            return Ok(Replayed { records, amnesia, votes_from });
         }
         let mut last_start = 0;
         if let Some(mut log) = self.log.take() {
@@ -181,7 +184,7 @@ impl LogThread {
         let (mut log, records) = open_log(&self.directory, self.identity, &self.chain)?;
         log.continue_starts(last_start);
         self.log = Some(log);
-        Ok(Replayed { records, amnesia })
+        Ok(Replayed { records, amnesia, votes_from })
     }
 
     fn collect(&mut self, covered: Height) -> Result<(), LogError> {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use dtvn_ledger::LedgerImage;
 use dtvn_messages::merkle::LogEdge;
-use dtvn_messages::{EpochEnd, Evidence, ReceiptCertificate, StableCheckpoint};
+use dtvn_messages::{Epoch, EpochEnd, Evidence, ReceiptCertificate, StableCheckpoint};
 use dtvn_pbft::Ticket;
 use dtvn_replication::execution::{LastBlock, Stored};
 use dtvn_replication::record::{Encoded, LogRecord};
@@ -44,7 +44,12 @@ pub enum StorageMessage {
     /// How an epoch ended: before any block of the next one.
     EpochEnd(Arc<EpochEnd>),
     /// This node's own recovery opened the epoch: it has a memory again, and the mark goes, durably.
-    Recovered(Reply<Result<(), String>>),
+    Recovered {
+        /// The epoch that the recovery opened.
+        opened: Epoch,
+        /// Told when that is durable.
+        reply: Reply<Result<(), String>>,
+    },
     /// The ledger's state as it is stored, with the block that it is after.
     Load(Reply<Result<Loaded, String>>),
     /// All records of the log, in order.
@@ -90,6 +95,8 @@ pub struct Replayed {
     pub records: Vec<LogRecord>,
     /// That this node must not vote, if it must not: its log is missing or damaged.
     pub amnesia: Option<Amnesia>,
+    /// The epoch from which on it remembers what it signed.
+    pub votes_from: Epoch,
 }
 
 impl Mail for StorageMessage {
@@ -102,7 +109,7 @@ impl Mail for StorageMessage {
             Self::Evidence(_) => "evidence",
             Self::Receipt(_) => "receipt",
             Self::EpochEnd(_) => "epoch_end",
-            Self::Recovered(_) => "recovered",
+            Self::Recovered { .. } => "recovered",
             Self::Load(_) => "load",
             Self::Replay(_) => "replay",
             Self::NewStart(_) => "new_start",
@@ -113,7 +120,7 @@ impl Mail for StorageMessage {
 
     fn policy(&self) -> FullPolicy {
         match self {
-            Self::Recovered(_) | Self::Load(_) | Self::Replay(_) | Self::NewStart(_) => FullPolicy::Wait,
+            Self::Recovered { .. } | Self::Load(_) | Self::Replay(_) | Self::NewStart(_) => FullPolicy::Wait,
             _ => FullPolicy::Must,
         }
     }

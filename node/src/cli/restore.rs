@@ -85,7 +85,7 @@ pub(super) async fn run(arguments: RestoreArguments, output: Output) -> anyhow::
         ));
         return Ok(Exit::Refused);
     }
-    amnesia::lift(&directory).with_context(|| format!("cannot change {shown}"))?;
+    amnesia::lift(&directory, None).with_context(|| format!("cannot change {shown}"))?;
     output.result(&Restored { why: amnesia.why, height, peers }, |restored| {
         format!("the mark is lifted: at its next start {} votes, above height {}", identity.name, restored.height)
     });

@@ -64,6 +64,7 @@ impl<D: Disk> Node<D> {
         let opened_by = self.execution.own_recovery();
         if opened_by.is_some() && self.amnesia.as_ref().map(|amnesia| amnesia.nonce) == opened_by {
             self.amnesia = None;
+            self.votes_from = self.config.epoch;
             effects.push(Effect::Recovered);
         }
     }

@@ -33,7 +33,7 @@ mod store;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use dtvn_messages::{Digest, Genesis, Height, NodeName, Nonce, Now, Scheme, Signer, ValidatorIndex};
+use dtvn_messages::{Digest, Epoch, Genesis, Height, NodeName, Nonce, Now, Scheme, Signer, ValidatorIndex};
 use dtvn_pbft::{Config, ReplicaView, Ticket};
 
 use crate::consensus::{self, Consensus};
@@ -105,6 +105,9 @@ pub struct Media<D> {
     pub store: MemoryStore,
     /// That the node must not vote, if it must not: its log is missing or damaged.
     pub amnesia: Option<Amnesia>,
+    /// The epoch that the node's last recovery opened: it forgot what it signed before, and signs nothing in earlier ones,
+    /// into which the loss of a database may take it back.
+    pub votes_from: Epoch,
     /// Whether the node was started before.
     pub used_before: bool,
     /// Parts of snapshots by their hash, as they travelled: what a fetch that was cut short goes on with.
@@ -115,7 +118,14 @@ impl<D> Media<D> {
     /// What a new node has, whose chain begins with this.
     #[must_use]
     pub fn new(disk: D, beginning: Stored) -> Self {
-        Self { disk, store: MemoryStore::of(beginning), amnesia: None, used_before: false, parts: BTreeMap::new() }
+        Self {
+            disk,
+            store: MemoryStore::of(beginning),
+            amnesia: None,
+            votes_from: Epoch(0),
+            used_before: false,
+            parts: BTreeMap::new(),
+        }
     }
 }
 
@@ -164,6 +174,7 @@ pub struct Node<D> {
     store: MemoryStore,
     covered: Height,
     amnesia: Option<Amnesia>,
+    votes_from: Epoch,
     /// The present epoch.
     config: Config,
     verifier: Verifier,
@@ -335,8 +346,8 @@ impl<D: Disk> Node<D> {
     #[must_use]
     #[expect(clippy::expect_used, reason = "a log that is closed leaves its disk")]
     pub fn kill(self) -> Media<D> {
-        let Self { desk, store, amnesia, parts, .. } = self;
+        let Self { desk, store, amnesia, votes_from, parts, .. } = self;
         let disk = desk.book.map(LogBook::into_disk).or(desk.closed).expect("the disk is in the log or beside it");
-        Media { disk, store, amnesia, used_before: true, parts }
+        Media { disk, store, amnesia, votes_from, used_before: true, parts }
     }
 }

@@ -77,18 +77,22 @@ impl<D: Disk> Node<D> {
         now: Now,
         effects: &mut Vec<Effect>,
     ) -> Result<Self, Box<Unstarted<D>>> {
-        let Media { disk, store, mut amnesia, used_before, parts } = media;
+        let Media { disk, store, mut amnesia, votes_from, used_before, parts } = media;
         let has_blocks = store.applied() > settings.genesis.base();
         let (book, records, opened) = match open_log(&settings, disk, used_before, has_blocks, &mut amnesia) {
             Ok(open) => open,
             Err((why, disk)) => {
-                return Err(Box::new(Unstarted { why, media: Media { disk, store, amnesia, used_before, parts } }));
+                return Err(Box::new(Unstarted {
+                    why,
+                    media: Media { disk, store, amnesia, votes_from, used_before, parts },
+                }));
             }
         };
         let execution = match Execution::load(settings.identity(), store.load()) {
             Ok(execution) => execution,
             Err(error) => {
-                let media = Media { disk: book.into_disk(), store, amnesia, used_before: true, parts };
+                let disk = book.into_disk();
+                let media = Media { disk, store, amnesia, votes_from, used_before: true, parts };
                 return Err(Box::new(Unstarted { why: error.to_string(), media }));
             }
         };
@@ -104,6 +108,7 @@ impl<D: Disk> Node<D> {
             consensus: Consensus::new(config.clone(), base, false, settings.signer.clone()),
             execution,
             amnesia,
+            votes_from,
             parts,
             sync: Sync::default(),
             pool: Pool::new(pool_settings(&settings, &config)),
@@ -186,7 +191,8 @@ impl<D: Disk> Node<D> {
             self.reopen_log(effects)?;
         }
         let records = self.desk.records.take().unwrap_or_default();
-        let voting = self.amnesia.is_none() || planted(Canary::AmnesiacVotes);
+        let remembers = self.amnesia.is_none() && self.config.epoch >= self.votes_from;
+        let voting = remembers || planted(Canary::AmnesiacVotes);
         let docket = self.verifier.evidence.docket.clone();
         self.store.evidence().for_each(|evidence| _ = docket.admit(evidence));
         self.consensus = Consensus::new(config, base, voting, self.settings.signer.clone()).with_docket(docket);

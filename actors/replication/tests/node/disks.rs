@@ -150,6 +150,55 @@ fn a_validator_without_memory_votes_again_in_the_epoch_that_its_own_recovery_ope
     }
 }
 
+/// Node 3 recovers, and after so many further blocks loses the last ones of its database, and with them that an epoch is
+/// over; its log has them. Says how often it then stands just before the epoch that it opened.
+fn database_ends_before_the_recovery(further: u64) -> usize {
+    let (mut network, media) = without_memory("lose");
+    network.start(3, media);
+    network.submit(0, 40, validate("T1", 40));
+    network.run_for(10_000_000);
+    assert_eq!((network.node(3).config().epoch, network.node(3).amnesia()), (Epoch(1), None));
+    let base = network.node(3).config().epoch_base;
+    for number in 0..further {
+        network.submit(0, 50 + number, issue(&format!("N{number}"), 50 + number));
+        network.run_for(100_000);
+    }
+    let others = [0, 1, 2].map(|node| network.kill(node));
+    let left = network.kill(3);
+    let of_first_epoch = |message: &PeerMessage| match message {
+        PeerMessage::Vote(vote) => vote.body.epoch == Epoch(0),
+        PeerMessage::ViewChange(signed) => signed.body.epoch == Epoch(0),
+        PeerMessage::Checkpoint(vote) => vote.body.epoch == Epoch(0),
+        PeerMessage::Cosign(heads) => heads.iter().any(|head| head.body.epoch == Epoch(0)),
+        _ => false,
+    };
+    let mut met = 0;
+    for keep in 0..8 {
+        let mut media = left.clone();
+        media.store.crash(keep);
+        if media.store.load().ends.is_empty() {
+            met += usize::from(media.store.applied() == base);
+            let said_before = network.said(3, of_first_epoch);
+            network.start(3, media);
+            network.run_for(1_000_000);
+            assert_eq!(network.said(3, of_first_epoch), said_before, "{keep}: it has forgotten what it signed there");
+            network.kill(3);
+        }
+    }
+    for (node, media) in others.into_iter().enumerate() {
+        network.start(node, media);
+    }
+    network.start(3, left);
+    network.run_for(10_000_000);
+    assert!(network.node(3).show().voting, "in the epoch that it opened it forgot nothing");
+    met
+}
+
+#[test]
+fn a_database_that_ends_before_the_recovery_brings_no_vote_back_in_the_epochs_before() {
+    assert!((1..5).map(database_ends_before_the_recovery).sum::<usize>() > 0);
+}
+
 #[test]
 fn a_node_that_was_away_catches_up_from_the_others() {
     let mut network = Network::new(4);

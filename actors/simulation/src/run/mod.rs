@@ -197,7 +197,7 @@ impl World {
         let Some(node) = &host.node else { return true };
         let shown = node.show();
         let is_wanted = set.index_of_name(host.name.as_str()).is_some();
-        let may_vote = node.config().epoch == epoch && node.config().me.is_some() && node.amnesia().is_none();
+        let may_vote = node.config().epoch == epoch && node.config().me.is_some() && shown.voting;
         shown.committed == self.chain.height() && (may_vote || !is_wanted)
     }
 
