@@ -74,17 +74,19 @@ pub fn decode(frame: &[u8], class: Class) -> Result<PeerMessage, WireError> {
 
 /// Decodes within a limit of some multiple of the body's length. bincode counts against it what a length promises,
 /// before it allocates, and every number as if it were written in full: no honest message has more than eight times its
-/// length. (The limit is part of a type, so there are steps.)
+/// length, and none may have more than 32 times. (The limit is part of a type, so there are steps.)
 fn decode_body(body: &[u8]) -> Result<(PeerMessage, usize), bincode::error::DecodeError> {
     const KIB: usize = 1_024;
     const LARGEST: usize = 2 * limits::SYNC_FRAME_BYTES_MAX;
     let standard = bincode::config::standard();
     match body.len() {
         0..512 => bincode::decode_from_slice(body, standard.with_limit::<{ 4 * KIB }>()),
-        512..4_096 => bincode::decode_from_slice(body, standard.with_limit::<{ 32 * KIB }>()),
-        4_096..32_768 => bincode::decode_from_slice(body, standard.with_limit::<{ 256 * KIB }>()),
-        32_768..262_144 => bincode::decode_from_slice(body, standard.with_limit::<{ 2_048 * KIB }>()),
-        262_144..2_097_152 => bincode::decode_from_slice(body, standard.with_limit::<{ 16_384 * KIB }>()),
+        512..2_048 => bincode::decode_from_slice(body, standard.with_limit::<{ 16 * KIB }>()),
+        2_048..8_192 => bincode::decode_from_slice(body, standard.with_limit::<{ 64 * KIB }>()),
+        8_192..32_768 => bincode::decode_from_slice(body, standard.with_limit::<{ 256 * KIB }>()),
+        32_768..131_072 => bincode::decode_from_slice(body, standard.with_limit::<{ 1_024 * KIB }>()),
+        131_072..524_288 => bincode::decode_from_slice(body, standard.with_limit::<{ 4_096 * KIB }>()),
+        524_288..2_097_152 => bincode::decode_from_slice(body, standard.with_limit::<{ 16_384 * KIB }>()),
         _ => bincode::decode_from_slice(body, standard.with_limit::<LARGEST>()),
     }
 }

@@ -19,7 +19,7 @@ const KIB: u64 = 1_024;
 /// All of them.
 pub const TARGETS: &[Target] = &[
     // From peers.
-    Target { name: "wire", run: wire::frame, base_bytes: 8 * KIB, factor: 16 },
+    Target { name: "wire", run: wire::frame, base_bytes: 8 * KIB, factor: 34 },
     Target { name: "bundle", run: wire::bundle, base_bytes: 8 * KIB, factor: 24 },
     Target { name: "layouts", run: layouts::any, base_bytes: 8 * KIB, factor: 24 },
     // From disks.
