@@ -8,8 +8,8 @@ use dtvn_messages::{Block, Checkpoint, Digest, Epoch, Height, Succession, Valida
 use dtvn_pbft::{Effect, Input, Message, Say, Timer, Unsigned};
 
 use crate::common::build::{numbered, validator};
-use crate::common::sign;
-use crate::common::under::{Under, blame, under, votes_said};
+use crate::common::under::{Under, blame, small, under, votes_said};
+use crate::common::{genesis, sign};
 
 /// The hash of the set that follows.
 const NEXT_SET: Digest = Digest([7; 32]);
@@ -81,6 +81,27 @@ fn the_leader_leads_to_it_with_empty_blocks_and_no_further() {
     }
     assert_eq!(heights, [(1, 1), (2, 0), (3, 0), (4, 0)]);
     assert_eq!(proposed(&under.bundle(numbered(2, 0))), [], "what comes now is for the next epoch");
+}
+
+/// The change is committed, and nothing else is pending anywhere.
+#[test]
+fn the_heights_up_to_it_are_work_of_their_own() {
+    let genesis = Arc::new(genesis(4, |parameters| {
+        small(parameters);
+        parameters.pipeline = 1;
+    }));
+    let mut leader = Under::new(&genesis, Some(0));
+    leader.change = Some((numbered(1, 0).digest, NEXT_SET));
+    let effects = leader.bundle(numbered(1, 0));
+    let first = proposed(&effects).remove(0);
+    leader.settle(effects);
+    leader.votes(VoteKind::Prepare, 0, &first, &[1, 2, 3]);
+    let effects = leader.votes(VoteKind::Commit, 0, &first, &[1, 2, 3]);
+    let next = proposed(&leader.settle(effects));
+    assert_eq!(
+        next.iter().map(|block| (block.header.height, block.bundles.len())).collect::<Vec<_>>(),
+        [(Height(2), 0)]
+    );
 }
 
 #[test]

@@ -171,6 +171,23 @@ fn after_new_view_the_view_is_active_and_its_selection_and_promises_are_known() 
 }
 
 #[test]
+fn a_promise_of_an_earlier_view_is_none_in_a_later_one() {
+    let (mut under, blocks) = voted(1);
+    under.start_view(&under.bare_view_change(1));
+    let (mut again, effects) = restart(&under);
+    assert_eq!(said(&effects), [], "nothing was accepted in this view");
+    let other = again.block(1, None, &[numbered(1, 0), numbered(1, 1)]);
+    let votes: Vec<_> = said(&again.propose(1, &other)).iter().map(|vote| (vote.view, vote.digest)).collect();
+    assert_eq!(votes, [(View(1), again.digest(&other))]);
+    // In a view that is not active nothing of it is taken up either.
+    let mut moved = voted(1).0;
+    moved.move_to(1);
+    let (mut waits, effects) = restart(&moved);
+    assert_eq!(said(&effects), []);
+    assert_eq!(said(&waits.propose(0, &blocks[0])), []);
+}
+
+#[test]
 fn a_new_view_that_was_not_durable_was_not_adopted() {
     let mut under = under(3);
     under.start_view(&under.bare_view_change(1));
