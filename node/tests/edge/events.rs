@@ -82,13 +82,17 @@ impl Listener {
 
     /// The code and reason with which the node closes.
     async fn closed(&mut self) -> (CloseCode, String) {
-        loop {
-            match self.message().await.expect("closed without a word") {
-                Message::Close(Some(frame)) => return (frame.code, frame.reason.to_string()),
-                Message::Close(None) => panic!("closed without a code"),
-                _ => {}
+        let heard = async {
+            loop {
+                match self.message().await.expect("closed without a word") {
+                    Message::Close(Some(frame)) => return (frame.code, frame.reason.to_string()),
+                    Message::Close(None) => panic!("closed without a code"),
+                    _ => {}
+                }
             }
-        }
+        };
+        // A node that does not close goes on with its pings.
+        tokio::time::timeout(PATIENCE, heard).await.expect("it was not closed")
     }
 }
 
