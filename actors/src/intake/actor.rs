@@ -204,7 +204,7 @@ impl Intake {
 /// Submits operations and waits for their answers: one for each, in their order, also when the intake is down, has no
 /// room, or starts again meanwhile.
 pub async fn submit(intake: &Address<IntakeMessage>, operations: Vec<Operation>, wait: Duration) -> Vec<Answered> {
-    if intake.depth() > limits::INTAKE_SUBMISSIONS_MAX {
+    if intake.depth() >= limits::INTAKE_SUBMISSIONS_MAX {
         return Answered::all(operations.len(), Answer::Refused { reason: Reason::Overloaded, detail: None });
     }
     submit_by(intake, operations, wait, IntakeMessage::Submit).await

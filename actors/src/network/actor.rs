@@ -17,7 +17,7 @@ use tokio::time::{sleep, timeout};
 
 use super::driver::Driver;
 use super::keys;
-use super::notices::SwarmCommand;
+use super::notices::{self, SwarmCommand};
 use super::shared::Shared;
 use super::swarm::{self, Behaviour, StartError};
 use crate::mailbox::{FullPolicy, Mail};
@@ -62,7 +62,7 @@ impl NetworkActor {
             listeners.push((listen(&mut swarm, &address, again).await?, address));
         }
         shared.config.announce.iter().for_each(|address| swarm.add_external_address(address.clone()));
-        let (commands, queue) = mpsc::channel(limits::NETWORK_QUEUE_MAX);
+        let (commands, queue) = notices::queue();
         shared.set_swarm(commands.clone());
         let driver = Driver::new(swarm, listeners, queue, Arc::clone(&shared));
         context.spawn_then(driver.run(), |()| NetworkMessage::SwarmEnded);

@@ -3,12 +3,18 @@
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
+use dtvn_messages::limits;
 use libp2p::swarm::ConnectionId;
 use libp2p::{Multiaddr, PeerId};
 use tokio::sync::{mpsc, oneshot};
 
 use super::class::Class;
 use super::streams::StreamsEvent;
+
+/// A queue inside the network layer. When it is full, the asker waits.
+pub fn queue<T>() -> (mpsc::Sender<T>, mpsc::Receiver<T>) {
+    mpsc::channel(limits::NETWORK_QUEUE_MAX)
+}
 
 /// What the peer manager wants of the swarm.
 #[derive(Debug)]
@@ -121,4 +127,24 @@ pub enum DialFailure {
     },
     /// It could not be reached.
     Unreachable(String),
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt as _;
+
+    use super::*;
+
+    #[test]
+    fn so_many_commands_wait_and_then_the_asker_does() {
+        let (commands, mut queued) = queue();
+        for number in 0..limits::NETWORK_QUEUE_MAX {
+            let command = SwarmCommand::Close(ConnectionId::new_unchecked(number));
+            assert!(matches!(commands.send(command).now_or_never(), Some(Ok(()))), "{number}");
+        }
+        let mut waiting = Box::pin(commands.send(SwarmCommand::LookUp(PeerId::random())));
+        assert!(waiting.as_mut().now_or_never().is_none(), "there is no place");
+        assert!(matches!(queued.try_recv(), Ok(SwarmCommand::Close(_))));
+        assert!(matches!(waiting.now_or_never(), Some(Ok(()))));
+    }
 }

@@ -173,3 +173,75 @@ fn kademlia(local: PeerId, chain_id: &ChainId) -> kad::Behaviour<MemoryStore> {
     kademlia.set_mode(Some(kad::Mode::Server));
     kademlia
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use futures::future::join;
+    use futures::{AsyncReadExt as _, AsyncWriteExt as _, FutureExt as _, StreamExt as _};
+    use libp2p::core::Endpoint;
+    use libp2p::core::muxing::StreamMuxerExt as _;
+    use libp2p::core::transport::{Boxed, DialOpts, ListenerId, PortUse, Transport as _, TransportEvent};
+
+    use super::*;
+    use crate::supervision::tests::soon;
+
+    type End = quic::Connection;
+
+    fn transport() -> Boxed<(PeerId, End)> {
+        let config = quic::Config::new(&Keypair::generate_ed25519());
+        quic::tokio::Transport::new(bounded_quic(config)).boxed()
+    }
+
+    /// The two ends of a QUIC connection, and what must live on for it.
+    async fn connected() -> (End, End, impl Sized) {
+        let (mut here, mut there) = (transport(), transport());
+        there.listen_on(ListenerId::next(), "/ip4/127.0.0.1/udp/0/quic-v1".parse().unwrap()).unwrap();
+        let address = match soon("listening", there.select_next_some()).await {
+            TransportEvent::NewAddress { listen_addr, .. } => listen_addr,
+            other => panic!("{other:?}"),
+        };
+        let dialed = here.dial(address, DialOpts { role: Endpoint::Dialer, port_use: PortUse::New }).unwrap();
+        let accepted = async {
+            loop {
+                if let TransportEvent::Incoming { upgrade, .. } = there.select_next_some().await {
+                    return upgrade.await.unwrap().1;
+                }
+            }
+        };
+        let (dialed, accepted) = soon("a connection", join(dialed, accepted)).await;
+        (dialed.unwrap().1, accepted, (here, there))
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_quic_connection_has_so_many_unread_bytes_and_then_the_other_side_stops() {
+        const STREAMS: usize = limits::QUIC_CONNECTION_WINDOW_BYTES / limits::STREAM_WINDOW_BYTES;
+        let (mut sender, mut reader, _alive) = connected().await;
+        let window = vec![7; limits::STREAM_WINDOW_BYTES];
+        let mut streams = Vec::new();
+        for _ in 0..=STREAMS {
+            streams.push(soon("a stream", poll_fn(|context| sender.poll_outbound_unpin(context))).await.unwrap());
+        }
+        let mut further = streams.pop().unwrap();
+        for stream in &mut streams {
+            soon("a full stream", stream.write_all(&window)).await.unwrap();
+        }
+        assert!(further.write(b"x").now_or_never().is_none(), "the connection is full, whatever the stream has left");
+        for _ in 0..STREAMS / 2 {
+            let mut arrived = soon("a stream", poll_fn(|context| reader.poll_inbound_unpin(context))).await.unwrap();
+            soon("a stream's bytes", arrived.read_exact(&mut vec![0; window.len()])).await.unwrap();
+        }
+        soon("more", further.write_all(b"x")).await.unwrap();
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_quic_connection_has_so_many_streams() {
+        let (mut opener, _other, _alive) = connected().await;
+        let mut streams = Vec::new();
+        for _ in 0..limits::STREAMS_PER_CONNECTION_MAX {
+            streams.push(soon("a stream", poll_fn(|context| opener.poll_outbound_unpin(context))).await.unwrap());
+        }
+        assert!(poll_fn(|context| opener.poll_outbound_unpin(context)).now_or_never().is_none());
+    }
+}

@@ -16,7 +16,7 @@ use super::roster::Roster;
 use crate::mailbox::{Address, FullPolicy, Mail, Reply};
 use crate::network::config::{NetworkEvent, Validators, ValidatorsError};
 use crate::network::link::Link;
-use crate::network::notices::{DialFailure, PeerNotice, SwarmCommand, SwarmNotice};
+use crate::network::notices::{self, DialFailure, PeerNotice, SwarmCommand, SwarmNotice};
 use crate::network::session::LinkNotice;
 use crate::network::shared::Shared;
 use crate::supervision::{ActorError, Behaviour, Context, TaskHandle};
@@ -89,8 +89,8 @@ impl PeerManager {
     /// If there is no swarm, or a peer's actor cannot be started.
     pub async fn start(context: Context<PeerManagerMessage>, shared: Arc<Shared>) -> Result<Self, ActorError> {
         let swarm = shared.swarm()?;
-        let (sender, notices) = mpsc::channel(limits::NETWORK_QUEUE_MAX);
-        let (link_sender, links) = mpsc::channel(limits::NETWORK_QUEUE_MAX);
+        let (sender, notices) = notices::queue();
+        let (link_sender, links) = notices::queue();
         pump(&context, notices, PeerManagerMessage::Swarm);
         pump(&context, links, PeerManagerMessage::Link);
         context.send_every(limits::HEARTBEAT_INTERVAL, || PeerManagerMessage::Heartbeat);

@@ -193,4 +193,17 @@ mod tests {
             assert!(!book.learn(address(bad)), "{bad}");
         }
     }
+
+    #[test]
+    fn an_address_of_a_stranger_that_is_too_long_is_ignored() {
+        let named = |length: usize| address(&format!("/dns4/{}/tcp/1", "x".repeat(length)));
+        let rest = named(200).len() - 200;
+        let longest = named(limits::PEER_ADDRESS_BYTES_MAX - rest);
+        let longer = named(limits::PEER_ADDRESS_BYTES_MAX - rest + 1);
+        assert_eq!((longest.len(), longer.len()), (limits::PEER_ADDRESS_BYTES_MAX, limits::PEER_ADDRESS_BYTES_MAX + 1));
+        let mut book = AddressBook::default();
+        assert!(book.learn(longest.clone()));
+        assert!(!book.learn(longer));
+        assert_eq!(book.all(), [longest]);
+    }
 }

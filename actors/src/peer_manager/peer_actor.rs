@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use dtvn_messages::limits;
-use tokio::sync::mpsc;
 
 use super::member::{Member, PeerMessage, until};
 use crate::network::link::Link;
+use crate::network::notices;
 use crate::network::shared::Shared;
 use crate::supervision::{ActorError, Behaviour, Context, StopReason, TaskHandle};
 
@@ -30,7 +30,7 @@ impl PeerActor {
         link: Arc<Link>,
         shared: Arc<Shared>,
     ) -> Result<Self, ActorError> {
-        let (notices, mut received) = mpsc::channel(limits::NETWORK_QUEUE_MAX);
+        let (notices, mut received) = notices::queue();
         let mut neighbours = shared.neighbours.subscribe();
         let mut member = Member::new(link, shared, notices)?;
         member.begin_afresh().await?;

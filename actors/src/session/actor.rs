@@ -59,7 +59,7 @@ impl Session {
             );
             return submission.refuse(Reason::Overloaded, Some(detail));
         }
-        if self.intake.depth() > limits::INTAKE_SUBMISSIONS_MAX {
+        if self.intake.depth() >= limits::INTAKE_SUBMISSIONS_MAX {
             return submission.refuse(Reason::Overloaded, None);
         }
         if let Err(error) = self.intake.try_send(IntakeMessage::Submit(submission)) {

@@ -7,7 +7,7 @@ use dtvn_messages::{Height, Nonce, limits};
 use dtvn_replication::log::{LogError, LogIdentity, LogLimits};
 use dtvn_replication::logbook::{LogBook, Verdict};
 use dtvn_replication::recovery::Amnesia;
-use tokio::sync::mpsc::{Sender, channel};
+use tokio::sync::mpsc::{Receiver, Sender, channel};
 
 use super::disk::FileDisk;
 use super::log_thread::{LogThread, LogWork, open_log};
@@ -75,8 +75,7 @@ impl Storage {
             arguments.shared.board.post_forgotten(Some(why.clone()));
         }
         arguments.store.publish(Some(store.reader()));
-        let (log, log_work) = channel(limits::STORAGE_QUEUE_MAX);
-        let (store_sender, store_work) = channel(limits::STORAGE_QUEUE_MAX);
+        let ((log, log_work), (store_sender, store_work)) = (queue(), queue());
         let parameters = arguments.shared.genesis.parameters();
         let store_thread = StoreThread {
             store,
@@ -226,7 +225,33 @@ impl Behaviour for Storage {
     }
 }
 
+/// The work that waits for a thread.
+fn queue<T>() -> (Sender<T>, Receiver<T>) {
+    channel(limits::STORAGE_QUEUE_MAX)
+}
+
 /// Hands work to a thread, waiting for a place. A thread that is gone has failed.
 async fn give<T>(thread: &Sender<T>, work: T) -> Result<(), ActorError> {
     thread.send(work).await.map_err(|_| ActorError::new("a thread of the storage has ended"))
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt as _;
+
+    use super::*;
+
+    #[test]
+    fn so_much_work_waits_for_a_thread_and_then_the_storage_does() {
+        let (thread, mut work) = queue();
+        for number in 0..limits::STORAGE_QUEUE_MAX {
+            assert!(matches!(give(&thread, number).now_or_never(), Some(Ok(()))), "{number}");
+        }
+        let mut waiting = Box::pin(give(&thread, limits::STORAGE_QUEUE_MAX));
+        assert!(waiting.as_mut().now_or_never().is_none(), "there is no place");
+        assert_eq!(work.try_recv(), Ok(0));
+        assert!(matches!(waiting.now_or_never(), Some(Ok(()))));
+        drop(work);
+        assert!(matches!(give(&thread, 0).now_or_never(), Some(Err(_))), "a thread that is gone takes nothing");
+    }
 }

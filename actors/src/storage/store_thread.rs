@@ -154,3 +154,50 @@ pub(super) fn load(store: &Store, genesis: &Digest) -> Result<Loaded, StoreError
     let edge = store.edge()?;
     Ok(Loaded { image, applied, block, edge, stable, ends })
 }
+
+#[cfg(test)]
+mod tests {
+    use dtvn_messages::{Ed25519, Timestamp};
+    use tokio::sync::mpsc::channel;
+
+    use super::super::store::tests::chain::Chain;
+    use super::super::store::{IfMissing, StoreOptions};
+    use super::*;
+    use crate::board::Identity;
+
+    #[test]
+    fn so_many_blocks_are_gathered_and_the_next_ones_are_for_the_next_batch() {
+        const MORE: usize = 10;
+        let directory = tempfile::tempdir().unwrap();
+        let mut chain = Chain::new();
+        let identity = chain.identity();
+        let opened = Store::open(directory.path(), identity.clone(), StoreOptions::default(), IfMissing::Create);
+        let shown = Identity {
+            name: identity.node,
+            public_key: identity.key,
+            may_vote: true,
+            genesis: Arc::new(chain.genesis.clone()),
+            started_at: Timestamp(0),
+        };
+        let mut thread = StoreThread {
+            store: opened.unwrap().0,
+            log: channel(1).0,
+            directory: directory.path().to_owned(),
+            board: Board::new(shown, Arc::new(Ed25519)),
+            checkpoint_interval: 1_000,
+            retain_blocks: 1_000,
+            covered: Height(0),
+        };
+        let (sender, mut work) = channel(limits::STORE_BATCH_BLOCKS_MAX + MORE);
+        for number in 0..limits::STORE_BATCH_BLOCKS_MAX + MORE {
+            let operations = vec![chain.issue(&format!("T-{number}"))];
+            sender.try_send(StoreWork::Apply(Box::new(chain.block(operations)))).ok().unwrap();
+        }
+        for (applied, left) in [(limits::STORE_BATCH_BLOCKS_MAX, MORE), (limits::STORE_BATCH_BLOCKS_MAX + MORE, 0)] {
+            let first = work.try_recv().unwrap();
+            thread.take(first, &mut work).unwrap();
+            assert_eq!((thread.store.applied().height, work.len()), (Height(applied as u64), left));
+        }
+        thread.store.close(CLOSE_TIMEOUT).unwrap();
+    }
+}

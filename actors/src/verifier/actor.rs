@@ -276,3 +276,6 @@ impl Behaviour for Worker {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

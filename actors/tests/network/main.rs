@@ -9,3 +9,4 @@ mod membership;
 mod mesh;
 mod raw;
 mod restarts;
+mod streams;

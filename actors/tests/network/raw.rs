@@ -1,12 +1,21 @@
 //! A peer that is not our code: plain libp2p with hand-made bytes, to misbehave with.
 
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::io;
+use std::task::Poll;
+
 use dtvn_actors::network::identity;
 use dtvn_messages::crypto::KeyPair;
 use dtvn_messages::wire::WIRE_VERSION;
 use futures::{AsyncReadExt as _, AsyncWriteExt as _, StreamExt as _};
+use libp2p::core::muxing::{StreamMuxerBox, StreamMuxerExt as _, SubstreamBox};
+use libp2p::core::transport::{DialOpts, PortUse};
+use libp2p::core::{Endpoint, Transport as _, upgrade};
 use libp2p::swarm::SwarmEvent;
 use libp2p::{Multiaddr, PeerId, Stream, StreamProtocol, Swarm, SwarmBuilder, noise, ping, swarm, tcp, tls, yamux};
 use libp2p_stream::{Control, OpenStreamError};
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 #[derive(swarm::NetworkBehaviour)]
@@ -84,6 +93,62 @@ impl RawPeer {
     pub fn hang_up(self) {
         self.task.abort();
     }
+}
+
+/// A connection without a swarm: its streams carry nothing but what the test writes, and what the node opens is neither
+/// answered nor closed.
+pub struct RawConnection {
+    asks: mpsc::Sender<oneshot::Sender<SubstreamBox>>,
+}
+
+impl RawConnection {
+    pub async fn connect(key: &KeyPair, address: Multiaddr) -> Self {
+        let transport = tcp::tokio::Transport::new(tcp::Config::default());
+        let transport = transport.upgrade(upgrade::Version::V1);
+        let transport = transport.authenticate(noise::Config::new(&identity(key)).unwrap());
+        let mut transport = transport.multiplex(yamux::Config::default()).boxed();
+        let options = DialOpts { role: Endpoint::Dialer, port_use: PortUse::New };
+        let (_, muxer) = transport.dial(address, options).unwrap().await.unwrap();
+        let (asks, asked) = mpsc::channel(16);
+        tokio::spawn(drive(muxer, asked));
+        Self { asks }
+    }
+
+    /// Opens a stream; none if the connection has ended.
+    pub async fn open(&self) -> Option<SubstreamBox> {
+        let (ask, opened) = oneshot::channel();
+        self.asks.send(ask).await.ok()?;
+        opened.await.ok()
+    }
+}
+
+/// Opens what is asked for until the connection ends.
+async fn drive(mut muxer: StreamMuxerBox, mut asked: mpsc::Receiver<oneshot::Sender<SubstreamBox>>) {
+    let (mut waiting, mut theirs) = (VecDeque::new(), Vec::new());
+    let end: io::Error = poll_fn(|context| {
+        while let Poll::Ready(Some(ask)) = asked.poll_recv(context) {
+            waiting.push_back(ask);
+        }
+        while !waiting.is_empty() {
+            match muxer.poll_outbound_unpin(context) {
+                Poll::Ready(Ok(stream)) => drop(waiting.pop_front().map(|ask| ask.send(stream))),
+                Poll::Ready(Err(error)) => return Poll::Ready(error),
+                Poll::Pending => break,
+            }
+        }
+        while let Poll::Ready(stream) = muxer.poll_inbound_unpin(context) {
+            match stream {
+                Ok(stream) => theirs.push(stream),
+                Err(error) => return Poll::Ready(error),
+            }
+        }
+        match muxer.poll_unpin(context) {
+            Poll::Ready(Err(error)) => Poll::Ready(error),
+            Poll::Ready(Ok(_)) | Poll::Pending => Poll::Pending,
+        }
+    })
+    .await;
+    drop(end);
 }
 
 async fn read_frame(stream: &mut Stream) -> Vec<u8> {

@@ -98,7 +98,7 @@ pub const STREAM_WINDOW_BYTES: usize = 256 << 10;
 pub const STREAMS_PER_CONNECTION_MAX: usize = 64;
 /// Unread bytes of one QUIC connection over all its streams.
 pub const QUIC_CONNECTION_WINDOW_BYTES: usize = 4 << 20;
-/// Streams of one connection that may be negotiating their protocol at a time. Further ones are reset.
+/// Streams of one connection that may be negotiating their protocol at a time. Further ones wait for their turn.
 pub const STREAMS_NEGOTIATING_MAX: usize = 16;
 
 /// Connections to one validator: the used one, a spare from a simultaneous dial, and room for a restart on each side.

@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::time::Instant;
 
+use dtvn_messages::limits;
+
 use super::*;
 
 /// A process that runs `script`, with `$READY` a ready line.
@@ -67,6 +69,21 @@ async fn an_early_end_is_told_with_the_log_of_this_start() {
     let error = command.spawn().unwrap().ready().await.unwrap_err().to_string();
     assert!(error.contains("exit code 7") && error.contains("the disk is full"), "{error}");
     assert!(!error.contains("an older start"), "{error}");
+}
+
+#[tokio::test]
+async fn of_a_long_log_the_end_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let command = script(folder.path(), "echo first >&2; yes 'more words' | head -n 1000 >&2; echo last >&2; exit 7");
+    let log = match command.spawn().unwrap().ready().await.unwrap_err() {
+        ClusterError::Ended { log, .. } => log,
+        other => panic!("{other}"),
+    };
+    let (words, end) = log.rsplit_once('\n').unwrap();
+    assert!(end.starts_with("(the end of"), "{end}");
+    assert!(words.ends_with("more words\nlast") && !words.contains("first"), "{words}");
+    // Its last newline is left out.
+    assert_eq!(words.len() as u64 + 1, limits::NODE_LOG_TAIL_BYTES);
 }
 
 #[tokio::test]

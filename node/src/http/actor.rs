@@ -64,6 +64,8 @@ pub struct HttpArguments {
     pub address: SocketAddr,
     /// Where it really listens; a restart takes the same port again.
     pub bound: Arc<RwLock<Option<SocketAddr>>>,
+    /// Connections at a time: further ones wait in the backlog of the listener.
+    pub connections: usize,
 }
 
 /// A listener's actor.
@@ -81,7 +83,7 @@ impl HttpActor {
     /// If the address cannot be listened on; the message names it.
     #[expect(clippy::unused_async, reason = "the signature is every actor's")]
     pub async fn start(context: Context<HttpMessage>, arguments: HttpArguments) -> Result<Self, ActorError> {
-        let HttpArguments { services, server, address, bound } = arguments;
+        let HttpArguments { services, server, address, bound, connections } = arguments;
         let wanted = bound.read().unwrap_or_else(PoisonError::into_inner).unwrap_or(address);
         let listener = TcpListener::bind(wanted).map_err(|error| {
             ActorError::new(format!("cannot listen on {wanted}: {error}; is another node running?"))
@@ -90,8 +92,8 @@ impl HttpActor {
         *bound.write().unwrap_or_else(PoisonError::into_inner) = Some(actual);
         let closing = CancellationToken::new();
         let running = match server {
-            Server::Public => public(services, listener, closing.clone())?,
-            Server::Admin => operator(services, listener)?,
+            Server::Public => public(services, listener, connections, closing.clone())?,
+            Server::Admin => operator(services, listener, connections)?,
         };
         let handle = running.handle();
         let myself = context.myself();
@@ -110,6 +112,7 @@ impl HttpActor {
 fn public(
     services: Services,
     listener: TcpListener,
+    connections: usize,
     closing: CancellationToken,
 ) -> Result<actix_web::dev::Server, ActorError> {
     let (services, closing) = (Data::new(services), Data::new(Closing(closing)));
@@ -136,7 +139,7 @@ fn public(
     })
     .on_connect(connection::begin)
     .workers(WORKERS)
-    .max_connections(limits::API_CONNECTIONS_MAX)
+    .max_connections(connections)
     .disable_signals()
     .shutdown_timeout(SHUTDOWN_SECONDS)
     .client_request_timeout(limits::API_HEAD_TIMEOUT)
@@ -158,7 +161,11 @@ fn admit(services: &Services, request: &HttpRequest) -> Result<(), actix_web::Er
     Ok(())
 }
 
-fn operator(services: Services, listener: TcpListener) -> Result<actix_web::dev::Server, ActorError> {
+fn operator(
+    services: Services,
+    listener: TcpListener,
+    connections: usize,
+) -> Result<actix_web::dev::Server, ActorError> {
     let services = Data::new(services);
     let server = HttpServer::new(move || {
         App::new()
@@ -175,7 +182,8 @@ fn operator(services: Services, listener: TcpListener) -> Result<actix_web::dev:
             .route("/admin/actors/{name:.*}", web::get().to(admin::actor))
             .default_service(web::to(routes::not_found))
     })
-    .workers(1)
+    .workers(WORKERS)
+    .max_connections(connections)
     .disable_signals()
     .shutdown_timeout(1)
     .listen(listener)?;

@@ -137,3 +137,6 @@ impl Services {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -15,7 +15,7 @@ mod process;
 mod requests;
 mod sources;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 pub mod traces;
 
 use std::sync::{Arc, Mutex, PoisonError, RwLock};

@@ -28,7 +28,7 @@ use crate::config::ValidatorConfig;
 use crate::http::{ADMIN, HttpActor, HttpArguments, Server, Services};
 
 /// Far more than anything takes; a test that needs it has failed.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// An actor whose handler blocks its thread until the gate has a permit.
 struct Blocker(Arc<Semaphore>);
@@ -59,7 +59,8 @@ impl Behaviour for Blocker {
     }
 }
 
-fn services() -> (Services, Arc<OnceLock<NodeTree>>) {
+/// What a node's handlers use, of a node that has not started.
+pub(crate) fn services() -> (Services, Arc<OnceLock<NodeTree>>) {
     let seed = dtvn_messages::crypto::DEVELOPMENT_SEED;
     let board = Board::new(
         Identity {
@@ -136,6 +137,7 @@ async fn an_actor_that_hangs_makes_the_node_not_live_until_it_moves() {
         server: Server::Admin,
         address: SocketAddr::from(([127, 0, 0, 1], 0)),
         bound: Arc::clone(&bound),
+        connections: 10,
     };
     let opened = Arc::clone(&gate);
     let root = SupervisorSpec::new("root", Strategy::OneForOne)

@@ -301,7 +301,8 @@ fn edge(parts: &Parts, services: &Services, (api, admin): (&Bound, &Bound)) -> S
     let hub = ChildSpec::worker(EVENTS, move |context| EventsActor::start(context, Arc::clone(&board)));
     spec = spec.child(hub.mailbox(limits::EVENTS_MAILBOX_MAX)).dynamic(limits::API_CONNECTIONS_MAX);
     for (role, server, address, bound) in listeners {
-        let arguments = HttpArguments { services: services.clone(), server, address, bound };
+        let (services, connections) = (services.clone(), limits::API_CONNECTIONS_MAX);
+        let arguments = HttpArguments { services, server, address, bound, connections };
         spec = spec.child(ChildSpec::worker(role, move |context| HttpActor::start(context, arguments.clone())));
     }
     let directory = parts.config.node.data_dir.clone();

@@ -2,12 +2,14 @@
 
 use std::net::SocketAddr;
 
+use dtvn_messages::limits;
 use futures::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::http::StatusCode;
-use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::protocol::frame::Frame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{CloseCode, Data, OpCode};
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
@@ -68,15 +70,29 @@ impl Listener {
         self.0.send(Message::text(words.to_string())).await.unwrap();
     }
 
+    async fn say_in_pieces(&mut self, words: &str, pieces: usize) {
+        let mut rest = words.as_bytes().chunks(words.len().div_ceil(pieces)).peekable();
+        let mut kind = Data::Text;
+        while let Some(piece) = rest.next() {
+            let frame = Frame::message(piece.to_vec(), OpCode::Data(kind), rest.peek().is_none());
+            self.0.send(Message::Frame(frame)).await.unwrap();
+            kind = Data::Continue;
+        }
+    }
+
     /// The code and reason with which the node closes.
     async fn closed(&mut self) -> (CloseCode, String) {
-        loop {
-            match self.message().await.expect("closed without a word") {
-                Message::Close(Some(frame)) => return (frame.code, frame.reason.to_string()),
-                Message::Close(None) => panic!("closed without a code"),
-                _ => {}
+        let heard = async {
+            loop {
+                match self.message().await.expect("closed without a word") {
+                    Message::Close(Some(frame)) => return (frame.code, frame.reason.to_string()),
+                    Message::Close(None) => panic!("closed without a code"),
+                    _ => {}
+                }
             }
-        }
+        };
+        // A node that does not close goes on with its pings.
+        tokio::time::timeout(PATIENCE, heard).await.expect("it was not closed")
     }
 }
 
@@ -218,8 +234,27 @@ async fn a_client_may_ask_whether_the_node_is_there() {
     listener.say(&json!({"type": "words of a later version"})).await;
     listener.0.send(Message::Ping(vec![7; 3].into())).await.unwrap();
     assert_eq!(listener.message().await, Some(Message::Pong(vec![7; 3].into())));
-    listener.0.send(Message::text("x".repeat(5_000))).await.unwrap();
-    assert_eq!(listener.closed().await.0, CloseCode::Size);
+    node.stop().await;
+}
+
+/// A ping of so many bytes.
+fn long_ping(length: usize) -> String {
+    let around = json!({"type": "ping", "x": ""}).to_string().len();
+    json!({"type": "ping", "x": "x".repeat(length - around)}).to_string()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_is_too_long_closes_the_socket_whole_or_in_pieces() {
+    let node = TestNode::start().await;
+    let longest = long_ping(limits::WS_MESSAGE_BYTES_MAX);
+    let longer = long_ping(limits::WS_MESSAGE_BYTES_MAX + 1);
+    for pieces in [1, 4] {
+        let (mut listener, _) = Listener::listen(&node, "/ws").await;
+        listener.say_in_pieces(&longest, pieces).await;
+        assert_eq!(listener.event().await, json!({"type": "pong"}));
+        listener.say_in_pieces(&longer, pieces).await;
+        assert_eq!(listener.closed().await.0, CloseCode::Size, "in {pieces} pieces");
+    }
     node.stop().await;
 }
 

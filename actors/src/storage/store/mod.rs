@@ -68,7 +68,7 @@ mod tickets;
 mod tiles;
 
 #[cfg(test)]
-mod tests;
+pub(in crate::storage) mod tests;
 
 use std::convert::Infallible;
 use std::path::{Path, PathBuf};

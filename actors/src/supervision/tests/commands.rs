@@ -1,10 +1,17 @@
 //! What can be asked of a running tree.
 
-use super::{Journal, Plan, Say, Stage, gate, soon};
+use super::{Journal, PATIENCE, Plan, Say, Stage, gate, soon};
 use crate::mailbox::CallError;
-use crate::supervision::{ChildSpec, CommandError, NodeTree, Restart, Status, Strategy, SupervisorSpec};
+use crate::supervision::{
+    ChildSpec, CommandError, NodeTree, Restart, Status, Strategy, SupervisionObserver, SupervisorSpec, TreeOptions,
+};
+use dtvn_messages::limits::SUPERVISOR_COMMANDS_MAX;
+use futures::FutureExt as _;
+use futures::future::join_all;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_requested_restart_is_orderly_takes_the_later_ones_and_counts_no_failure() {
@@ -143,4 +150,38 @@ async fn a_restarted_supervisor_begins_without_dynamic_children() {
     stage.tree.add("pool", Plan::new("p", &journal).spec()).await.unwrap();
     assert_eq!(stage.tree.snapshot().find("pool/p").unwrap().status, Status::Running);
     stage.shutdown().await;
+}
+
+/// Says what is restarted, and then blocks the supervisor's own task until the gate has a permit.
+struct Hindrance(Arc<Semaphore>, Journal);
+
+impl SupervisionObserver for Hindrance {
+    fn restarted(&self, path: &str, _: &str) {
+        self.1.note(format!("restarted {path}"));
+        let began = Instant::now();
+        while self.0.try_acquire().map(SemaphorePermit::forget).is_err() && began.elapsed() < PATIENCE {
+            std::thread::yield_now();
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn so_many_commands_wait_for_a_supervisor_and_the_next_caller_waits_for_a_place() {
+    const CALLERS: usize = 3 * SUPERVISOR_COMMANDS_MAX;
+    let (journal, gate) = (Journal::new(), gate());
+    let root = SupervisorSpec::new("root", Strategy::OneForOne).child(Plan::new("a", &journal).spec());
+    let observer = Arc::new(Hindrance(Arc::clone(&gate), journal.clone()));
+    let options = TreeOptions { observer, ..TreeOptions::default() };
+    let tree = NodeTree::start_with(root, options).await.unwrap();
+    let busy = tree.clone();
+    let first = tokio::spawn(async move { busy.restart("a").await });
+    journal.until("restarted a").await;
+    let mut callers: Vec<_> = (0..CALLERS).map(|_| Box::pin(tree.restart("a"))).collect();
+    assert!(callers.iter_mut().all(|caller| caller.as_mut().now_or_never().is_none()));
+    assert_eq!(tree.snapshot().mailbox_depth, SUPERVISOR_COMMANDS_MAX);
+    gate.add_permits(10 * CALLERS);
+    soon("the one that hindered", first).await.unwrap().unwrap();
+    let answers = soon("all answers", join_all(callers)).await;
+    assert!(answers.iter().all(Result::is_ok), "{answers:?}");
+    soon("shutdown", tree.shutdown(PATIENCE)).await.unwrap();
 }

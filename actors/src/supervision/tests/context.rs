@@ -4,6 +4,7 @@ use super::{Journal, Stage, soon};
 use crate::directory::Role;
 use crate::mailbox::{Address, FullPolicy, Mail, SendError};
 use crate::supervision::{ActorError, Behaviour, ChildSpec, Context, Lifeline, Strategy, SupervisorSpec, TaskHandle};
+use dtvn_messages::limits::ACTOR_TASKS_MAX;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -190,5 +191,38 @@ async fn a_thread_that_fails_or_panics_fails_its_actor() {
     .await;
     stage.await_successor_of(&address, second).await;
     assert_eq!(reason(&stage), "failed: its thread `disk` panicked");
+    stage.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_actor_that_spawns_without_end_fails_at_its_bound() {
+    let journal = Journal::new();
+    let (stage, address) = stage(&journal).await;
+    let first = address.incarnation();
+    let tasks = run(&address, |context| {
+        let spawn = |_| context.spawn(std::future::pending());
+        (0..ACTOR_TASKS_MAX).map(spawn).collect::<Vec<_>>()
+    })
+    .await;
+    assert_eq!(address.incarnation(), first, "so many it may have");
+    let mut cancelled = tasks;
+    let last = cancelled.pop().unwrap();
+    last.cancel();
+    soon("its place", async {
+        while !last.is_finished() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    // The place of one that ended is free again; one more is too many.
+    let one_too_many = Box::new(|context: &Context<Order>| {
+        context.spawn(std::future::pending());
+        context.send_after(Duration::from_secs(3_600), note("never"));
+    });
+    address.try_send(Order::Run(one_too_many)).unwrap();
+    stage.await_successor_of(&address, first).await;
+    let reason = stage.tree.snapshot().find("actor").unwrap().last_restart_reason.clone().unwrap();
+    assert!(reason.contains(&format!("has {ACTOR_TASKS_MAX} tasks")), "{reason}");
+    assert!(cancelled.iter().all(TaskHandle::is_finished), "its tasks ended with it");
     stage.shutdown().await;
 }

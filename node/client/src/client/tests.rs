@@ -4,6 +4,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use dtvn_messages::{IdempotencyKey, Reason, TicketId};
+use hyper::Method;
+use hyper::http::uri::PathAndQuery;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -76,7 +78,10 @@ async fn serve(
             Step::Reply(status, headers, body) => {
                 let length = body.len();
                 let answer = format!("HTTP/1.1 {status} X\r\ncontent-length: {length}\r\n{headers}\r\n{body}");
-                stream.write_all(answer.as_bytes()).await.unwrap();
+                // The client may have heard enough.
+                if stream.write_all(answer.as_bytes()).await.is_err() {
+                    return;
+                }
             }
         }
     }
@@ -350,4 +355,21 @@ async fn names_and_filters_are_escaped_in_paths() {
     assert_eq!(error.reason(), Some(Reason::UnknownTicket));
     let head = &node.received()[0].head;
     assert!(head.starts_with("get /api/v1/tickets/a%3fb%20%231?event=gala%20%26%20ball http"), "{head}");
+}
+
+#[tokio::test]
+async fn an_answer_that_is_too_long_is_an_error() {
+    let longest = limits::CLIENT_ANSWER_BYTES_MAX;
+    let node = ScriptedNode::start(move |number, _| Step::Reply(200, "", "x".repeat(longest + number))).await;
+    let (transport, node) = (Transport::new(None), Node::new(&node.url).unwrap());
+    let ask = Ask {
+        method: Method::GET,
+        path: PathAndQuery::from_static("/api/v1/stats"),
+        media: HeaderValue::from_static("application/json"),
+        body: Bytes::new(),
+    };
+    let deadline = Instant::now() + Duration::from_secs(120);
+    assert_eq!(transport.ask(&node, &ask, deadline).await.unwrap().body.len(), longest);
+    let longer = transport.ask(&node, &ask, deadline).await.unwrap_err();
+    assert!(matches!(&longer, NoReply::Lost(why) if why.contains("length limit exceeded")), "{longer:?}");
 }

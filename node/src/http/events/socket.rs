@@ -6,6 +6,7 @@
 //! too slow, 1008 it may not listen, or asked for something that is not there.
 
 use std::cell::Cell;
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -252,6 +253,8 @@ async fn read_messages(messages: &mut AggregatedMessageStream, mut socket: Sessi
         let answered = match message {
             None | Some(Ok(AggregatedMessage::Close(_))) => return Ending::Left,
             Some(Err(ProtocolError::Overflow)) => return Ending::TooLong,
+            // What the library says of one that is too long in pieces; or the connection broke, and nobody hears it.
+            Some(Err(ProtocolError::Io(fault))) if fault.kind() == ErrorKind::Other => return Ending::TooLong,
             Some(Err(_)) => return Ending::Garbled,
             Some(Ok(AggregatedMessage::Ping(bytes))) => socket.pong(&bytes).await,
             Some(Ok(AggregatedMessage::Text(text))) => match serde_json::from_str(&text) {
@@ -279,5 +282,26 @@ async fn ping(mut socket: Session, heard: &Cell<Instant>) -> Ending {
         if socket.ping(b"").await.is_err() {
             return Ending::Left;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn so_many_clients_listen_and_a_further_one_is_refused_until_one_leaves() {
+        let count = Arc::default();
+        let mut listeners: Vec<_> =
+            (0..limits::EVENT_CLIENTS_MAX).map(|_| Listener::count(&count, None).ok().unwrap()).collect();
+        for _ in 0..3 {
+            let refused = Listener::count(&count, None).err().map(|refusal| refusal.0.reason);
+            assert_eq!(refused, Some(Reason::Overloaded), "who is refused is not counted");
+        }
+        drop(listeners.pop());
+        listeners.push(Listener::count(&count, None).ok().unwrap());
+        assert!(Listener::count(&count, None).is_err());
+        drop(listeners);
+        assert_eq!(count.load(Ordering::Relaxed), 0);
     }
 }

@@ -1,7 +1,8 @@
 //! The store on real files, fed by a real ledger.
 
+mod bounds;
 mod building;
-mod chain;
+pub(in crate::storage) mod chain;
 mod collecting;
 mod damage;
 mod durability;
