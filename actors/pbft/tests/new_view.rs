@@ -190,6 +190,17 @@ fn on_selected_blocks_all_prepare_again_and_what_is_not_selected_is_rolled_back(
     );
 }
 
+#[test]
+fn a_block_in_the_place_of_which_another_one_is_selected_is_rolled_back() {
+    let (mut under, blocks) = with_blocks();
+    let other = under.block(0, Some(&blocks[0]), &[numbered(2, 0)]);
+    assert_ne!(under.digest(&other), under.digest(&blocks[1]));
+    let mut shown = under.bare_view_change(1);
+    shown.prepared = [&blocks[0], &other].map(|block| under.prepared(0, block, &[0, 1, 2])).to_vec();
+    let effects = under.start_view(&shown);
+    assert!(effects.contains(&Effect::RollBack { to: Height(1) }), "{effects:?}");
+}
+
 fn say(ticket: u64, under: &Under, block: &Block) -> Effect {
     crate::common::under::say(ticket, under.prepare(1, block))
 }

@@ -414,3 +414,25 @@ fn a_state_below_the_stable_checkpoint_of_the_own_log_signs_nothing_until_it_is_
     assert!(under.replica.show().voting);
     assert!(says(&under.propose(0, &blocks[4])));
 }
+
+#[test]
+fn of_several_stable_checkpoints_in_the_log_the_highest_must_be_reached() {
+    for order in [[3, 7], [7, 3]] {
+        let genesis = Arc::new(genesis(4, small));
+        let mut under = Under::stopped(&genesis, Some(3), Base::genesis(&genesis), true);
+        let blocks = under.chain(0, 8, 1);
+        for number in order {
+            let stable = Arc::new(under.stable(&blocks[number], &[0, 1, 2]));
+            under.step(Input::Replay(Record::Stable(stable)));
+        }
+        under.run(Input::Start);
+        under.hold(&(0..8).map(|number| numbered(1, number)).collect::<Vec<_>>());
+        for (part, votes) in [(&blocks[..4], false), (&blocks[4..], true)] {
+            let signers = |block: &Block| if block.header.height.0 % 4 == 0 { vec![0, 1, 2] } else { Vec::new() };
+            let certified = part.iter().map(|block| under.certified(0, block, &signers(block))).collect();
+            under.run(Input::Certified(certified));
+            assert_eq!(under.replica.committed(), part[3].header.height);
+            assert_eq!(under.replica.show().voting, votes, "{order:?}");
+        }
+    }
+}
