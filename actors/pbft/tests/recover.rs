@@ -436,3 +436,18 @@ fn of_several_stable_checkpoints_in_the_log_the_highest_must_be_reached() {
         }
     }
 }
+
+#[test]
+fn a_new_view_alone_leads_into_its_view_and_an_older_one_changes_nothing() {
+    let (mut under, _) = voted(1);
+    under.start_view(&under.bare_view_change(1));
+    let of_view_1: Vec<_> = under.log.iter().filter(|it| matches!(it, Record::NewView { .. })).cloned().collect();
+    assert_eq!(of_view_1.len(), 1);
+    let (again, _) = restart_with(&under, &of_view_1);
+    assert_eq!((again.replica.show().view, again.replica.show().active), (View(1), true));
+    // It moved on to a view that has not begun; the records of the last one were written again behind that.
+    under.move_to(2);
+    let log = [under.log.clone(), of_view_1].concat();
+    let (again, _) = restart_with(&under, &log);
+    assert_eq!((again.replica.show().view, again.replica.show().active), (View(2), false));
+}
