@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use dtvn_messages::{Block, Height, View, Vote, VoteKind};
+use dtvn_messages::view_change::Sealed;
+use dtvn_messages::{Block, Checkpoint, Epoch, Height, StableCheckpoint, View, Vote, VoteKind};
 use dtvn_pbft::{Base, BundleMeta, Effect, Input, Message, Record, Say, Timer, Unsigned};
 
 use crate::common::build::{numbered, validator};
-use crate::common::genesis;
 use crate::common::under::{Under, small, tell, under, votes_said};
+use crate::common::{genesis, sign};
 
 const BUNDLES: [u64; 4] = [0, 1, 2, 3];
 
@@ -450,4 +451,36 @@ fn a_new_view_alone_leads_into_its_view_and_an_older_one_changes_nothing() {
     let log = [under.log.clone(), of_view_1].concat();
     let (again, _) = restart_with(&under, &log);
     assert_eq!((again.replica.show().view, again.replica.show().active), (View(2), false));
+}
+
+#[test]
+fn each_record_names_its_epoch() {
+    let (under, blocks) = voted(1);
+    let mut block = blocks[0].clone();
+    block.header.epoch = Epoch(3);
+    let mut shown = under.bare_view_change(1);
+    shown.epoch = Epoch(3);
+    let view_changes = vec![under.view_change(0, shown)];
+    let mut new_view = under.new_view(1, &view_changes).signed.body.clone();
+    new_view.epoch = Epoch(3);
+    let new_view = Sealed::new(sign(&under.genesis, validator(1), new_view), under.genesis.chain_id());
+    let checkpoint = Checkpoint { epoch: Epoch(3), ..under.checkpoint(&block) };
+    let stable = StableCheckpoint { checkpoint, ..under.stable(&block, &[0, 1, 2]) };
+    let records = [
+        Record::Proposal { view: View(0), block: Arc::new(block.clone()) },
+        Record::Committed { block: Arc::new(block.clone()), certificate: None },
+        Record::Prepared(Arc::new(under.prepared(0, &block, &[0, 1, 2]))),
+        Record::ViewChange(Arc::clone(&view_changes[0])),
+        Record::NewView { new_view, view_changes },
+        Record::Checkpoint(sign(&under.genesis, validator(3), checkpoint)),
+        Record::Stable(Arc::new(stable)),
+    ];
+    for record in records {
+        assert_eq!(record.epoch(), Epoch(3), "{record:?}");
+    }
+    // What was signed in another epoch is no promise in this one.
+    let log = [Record::Proposal { view: View(0), block: Arc::new(block) }];
+    let (mut again, effects) = restart_with(&under, &log);
+    assert_eq!(said(&effects), []);
+    assert_eq!(said(&again.propose(0, &blocks[0])).len(), 1);
 }
