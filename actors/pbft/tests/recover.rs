@@ -429,7 +429,8 @@ fn of_several_stable_checkpoints_in_the_log_the_highest_must_be_reached() {
         under.run(Input::Start);
         under.hold(&(0..8).map(|number| numbered(1, number)).collect::<Vec<_>>());
         for (part, votes) in [(&blocks[..4], false), (&blocks[4..], true)] {
-            let signers = |block: &Block| if block.header.height.0 % 4 == 0 { vec![0, 1, 2] } else { Vec::new() };
+            let signers =
+                |block: &Block| if block.header.height.0.is_multiple_of(4) { vec![0, 1, 2] } else { Vec::new() };
             let certified = part.iter().map(|block| under.certified(0, block, &signers(block))).collect();
             under.run(Input::Certified(certified));
             assert_eq!(under.replica.committed(), part[3].header.height);
