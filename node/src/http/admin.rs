@@ -1,7 +1,7 @@
 //! The admin listener: the actor tree, restarts, crashes for tests, liveness and readiness (architecture.md section 8).
 
 use actix_web::{HttpRequest, HttpResponse, web};
-use dtvn_actors::supervision::{NodeTree, TreeNode};
+use dtvn_actors::supervision::{CommandError, NodeTree, TreeNode};
 use dtvn_client::api::{ActorCommandAnswer, LogLevel};
 use dtvn_messages::Reason;
 
@@ -46,7 +46,7 @@ pub(super) async fn restart(
     let tree = tree(&services, &request)?;
     let name = find(&tree.snapshot(), &path)?.name.clone();
     tracing::warn!(actor = name, "A restart was asked for.");
-    tree.restart(&name).await.map_err(|fault| Refusal::malformed(fault.to_string()))?;
+    tree.restart(&name).await.map_err(|fault| refusal(&fault))?;
     Ok(HttpResponse::Ok().json(ActorCommandAnswer { name, status: "restarted".to_owned() }))
 }
 
@@ -61,7 +61,7 @@ pub(super) async fn crash(
     }
     let name = find(&tree.snapshot(), &path)?.name.clone();
     tracing::warn!(actor = name, "A crash was asked for.");
-    tree.crash(&name, "asked for by the operator").map_err(|fault| Refusal::malformed(fault.to_string()))?;
+    tree.crash(&name, "asked for by the operator").map_err(|fault| refusal(&fault))?;
     Ok(HttpResponse::Accepted().json(ActorCommandAnswer { name, status: "crashed".to_owned() }))
 }
 
@@ -90,4 +90,12 @@ pub(super) async fn set_log_level(
         LogError::NotOurs | LogError::Traces(_) => Refusal::new(Reason::NotFound, error.to_string()),
     })?;
     Ok(HttpResponse::Ok().json(LogLevel { level }))
+}
+
+/// What a supervisor did not do: one that is down starts again by itself, and can be asked then.
+fn refusal(fault: &CommandError) -> Refusal {
+    match fault {
+        CommandError::Down | CommandError::Stopping => Refusal::new(Reason::Restarting, fault.to_string()),
+        _ => Refusal::malformed(fault.to_string()),
+    }
 }
