@@ -44,7 +44,7 @@ impl Gossip {
         let shared = arguments.shared;
         let replica = context.address_of(&replica::ROLE);
         let wait = Duration::from_millis(limits::CORE_START_WAIT_MS);
-        let pending = replica.call(wait, ReplicaMessage::PendingBundles).await?;
+        let pending = replica.call_when_up(wait, ReplicaMessage::PendingBundles).await?;
         let now = shared.epoch().config.committee();
         let settings = PoolSettings {
             chain: shared.genesis.chain_id().clone(),

@@ -59,9 +59,9 @@ impl Intake {
         let shared = arguments.shared;
         let storage = context.address_of(&storage::ROLE);
         let wait = Duration::from_millis(limits::CORE_START_WAIT_MS);
-        let start = storage.call(wait, StorageMessage::NewStart).await?.map_err(ActorError::new)?;
+        let start = storage.call_when_up(wait, StorageMessage::NewStart).await?.map_err(ActorError::new)?;
         let replica = context.address_of(&replica::ROLE);
-        let pending = replica.call(wait, ReplicaMessage::PendingBundles).await?;
+        let pending = replica.call_when_up(wait, ReplicaMessage::PendingBundles).await?;
         let now = shared.epoch().config.committee();
         let settings = IntakeSettings {
             epoch: now.epoch,

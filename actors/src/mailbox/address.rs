@@ -67,6 +67,32 @@ impl<M: Mail> Address<M> {
         tokio::time::timeout(timeout, conversation).await.unwrap_or(Err(CallError::TimedOut))
     }
 
+    /// As [`Address::call`], but waits, within the same time, for an actor that is down, or ends before it answers: for the
+    /// start of one whose neighbour in another subtree may just be starting again. The neighbour may get the question
+    /// twice.
+    ///
+    /// # Errors
+    /// As [`Address::call`].
+    pub async fn call_when_up<R: Send + 'static>(
+        &self,
+        timeout: Duration,
+        question: impl Fn(Reply<R>) -> M,
+    ) -> Result<R, CallError> {
+        let mut presence = self.slot.presence();
+        let conversation = async {
+            loop {
+                presence.borrow_and_update();
+                match self.call(timeout, &question).await {
+                    Err(CallError::Down | CallError::Unanswered) if self.pinned.is_none() => {
+                        presence.changed().await.map_err(|_gone| CallError::Down)?;
+                    }
+                    answer => return answer,
+                }
+            }
+        };
+        tokio::time::timeout(timeout, conversation).await.unwrap_or(Err(CallError::TimedOut))
+    }
+
     /// Whether messages can be sent now. It may have changed by the time you look at the answer.
     pub fn is_up(&self) -> bool {
         match &self.pinned {

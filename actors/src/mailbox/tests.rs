@@ -105,6 +105,29 @@ async fn a_call_is_answered_or_tells_why_not() {
     assert!(matches!(address.try_send(Say::Fail), Err(SendError::Down(Say::Fail))));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn who_starts_waits_for_a_neighbour_that_is_starting_again() {
+    for patient in [false, true] {
+        let (stage, address, opened) = busy().await;
+        address.try_send(Say::Fail).unwrap();
+        let asked = address.clone();
+        let answer = tokio::spawn(async move {
+            match patient {
+                true => asked.call_when_up(PATIENCE, Say::Count).await,
+                false => asked.call(PATIENCE, Say::Count).await,
+            }
+        });
+        while address.depth() < 2 {
+            tokio::task::yield_now().await;
+        }
+        // It fails before it comes to the question.
+        opened.add_permits(1);
+        assert_eq!(answer.await.unwrap(), if patient { Ok(0) } else { Err(CallError::Unanswered) });
+        stage.shutdown().await;
+        assert_eq!(address.call_when_up(Duration::from_millis(10), Say::Count).await, Err(CallError::TimedOut));
+    }
+}
+
 #[tokio::test]
 async fn a_reply_knows_whether_anybody_still_waits() {
     let (reply, answer) = Reply::channel();

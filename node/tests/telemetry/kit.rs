@@ -105,7 +105,7 @@ pub async fn ask(to: SocketAddr, method: &str, path: &str, headers: &[(&str, &st
     }
     request.push_str(&format!("Content-Length: {}\r\n\r\n{body}", body.len()));
     let asked = async {
-        let mut stream = TcpStream::connect(to).await.unwrap();
+        let mut stream = TcpStream::connect(to).await.unwrap_or_else(|error| panic!("{error}: {}", logged()));
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.unwrap();
