@@ -90,6 +90,22 @@ fn votes_for_different_blocks_do_not_add_up() {
 }
 
 #[test]
+fn a_certificate_holds_no_vote_for_another_block() {
+    let (mut under, blocks) = accepted(1);
+    let own = under.own_vote(under.prepare(0, &blocks[0]));
+    let mut other = blocks[0].clone();
+    other.header.timestamp = other.header.timestamp.plus_micros(1);
+    let mut effects = under.votes(VoteKind::Prepare, 0, &other, &[1]);
+    effects.extend(own);
+    effects.extend(under.votes(VoteKind::Prepare, 0, &blocks[0], &[2]));
+    let prepared = effects.iter().find_map(|effect| match effect {
+        Effect::Persist { record: Record::Prepared(prepared), .. } => Some(prepared),
+        _ => None,
+    });
+    assert_eq!(**prepared.unwrap(), under.prepared(0, &blocks[0], &[0, 2, 3]));
+}
+
+#[test]
 fn commits_of_different_views_do_not_add_up() {
     let (mut under, blocks) = accepted(1);
     let block = &blocks[0];
