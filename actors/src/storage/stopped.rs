@@ -5,7 +5,7 @@ use std::path::Path;
 use dtvn_messages::{Genesis, Height, NodeName, limits};
 use dtvn_pbft::Record;
 use dtvn_replication::execution::Stored;
-use dtvn_replication::log::LogIdentity;
+use dtvn_replication::log::{LogError, LogIdentity};
 use dtvn_replication::record::LogRecord;
 use thiserror::Error;
 
@@ -20,6 +20,9 @@ pub enum StoppedError {
     /// The database cannot be read.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The consensus log cannot be read, and not because it is lost or damaged.
+    #[error(transparent)]
+    Log(#[from] LogError),
     /// The consensus log goes on where the database ends.
     #[error(
         "its database ends at height {applied}, but its consensus log holds the committed block {logged}: start the node \
@@ -51,9 +54,9 @@ pub fn applied(directory: &Path, owner: StoreIdentity) -> Result<Height, StoreEr
 /// the database is all that is left.
 ///
 /// # Errors
-/// If the database is missing, damaged or another node's, or the log holds committed blocks above it.
+/// If the database is missing, damaged or another node's, the disk refuses, or the log holds committed blocks above it.
 pub fn state(directory: &Path, genesis: &Genesis, owner: StoreIdentity) -> Result<Stored, StoppedError> {
-    let logged = logged(directory, genesis, &owner.node);
+    let logged = logged(directory, genesis, &owner.node)?;
     let store = open(directory, owner)?;
     let loaded = load(&store, &genesis.hash())?;
     store.close(limits::NODE_STOP_TIMEOUT)?;
@@ -69,14 +72,22 @@ fn open(directory: &Path, owner: StoreIdentity) -> Result<Store, StoreError> {
     Ok(Store::open(&database, owner, StoreOptions::default(), IfMissing::Refuse)?.0)
 }
 
-/// The highest committed block that the consensus log holds, if it can be read.
-fn logged(directory: &Path, genesis: &Genesis, name: &NodeName) -> Option<Height> {
-    let chain = genesis.chain_id();
+/// The highest committed block that the consensus log holds; none if the log is lost or damaged. Its end is cut if it is
+/// torn, as at a start.
+fn logged(directory: &Path, genesis: &Genesis, name: &NodeName) -> Result<Option<Height>, LogError> {
+    let (chain, directory) = (genesis.chain_id(), directory.join("log"));
     let identity = LogIdentity::new(chain, name, &genesis.hash());
-    let (_, records) = open_log(&directory.join("log"), identity, chain).ok()?;
+    if !directory.is_dir() {
+        return Ok(None);
+    }
+    let records = match open_log(&directory, identity, chain) {
+        Ok((_, records)) => records,
+        Err(error) if matches!(error, LogError::NoLog) || error.is_damage() => return Ok(None),
+        Err(error) => return Err(error),
+    };
     let committed = records.iter().filter_map(|record| match record {
         LogRecord::Replica(Record::Committed { block, .. }) => Some(block.header.height),
         _ => None,
     });
-    committed.max()
+    Ok(committed.max())
 }
