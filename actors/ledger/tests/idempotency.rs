@@ -7,8 +7,9 @@ mod common;
 use std::sync::Arc;
 
 use common::*;
-use dtvn_ledger::{Bounds, OperationResult};
-use dtvn_messages::{Action, Height, Operation, Reason, Timestamp, VectorClock, Verdict};
+use dtvn_ledger::{Bounds, Ledger, OperationResult};
+use dtvn_messages::genesis::{Continuation, GenesisFile};
+use dtvn_messages::{Action, ChainId, Digest, Genesis, Height, Operation, Reason, Timestamp, VectorClock, Verdict};
 
 const NOW: u64 = START + 1_000;
 
@@ -266,4 +267,42 @@ fn a_seeding_is_remembered_like_everything_else() {
     let first = chain.one(NOW, seed.clone());
     assert!(is_accepted(&first));
     assert_repeats(&chain.one(NOW + 1, seed), &first);
+}
+
+#[test]
+fn a_chain_that_continues_begins_with_the_keys_that_are_held_then() {
+    let mut former = chain();
+    let scan = operation("scan", NOW, validate("A"));
+    let first = former.one(NOW, scan.clone());
+    let (log_size, log_root) = former.ledger.root_at(Height(2)).map(|root| (root.log_size, root.log_root)).unwrap();
+    let begin = |time: u64| {
+        let genesis = Genesis::new(GenesisFile {
+            chain_id: ChainId::new("ledger-tests-2").unwrap(),
+            time: Timestamp(time),
+            continues: Some(Continuation {
+                chain_id: former.genesis.file().chain_id.clone(),
+                genesis_hash: former.genesis.hash(),
+                height: Height(2),
+                block: Digest([1; 32]),
+                state_root: Digest([2; 32]),
+                log_size,
+                log_root,
+            }),
+            ..former.genesis.file().clone()
+        })
+        .unwrap();
+        let image = former.ledger.image().under(&genesis);
+        let ledger = Ledger::load(&genesis, image).unwrap();
+        Chain::at(genesis, ledger)
+    };
+    let keys = |chain: &Chain| chain.ledger.image().keys.len();
+    assert_eq!(former.ledger.image().keys.len(), 3);
+    assert_eq!(keys(&begin(NOW)), 3, "A, B and the scan");
+    assert_eq!(keys(&begin(START + 1 + RETENTION)), 3, "to the last microsecond");
+    let mut chain = begin(START + 2 + RETENTION);
+    assert_eq!(keys(&chain), 1, "the scan");
+    let (height, timestamp) = (chain.ledger.tip(), chain.ledger.tip_timestamp());
+    assert_eq!((height, timestamp), (Height(2), Timestamp(START + 2 + RETENTION)));
+    assert_repeats(&chain.one(START + 3 + RETENTION, scan), &first);
+    assert_eq!(chain.ticket("A").unwrap().version, 2);
 }

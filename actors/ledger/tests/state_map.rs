@@ -254,3 +254,35 @@ fn entries_that_are_no_state_of_this_chain_are_refused() {
     }
     assert!(StateEntry::from_raw(&RawEntry { kind: 99, name: Vec::new(), value: Vec::new() }).is_err());
 }
+
+#[test]
+fn a_difference_says_what_each_side_has_there() {
+    let (_, map) = worked();
+    // One is there and not here, for each kind of entry.
+    let told = |part: &StateEntry| {
+        let less = StateMap::of(map.entries().into_iter().filter(|entry| entry != part));
+        less.first_difference(&map).unwrap().to_string()
+    };
+    let mut seen = 0;
+    for part in map.entries() {
+        let path = part.path();
+        let what = match &part {
+            StateEntry::Ticket(ticket) if ticket.id == ticket_id("T3") => {
+                "ticket T3 of event default (CONSUMED, version 3)".to_owned()
+            }
+            StateEntry::Event(policy) if policy.id == event("gala") => "event gala".to_owned(),
+            StateEntry::Key(entry) => {
+                format!("idempotency key {} (outcome {})", entry.outcome.key, entry.outcome.index)
+            }
+            StateEntry::LastBundle(origin, _) if *origin == node("west") => {
+                "last bundle of west (number 9 of start 1)".to_owned()
+            }
+            StateEntry::Membership(_) => "validators of epoch 0".to_owned(),
+            StateEntry::Log(_) => format!("transparency log of {} outcomes", 4 * 30),
+            _ => continue,
+        };
+        assert_eq!(told(&part), format!("nothing here, {what} there, at path {path}"));
+        seen += 1;
+    }
+    assert!(seen > 5, "{seen}");
+}

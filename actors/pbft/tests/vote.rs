@@ -106,6 +106,43 @@ fn a_certificate_holds_no_vote_for_another_block() {
 }
 
 #[test]
+fn a_certificate_holds_the_votes_of_one_quorum_and_no_more() {
+    let genesis = Arc::new(crate::common::genesis(7, small));
+    let mut under = Under::new(&genesis, Some(6));
+    let block = under.block(0, None, &[numbered(1, 0)]);
+    under.propose(0, &block);
+    for kind in [VoteKind::Prepare, VoteKind::Commit] {
+        under.votes(kind, 0, &block, &[0, 1, 2, 3, 4, 5]);
+    }
+    let effects = under.bundle(numbered(1, 0));
+    let quorum = [0, 1, 2, 3, 4];
+    let certificate = under.certificate(under.commit(0, &block), &quorum);
+    let records: Vec<&Record> = effects
+        .iter()
+        .filter_map(|effect| match effect {
+            Effect::Persist { record, .. } => Some(record),
+            _ => None,
+        })
+        .collect();
+    assert!(records.contains(&&Record::Prepared(Arc::new(under.prepared(0, &block, &quorum)))), "{records:?}");
+    let committed = Record::Committed { block: Arc::new(block), certificate: Some(certificate) };
+    assert!(records.contains(&&committed), "{records:?}");
+}
+
+#[test]
+fn a_vote_for_the_last_height_of_the_window_counts() {
+    let (mut under, blocks) = accepted(12);
+    let last = &blocks[11];
+    let effects = under.votes(VoteKind::Prepare, 0, last, &[1, 2]);
+    let prepared = under.prepared(0, last, &[0, 1, 2]);
+    assert!(
+        effects.iter().any(|effect| matches!(effect, Effect::Persist { record: Record::Prepared(kept), .. }
+            if **kept == prepared)),
+        "{effects:?}"
+    );
+}
+
+#[test]
 fn commits_of_different_views_do_not_add_up() {
     let (mut under, blocks) = accepted(1);
     let block = &blocks[0];

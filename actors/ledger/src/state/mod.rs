@@ -159,7 +159,9 @@ impl StateEntry {
             }
             Self::Event(policy) => format!("event {}", policy.id),
             Self::Key(entry) => format!("idempotency key {} (outcome {})", entry.outcome.key, entry.outcome.index),
-            Self::LastBundle(origin, last) => format!("last bundle of {origin} ({:?})", last.position),
+            Self::LastBundle(origin, LastBundle { position, .. }) => {
+                format!("last bundle of {origin} (number {} of start {})", position.number, position.start)
+            }
             Self::Membership(membership) => format!("validators of epoch {}", membership.epoch),
             Self::Log(log) => format!("transparency log of {} outcomes", log.frontier.size()),
         }

@@ -110,6 +110,11 @@ impl Chain {
 
     pub fn of(genesis: Genesis, bounds: Bounds) -> Self {
         let ledger = Ledger::with_bounds(&genesis, bounds);
+        Self::at(genesis, ledger)
+    }
+
+    /// A chain that goes on with this ledger; no bundles of it were in blocks yet.
+    pub fn at(genesis: Genesis, ledger: Ledger) -> Self {
         Self { genesis, ledger, numbers: [0; 3], keys: 0 }
     }
 
