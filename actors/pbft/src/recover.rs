@@ -84,6 +84,11 @@ pub(crate) struct Promised {
 impl Replica {
     pub(crate) fn on_replay(&mut self, record: Record) {
         assert!(!self.started, "records are replayed before the start");
+        // The derived state was lost, or its end, and stands in an epoch that this log has left behind: a quorum ended it,
+        // and what was signed in it may have been collected. Nothing is signed there any more.
+        if record.epoch() > self.config.epoch {
+            self.voting = false;
+        }
         // What was signed in another epoch means nothing in this one.
         if record.epoch() != self.config.epoch {
             return;

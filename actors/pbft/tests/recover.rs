@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use dtvn_messages::view_change::Sealed;
 use dtvn_messages::{Block, Checkpoint, Epoch, Height, StableCheckpoint, View, Vote, VoteKind};
-use dtvn_pbft::{Base, BundleMeta, Effect, Input, Message, Record, Say, Timer, Unsigned};
+use dtvn_pbft::{Base, BundleMeta, Config, Effect, Input, Message, Record, Say, Timer, Unsigned};
 
 use crate::common::build::{numbered, validator};
 use crate::common::under::{Under, small, tell, under, votes_said};
@@ -479,9 +479,44 @@ fn each_record_names_its_epoch() {
     for record in records {
         assert_eq!(record.epoch(), Epoch(3), "{record:?}");
     }
-    // What was signed in another epoch is no promise in this one.
-    let log = [Record::Proposal { view: View(0), block: Arc::new(block) }];
-    let (mut again, effects) = restart_with(&under, &log);
-    assert_eq!(said(&effects), []);
-    assert_eq!(said(&again.propose(0, &blocks[0])).len(), 1);
+}
+
+/// The configuration of another epoch, with the same validators.
+fn restart_in_epoch(under: &Under, epoch: Epoch, log: &[Record]) -> (Under, Vec<Effect>) {
+    let key = under.genesis.validators().key(validator(3));
+    let config = Config { epoch, ..Config::from_genesis(&under.genesis, key.as_ref()) };
+    let mut again = Under::configured(&under.genesis, config, Base::genesis(&under.genesis), true);
+    log.iter().for_each(|record| _ = again.step(Input::Replay(record.clone())));
+    let effects = again.run(Input::Start);
+    (again, effects)
+}
+
+#[test]
+fn what_was_signed_in_a_former_epoch_is_no_promise_in_this_one() {
+    let (under, blocks) = voted(1);
+    let (again, effects) = restart_in_epoch(&under, Epoch(1), &under.log);
+    assert_eq!(said(&effects), [], "{:?}", blocks[0]);
+    assert!(again.replica.show().voting);
+}
+
+#[test]
+fn in_an_epoch_that_the_own_log_has_left_nothing_is_signed() {
+    let (under, blocks) = voted(1);
+    let mut later = blocks[0].clone();
+    later.header.epoch = Epoch(1);
+    let of_later_epoch = Record::Proposal { view: View(0), block: Arc::new(later) };
+    for log in [vec![of_later_epoch.clone()], [&under.log[..], &[of_later_epoch]].concat()] {
+        let (mut again, effects) = restart_with(&under, &log);
+        assert!(!again.replica.show().voting);
+        let mut effects = [effects, again.propose(0, &blocks[0])].concat();
+        effects.extend(again.votes(VoteKind::Prepare, 0, &blocks[0], &[0, 1, 2]));
+        effects.extend(again.move_to(1));
+        let signs = |effect: &&Effect| matches!(effect, Effect::Say { .. } | Effect::Propose { .. });
+        assert_eq!(effects.iter().find(signs), None);
+        // It follows.
+        again.votes(VoteKind::Commit, 0, &blocks[0], &[0, 1, 2]);
+        let certified = vec![again.certified(0, &blocks[0], &[0, 1, 2])];
+        again.run(Input::Certified(certified));
+        assert_eq!(again.replica.committed(), Height(1));
+    }
 }

@@ -152,6 +152,8 @@ counters! {
     segments_lost: Faults, "disk-lost-file";
     /// Disks that were replaced by empty ones.
     disks_emptied: Faults, "disk-empty";
+    /// Derived states that were lost beside a whole log.
+    stores_lost: Faults, "disk-store-lost";
     /// Partitions.
     partitions: Faults, "partitions";
     /// Partitions that came and went.

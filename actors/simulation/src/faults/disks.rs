@@ -3,14 +3,16 @@
 
 use dtvn_replication::execution::Stored;
 use dtvn_replication::log::MemoryDisk;
-use dtvn_replication::node::Media;
+use dtvn_replication::node::{Media, MemoryStore};
 
 use super::Act;
-use crate::stage::Broken;
+use crate::stage::{Broken, Harm};
 use crate::world::{Event, World};
 
 /// How long a process takes to come back after its disk failed.
 const AGAIN_US: u64 = 300_000;
+/// The kind of harm that leaves the log alone.
+const LOSE_STORE: u64 = Harm::StoreLost as u64;
 
 impl World {
     /// The disk of a host, whether its process runs or not.
@@ -74,21 +76,22 @@ impl World {
         }
     }
 
-    /// Harms the log of a host, if that many may be lost for good.
+    /// Harms the log of a host, if that many may be lost for good, or loses its derived state.
     pub(super) fn damage(&mut self, host: usize) {
         let at = &self.hosts[host];
         let may_be = self.scenario.spare_faults > 0 && at.is_honest && !at.is_damaged && self.may_lose(host);
         if !may_be || self.randoms.faults.permille(500) {
             return;
         }
-        let kind = self.randoms.disk.below(4);
+        let kind = self.randoms.disk.below(5);
         if self.harm(host, kind) {
             self.scenario.spare_faults -= 1;
         }
         self.schedule(500_000, Event::Act(Act::Start(host)));
     }
 
-    /// Harms the log of a host in one of four ways, while its machine is without power. Says whether it did.
+    /// Harms the log of a host in one of four ways, while its machine is without power, or takes its derived state away.
+    /// Says whether it did.
     pub(crate) fn harm(&mut self, host: usize, kind: u64) -> bool {
         self.crash(host, true);
         // The header and the first batch: they are never torn.
@@ -99,13 +102,18 @@ impl World {
             0 => (media.disk.flip_bit(&name, bit), &mut self.coverage.bits_flipped),
             1 => (media.disk.truncate(&name, bit / 8), &mut self.coverage.logs_truncated),
             2 => (media.disk.lose(&name), &mut self.coverage.segments_lost),
+            // Its log is whole: it knows what it signed.
+            LOSE_STORE => {
+                media.store = MemoryStore::new(&self.genesis);
+                (true, &mut self.coverage.stores_lost)
+            }
             _ => {
                 media.disk = MemoryDisk::new();
                 (true, &mut self.coverage.disks_emptied)
             }
         };
         *count += u64::from(is_done);
-        self.hosts[host].may_forget |= is_done;
+        self.hosts[host].may_forget |= is_done && kind != LOSE_STORE;
         is_done
     }
 }

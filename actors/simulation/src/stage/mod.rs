@@ -20,7 +20,7 @@ pub use members::Member;
 /// Requests of a stage have numbers from here on.
 const FIRST_REQUEST: u64 = 1 << 40;
 
-/// How the log of a host is harmed.
+/// How the log of a host is harmed, or what comes of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Harm {
     /// A bit is flipped.
@@ -31,6 +31,8 @@ pub enum Harm {
     LostFile,
     /// The disk is replaced by an empty one.
     Empty,
+    /// The log is whole, and the derived state is gone.
+    StoreLost,
 }
 
 /// What goes wrong with a disk, until it is mended.

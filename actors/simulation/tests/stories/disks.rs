@@ -1,8 +1,8 @@
 //! Disks that fail, and logs that are damaged.
 
-use dtvn_messages::Height;
+use dtvn_messages::{Epoch, Height};
 use dtvn_simulation::run::simulate_scenario;
-use dtvn_simulation::{Broken, End, Fault, Harm, Level, Scenario, Stage};
+use dtvn_simulation::{Broken, End, Fault, Harm, Level, Member, Scenario, Stage};
 
 fn four() -> Stage {
     let mut stage = Stage::new(Scenario::story(4, 8, 6_000));
@@ -50,6 +50,38 @@ fn disk_lost_file() {
 #[test]
 fn disk_empty() {
     harmed(Harm::Empty);
+}
+
+/// A node that finds its log whole and its database gone stands in the first epoch again. That is over: records of a later
+/// one say so, and what it signed in the first one has left its log. It signs nothing there, and votes again where it did.
+#[test]
+fn disk_store_lost() {
+    let mut stage = four();
+    for epoch in 1..=3 {
+        let heavy = Member { power: 1 + epoch as u32 % 2, ..Member::of(0) };
+        let change = stage.change(0, &[heavy, Member::of(1), Member::of(2), Member::of(3)]);
+        stage.until("the change", 20_000, |stage| stage.is_changed(change) == Some(true));
+        stage.until_epoch(epoch, &[0, 1, 2, 3], 20_000);
+    }
+    let mut number = 0;
+    while stage.coverage().collected < 8 {
+        assert!(number < 4_000, "segments of the log go: {} after {}", stage.coverage().collected, stage.tickets());
+        stage.ask_much(number % 3, number as u64, 4_000);
+        number += 1;
+        stage.run(20);
+    }
+    stage.run(1_000);
+    assert!(stage.harm(3, Harm::StoreLost));
+    stage.start(3);
+    assert_eq!(stage.amnesia(3), None, "it has forgotten nothing");
+    assert_eq!(stage.epoch_of(3), Epoch(0));
+    for epoch in 0..3 {
+        assert!(stage.show(3).is_some_and(|shown| !shown.voting), "in epoch {epoch}");
+        stage.until("the next epoch", 20_000, |stage| stage.epoch_of(3) > Epoch(epoch));
+    }
+    stage.settle(40_000);
+    assert!(stage.committed(3) > Height(0) && stage.committed(3) == stage.height(), "it is back");
+    assert!(stage.votes(3), "and votes");
 }
 
 /// A node whose disk fails ends rather than to go on, comes back when the disk works, and votes again.
