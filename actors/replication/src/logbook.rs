@@ -4,6 +4,8 @@
 //! [`crate::log`] interprets nothing; here records have kinds and needs. The storage actor and [`crate::node::Node`]
 //! work on the same value, so what the simulator crashes is what ships.
 
+use std::sync::Arc;
+
 use dtvn_messages::{ChainId, DecodeError, Height};
 
 use crate::log::{Disk, Log, LogError, LogIdentity, LogLimits, Opened, RecordNumber, RecordPosition, Unopened};
@@ -80,11 +82,17 @@ impl<D: Disk> LogBook<D> {
         Ok((Self { log, segments, last_start }, records, opened))
     }
 
-    /// Buffers a record; see [`Log::append`].
+    /// Buffers a record, after the bundles of it that the log does not hold: they came while it could not take them, or
+    /// went with their segment. See [`Log::append`].
     ///
     /// # Errors
     /// As [`Log::append`].
     pub fn append(&mut self, record: &Encoded) -> Result<RecordPosition, LogError> {
+        for bundle in &record.bundles {
+            if !self.segments.holds(&bundle.digest) {
+                self.append(&LogRecord::Bundle(Arc::clone(bundle)).encode())?;
+            }
+        }
         let position = self.log.append(record.kind, &record.payload)?;
         self.segments.note(position, record.kind, &record.need);
         Ok(position)
@@ -136,7 +144,7 @@ impl<D: Disk> LogBook<D> {
     pub fn collect(&mut self, covered: Height) -> Result<u64, LogError> {
         for (position, need) in self.segments.take_uncarried(covered) {
             let (kind, payload) = self.log.read(position)?;
-            self.append(&Encoded { kind, payload, need })?;
+            self.append(&Encoded { kind, payload, need, bundles: Vec::new() })?;
         }
         self.append(&LogRecord::Start(self.last_start).encode())?;
         match self.segments.keep_from(covered) {
@@ -168,6 +176,10 @@ impl<D: Disk> LogBook<D> {
 
 #[cfg(test)]
 mod tests {
+    use dtvn_messages::{
+        Action, Bundle, BundleBody, Epoch, IdempotencyKey, Operation, Signature, TicketId, ValidatorIndex,
+    };
+
     use super::*;
     use crate::log::{Damage, MemoryDisk, SegmentNumber};
     use crate::record::Need;
@@ -194,13 +206,13 @@ mod tests {
     #[test]
     fn what_holds_for_the_view_outlives_its_segment_whatever_was_synced() {
         let mut book = LogBook::create(MemoryDisk::new(), IDENTITY, LIMITS).unwrap();
-        let view_change = Encoded { kind: 5, payload: vec![7; 100], need: Need::Latest };
+        let view_change = Encoded { kind: 5, payload: vec![7; 100], need: Need::Latest, bundles: Vec::new() };
         book.append(&view_change).unwrap();
         let mut height = 0;
         while book.log().segments().count() < 3 {
             height += 1;
-            book.append(&Encoded { kind: 3, payload: vec![1; 9_000], need: Need::Height(Height(height), Vec::new()) })
-                .unwrap();
+            let need = Need::Height(Height(height), Vec::new());
+            book.append(&Encoded { kind: 3, payload: vec![1; 9_000], need, bundles: Vec::new() }).unwrap();
             book.commit().unwrap();
         }
         assert!(book.collect(Height(height)).unwrap() > 0);
@@ -213,6 +225,33 @@ mod tests {
         };
         Log::open(disk, IDENTITY, LIMITS, visit).unwrap();
         assert!(found.contains(&(5, view_change.payload)));
+    }
+
+    #[test]
+    fn a_record_is_written_after_the_bundles_that_it_names_and_the_log_does_not_hold() {
+        let bundle = |number: u64| {
+            let key = IdempotencyKey::new("a key of sixteen and more").unwrap();
+            let validate = Action::Validate { ticket: TicketId::new("T1").unwrap(), data: None };
+            let operations = vec![Operation::new(key, validate)];
+            let body = BundleBody { epoch: Epoch(0), origin: ValidatorIndex(0), start: 1, number, operations };
+            Bundle::assemble(body, Signature([0; 64]), &chain())
+        };
+        let (held, missing) = (bundle(0), bundle(1));
+        let naming = |height: u64| {
+            let need = Need::Height(Height(height), vec![held.digest, missing.digest]);
+            let bundles = vec![Arc::clone(&held), Arc::clone(&missing)];
+            Encoded { bundles, need, ..LogRecord::Start(height).encode() }
+        };
+        let mut book = LogBook::create(MemoryDisk::new(), IDENTITY, LIMITS).unwrap();
+        book.append(&LogRecord::Bundle(Arc::clone(&held)).encode()).unwrap();
+        book.append(&naming(1)).unwrap();
+        book.append(&naming(2)).unwrap();
+        book.commit().unwrap();
+        let mut disk = book.into_disk();
+        disk.crash(|_| 0);
+        let (_, records, _) = LogBook::open(disk, IDENTITY, LIMITS, &chain()).unwrap();
+        let [held, missing] = [held, missing].map(LogRecord::Bundle);
+        assert_eq!(records, [held, missing, LogRecord::Start(1), LogRecord::Start(2)]);
     }
 
     #[test]

@@ -50,6 +50,9 @@ pub struct Encoded {
     pub payload: Vec<u8>,
     /// What it is needed for: see [`Need`].
     pub need: Need,
+    /// The bundles that it names, as far as whoever writes it has them: those that the log does not hold are written
+    /// before it. A vote says that its node holds the bundles, so none of them may be in memory only.
+    pub bundles: Vec<Arc<Bundle>>,
 }
 
 /// How long a record must be kept.
@@ -75,11 +78,11 @@ impl LogRecord {
             }
             Self::Bundle(bundle) => {
                 let need = Need::Bundle(bundle.digest);
-                return Encoded { kind: BUNDLE, payload: bundle.bytes.clone(), need };
+                return Encoded { kind: BUNDLE, payload: bundle.bytes.clone(), need, bundles: Vec::new() };
             }
             Self::Replica(record) => encode_replica(record, &mut writer),
         };
-        Encoded { kind, payload: writer.into_bytes(), need }
+        Encoded { kind, payload: writer.into_bytes(), need, bundles: Vec::new() }
     }
 
     /// Reads a record of a log.

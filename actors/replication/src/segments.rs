@@ -3,7 +3,8 @@
 //! Architecture.md section 5: "Segments go only when RocksDB has durably passed them and a stable checkpoint covers
 //! them." A record about a height is needed until then; a bundle as long as a record that names it; of what holds for the
 //! view only the latest record of its kind. That, and a bundle that nothing names yet, because a later vote will say that
-//! it is held, are carried over into the newest segment before an old one goes: no other copy may be on the disk yet.
+//! it is held, are carried over into the newest segment before an old one goes: no other copy may be on the disk yet. A
+//! bundle that waits for longer than [`LOG_CARRIED_MAX`] segments is written again with the first record that names it.
 
 use std::collections::BTreeMap;
 
@@ -59,6 +60,12 @@ impl Segments {
                 }
             }
         }
+    }
+
+    /// Whether the log holds a bundle.
+    #[must_use]
+    pub fn holds(&self, bundle: &Digest) -> bool {
+        self.bundles.contains_key(bundle)
     }
 
     /// The last of the oldest segments that are not needed above this height; never the newest.

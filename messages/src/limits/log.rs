@@ -12,5 +12,6 @@ pub const LOG_BATCH_BYTES_MAX: u32 = CONSENSUS_FRAME_BYTES_MAX as u32 + 64 * 102
 /// Files of the log that are held open. The one not used for longest is closed, and opened again when it is needed.
 pub const LOG_OPEN_FILES_MAX: usize = 16;
 /// How often a bundle that no record names is written again, with a later segment, before the segment that holds it goes:
-/// by then it was ordered or superseded. After that it goes with its segment, and a proposal that names it has it fetched.
+/// by then it was ordered or superseded. After that it goes with its segment, and is written again before the first record
+/// that names it.
 pub const LOG_CARRIED_MAX: u8 = 4;

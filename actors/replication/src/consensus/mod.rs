@@ -362,14 +362,50 @@ impl Consensus {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use dtvn_messages::{Genesis, KeyPair};
+    use dtvn_messages::{BundleBody, Genesis, Header, KeyPair, RulesVersion, Signature, Timestamp, View};
 
-    #[test]
-    fn what_is_wanted_again_and_again_takes_one_place() {
+    fn consensus() -> Consensus {
         let genesis = Genesis::development(4, "consensus-tests", false).unwrap();
         let key = KeyPair::development("consensus-tests", "node0");
         let config = Config::from_genesis(&genesis, Some(&key.public()));
-        let mut consensus = Consensus::new(config, Base::genesis(&genesis), true, Arc::new(key));
+        Consensus::new(config, Base::genesis(&genesis), true, Arc::new(key))
+    }
+
+    #[test]
+    fn what_is_logged_about_a_block_comes_with_its_bundles() {
+        let mut consensus = consensus();
+        let (epoch, origin, operations) = (Epoch(0), ValidatorIndex(1), Vec::new());
+        let body = BundleBody { epoch, origin, start: 1, number: 0, operations };
+        let bundle = Bundle::assemble(body, Signature([0; 64]), &consensus.chain);
+        consensus.take(Arc::clone(&bundle));
+        let header = Header {
+            epoch,
+            height: Height(1),
+            parent: Digest::ZERO,
+            bundles_root: Digest::ZERO,
+            timestamp: Timestamp(1),
+            log_size: 0,
+            log_root: Digest::ZERO,
+            proposed_in_view: View(0),
+            proposer: ValidatorIndex(0),
+            rules_version: RulesVersion(1),
+        };
+        let block = Arc::new(Block { header, bundles: vec![bundle.digest] });
+        let records = [
+            (1, Record::Proposal { view: View(0), block: Arc::clone(&block) }),
+            (2, Record::Committed { block, certificate: None }),
+        ];
+        for (ticket, record) in records {
+            let (mut inputs, mut effects) = (VecDeque::new(), Vec::new());
+            consensus.carry_out(CoreEffect::Persist { ticket, record }, &mut inputs, &mut effects);
+            let [Effect::Append { record, .. }] = effects.as_slice() else { panic!("{effects:?}") };
+            assert_eq!(record.bundles, [Arc::clone(&bundle)]);
+        }
+    }
+
+    #[test]
+    fn what_is_wanted_again_and_again_takes_one_place() {
+        let mut consensus = consensus();
         let (mut inputs, mut effects) = (VecDeque::new(), Vec::new());
         let digests = vec![Digest([1; 32]), Digest([2; 32])];
         // With each status, as long as a bundle that a proposal names does not come.

@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use dtvn_messages::view_change::Sealed;
 use dtvn_messages::wire::{PeerMessage, PrePrepare};
-use dtvn_messages::{Block, Digest, Signed, Statement, ValidatorIndex, View};
+use dtvn_messages::{Block, Bundle, Digest, Signed, Statement, ValidatorIndex, View};
 use dtvn_pbft::{Input as CoreInput, Message, Own, Record, Say, Ticket, Unsigned};
 
 use super::outbox::Waiting;
 use super::{Consensus, Effect};
-use crate::record::LogRecord;
+use crate::record::{Encoded, LogRecord};
 
 impl Consensus {
     pub(super) fn persist(&mut self, ticket: Ticket, record: Record, effects: &mut Vec<Effect>) {
@@ -22,8 +22,14 @@ impl Consensus {
         if let Record::Committed { block, .. } = &record {
             self.undurable.push_back((ticket, block.header.height));
         }
-        let record = LogRecord::Replica(record).encode();
+        let record = Encoded { bundles: self.named_by(&record), ..LogRecord::Replica(record).encode() };
         effects.push(Effect::Append { ticket: Some(ticket), record });
+    }
+
+    /// The bundles that a record names, those of them that are not committed.
+    fn named_by(&self, record: &Record) -> Vec<Arc<Bundle>> {
+        let (Record::Proposal { block, .. } | Record::Committed { block, .. }) = record else { return Vec::new() };
+        block.bundles.iter().filter_map(|digest| self.bundles.get(digest).cloned()).collect()
     }
 
     pub(super) fn hold(
