@@ -8,7 +8,9 @@ use std::sync::Arc;
 
 use dtvn_messages::{ChainId, DecodeError, Height};
 
-use crate::log::{Disk, Log, LogError, LogIdentity, LogLimits, Opened, RecordNumber, RecordPosition, Unopened};
+use crate::log::{
+    Disk, Log, LogError, LogIdentity, LogLimits, Opened, RecordNumber, RecordPosition, SegmentNumber, Unopened,
+};
 use crate::record::{Encoded, LogRecord};
 use crate::segments::Segments;
 
@@ -17,6 +19,7 @@ pub struct LogBook<D> {
     log: Log<D>,
     segments: Segments,
     last_start: u64,
+    kept_from: SegmentNumber,
 }
 
 /// What to do about a log that could not be opened.
@@ -54,13 +57,13 @@ impl<D: Disk> LogBook<D> {
     /// As [`Log::create`].
     pub fn create(disk: D, identity: LogIdentity, limits: LogLimits) -> Result<Self, Unopened<D>> {
         let log = Log::create(disk, identity, limits)?;
-        Ok(Self { log, segments: Segments::default(), last_start: 0 })
+        Ok(Self { log, segments: Segments::default(), last_start: 0, kept_from: SegmentNumber::FIRST })
     }
 
-    /// Opens a log and reads all its records, in order.
+    /// Opens a log and reads all its records, in order. It must begin where it was dropped up to.
     ///
     /// # Errors
-    /// As [`Log::open`]; [`Verdict::of`] says what to do then.
+    /// As [`Log::open`], and [`LogError::MissingSegment`] if it begins later; [`Verdict::of`] says what to do then.
     pub fn open(
         disk: D,
         identity: LogIdentity,
@@ -70,16 +73,24 @@ impl<D: Disk> LogBook<D> {
         let mut records = Vec::new();
         let mut segments = Segments::default();
         let mut last_start = 0;
+        let mut kept_from = SegmentNumber::FIRST;
         let (log, opened) = Log::open(disk, identity, limits, |position, kind, payload| {
             let record = LogRecord::decode(kind, payload, chain)?;
             segments.note(position, kind, &record.encode().need);
-            if let LogRecord::Start(start) = &record {
-                last_start = last_start.max(*start);
+            match &record {
+                LogRecord::Start(start) => last_start = last_start.max(*start),
+                LogRecord::KeptFrom(segment) => kept_from = kept_from.max(*segment),
+                LogRecord::Bundle(_) | LogRecord::Replica(_) => {}
             }
             records.push(record);
             Ok::<(), DecodeError>(())
         })?;
-        Ok((Self { log, segments, last_start }, records, opened))
+        let first = log.segments().next().map(|summary| summary.segment);
+        if first.is_some_and(|first| first > kept_from) {
+            let error = LogError::MissingSegment { segment: kept_from };
+            return Err(Unopened { error, disk: log.into_disk() });
+        }
+        Ok((Self { log, segments, last_start, kept_from }, records, opened))
     }
 
     /// Buffers a record, after the bundles of it that the log does not hold: they came while it could not take them, or
@@ -147,13 +158,14 @@ impl<D: Disk> LogBook<D> {
             self.append(&Encoded { kind, payload, need, bundles: Vec::new() })?;
         }
         self.append(&LogRecord::Start(self.last_start).encode())?;
-        match self.segments.keep_from(covered) {
-            None => Ok(0),
-            Some(keep) => {
-                self.log.commit()?;
-                self.log.drop_segments_before(keep)
-            }
+        let Some((oldest, keep)) = self.segments.keep_from(covered) else { return Ok(0) };
+        if oldest > self.kept_from {
+            // Before it drops them: the loss of the file that is the oldest then would look like nothing.
+            self.append(&LogRecord::KeptFrom(oldest).encode())?;
+            self.kept_from = oldest;
         }
+        self.log.commit()?;
+        self.log.drop_segments_before(keep)
     }
 
     /// The log, to look at.
@@ -181,7 +193,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::log::{Damage, MemoryDisk, SegmentNumber};
+    use crate::log::{Damage, MemoryDisk};
     use crate::record::Need;
 
     const IDENTITY: LogIdentity = LogIdentity([7; 32]);
@@ -225,6 +237,61 @@ mod tests {
         };
         Log::open(disk, IDENTITY, LIMITS, visit).unwrap();
         assert!(found.contains(&(5, view_change.payload)));
+    }
+
+    /// A book of several segments, of which so many are dropped.
+    fn dropped(segments: usize) -> LogBook<MemoryDisk> {
+        let mut book = LogBook::create(MemoryDisk::new(), IDENTITY, LIMITS).unwrap();
+        let mut height = 0;
+        for covered in 0..=segments {
+            while book.log().segments().count() < 4 {
+                height += 1;
+                let need = Need::Height(Height(height), Vec::new());
+                let kind = LogRecord::Start(0).encode().kind;
+                let payload = height.to_be_bytes().to_vec();
+                for _ in 0..100 {
+                    book.append(&Encoded { kind, payload: payload.clone(), need: need.clone(), bundles: Vec::new() })
+                        .unwrap();
+                }
+                book.commit().unwrap();
+            }
+            if covered < segments {
+                assert!(book.collect(Height(height)).unwrap() > 0);
+            }
+        }
+        book
+    }
+
+    #[test]
+    fn the_loss_of_the_oldest_segment_is_noticed_however_many_were_dropped_before() {
+        for segments in 0..4 {
+            let book = dropped(segments);
+            let kept: Vec<SegmentNumber> = book.log().segments().map(|summary| summary.segment).collect();
+            assert!(kept.len() > 2 && (kept[0] > SegmentNumber::FIRST) == (segments > 0), "{kept:?}");
+            let disk = book.into_disk();
+            assert!(LogBook::open(disk.clone(), IDENTITY, LIMITS, &chain()).is_ok());
+            for lost in 1..kept.len() - 1 {
+                let mut disk = disk.clone();
+                for segment in &kept[..lost] {
+                    assert!(disk.lose(&format!("{:0>16}.segment", segment.0)));
+                }
+                let error = LogBook::open(disk, IDENTITY, LIMITS, &chain()).map(drop).unwrap_err().error;
+                // Which one is told by what is left.
+                assert!(matches!(error, LogError::MissingSegment { segment } if segment <= kept[0]), "{error}");
+                assert!(error.is_damage());
+            }
+        }
+    }
+
+    #[test]
+    fn a_drop_that_a_crash_cut_off_is_no_loss() {
+        let book = dropped(1);
+        let kept_from = book.kept_from;
+        let mut book = book;
+        book.append(&LogRecord::KeptFrom(SegmentNumber(kept_from.0 + 1)).encode()).unwrap();
+        book.commit().unwrap();
+        let (book, ..) = LogBook::open(book.into_disk(), IDENTITY, LIMITS, &chain()).unwrap();
+        assert_eq!(book.kept_from, SegmentNumber(kept_from.0 + 1), "what is to be dropped may still be there");
     }
 
     #[test]

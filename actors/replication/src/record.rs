@@ -11,6 +11,7 @@
 //! | 7 | own checkpoint vote | signed checkpoint |
 //! | 8 | committed block | block, commit certificate (option) |
 //! | 9 | stable checkpoint | stable checkpoint |
+//! | 10 | oldest segment that is kept | segment `u64` |
 //!
 //! All payloads are canonical layouts ([`dtvn_messages::codec`]): signed objects are stored as their own bytes.
 
@@ -19,6 +20,8 @@ use std::sync::Arc;
 use dtvn_messages::view_change::Sealed;
 use dtvn_messages::{Block, Bundle, ChainId, DecodeError, Digest, Height, Layout, Reader, Writer, limits};
 use dtvn_pbft::Record;
+
+use crate::log::SegmentNumber;
 
 /// A record of the consensus log.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +32,8 @@ pub enum LogRecord {
     Bundle(Arc<Bundle>),
     /// Something that the replica must not forget.
     Replica(Record),
+    /// The segments below this one are dropped, and none from it on: it must be there when the log is opened.
+    KeptFrom(SegmentNumber),
 }
 
 const START: u8 = 1;
@@ -40,6 +45,7 @@ const NEW_VIEW: u8 = 6;
 const CHECKPOINT: u8 = 7;
 const COMMITTED: u8 = 8;
 const STABLE: u8 = 9;
+const KEPT_FROM: u8 = 10;
 
 /// A record as the log takes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,6 +87,10 @@ impl LogRecord {
                 return Encoded { kind: BUNDLE, payload: bundle.bytes.clone(), need, bundles: Vec::new() };
             }
             Self::Replica(record) => encode_replica(record, &mut writer),
+            Self::KeptFrom(segment) => {
+                writer.u64(segment.0);
+                (KEPT_FROM, Need::Latest)
+            }
         };
         Encoded { kind, payload: writer.into_bytes(), need, bundles: Vec::new() }
     }
@@ -114,7 +124,8 @@ impl LogRecord {
                 certificate: reader.option()?,
             }),
             STABLE => Self::Replica(Record::Stable(Arc::new(Layout::read(reader)?))),
-            _ => return Err(DecodeError::Invalid("a record's kind is not 1 to 9")),
+            KEPT_FROM => Self::KeptFrom(SegmentNumber(reader.u64()?)),
+            _ => return Err(DecodeError::Invalid("a record's kind is not 1 to 10")),
         };
         reader.finish()?;
         Ok(record)

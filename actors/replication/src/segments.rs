@@ -92,9 +92,9 @@ impl Segments {
         carried
     }
 
-    /// Everything up to this height is applied for good and covered by a stable checkpoint: the first record that must
-    /// be kept. What was not carried over holds its segment back.
-    pub fn keep_from(&mut self, covered: Height) -> Option<RecordNumber> {
+    /// Everything up to this height is applied for good and covered by a stable checkpoint: the oldest segment that must be
+    /// kept, and its first record. What was not carried over holds its segment back.
+    pub fn keep_from(&mut self, covered: Height) -> Option<(SegmentNumber, RecordNumber)> {
         let uncarried = self.bundles.values().filter(|held| !held.named && held.carried < LOG_CARRIED_MAX);
         let uncarried = uncarried.map(|held| held.position.segment);
         let held_back = self.latest.values().map(|position| position.segment).chain(uncarried).min();
@@ -104,7 +104,7 @@ impl Segments {
             self.segments.retain(|number, _| *number > last);
             self.bundles.retain(|_, held| held.position.segment > last);
         }
-        self.segments.first_key_value().map(|(_, segment)| segment.first)
+        self.segments.first_key_value().map(|(number, segment)| (*number, segment.first))
     }
 }
 
@@ -121,6 +121,10 @@ mod tests {
         Need::Height(Height(height), bundles.to_vec())
     }
 
+    fn kept_from(segments: &mut Segments, covered: u64) -> Option<RecordNumber> {
+        segments.keep_from(Height(covered)).map(|(_, record)| record)
+    }
+
     const BUNDLE: Digest = Digest([7; 32]);
 
     #[test]
@@ -129,9 +133,9 @@ mod tests {
         segments.note(at(1, 1), 3, &height(5, &[]));
         segments.note(at(2, 2), 3, &height(9, &[]));
         segments.note(at(3, 3), 3, &height(10, &[]));
-        assert_eq!(segments.keep_from(Height(4)), Some(RecordNumber(1)));
-        assert_eq!(segments.keep_from(Height(5)), Some(RecordNumber(2)));
-        assert_eq!(segments.keep_from(Height(100)), Some(RecordNumber(3)), "the newest stays");
+        assert_eq!(kept_from(&mut segments, 4), Some(RecordNumber(1)));
+        assert_eq!(kept_from(&mut segments, 5), Some(RecordNumber(2)));
+        assert_eq!(kept_from(&mut segments, 100), Some(RecordNumber(3)), "the newest stays");
     }
 
     #[test]
@@ -141,8 +145,8 @@ mod tests {
         segments.note(at(2, 2), 3, &height(20, &[BUNDLE]));
         segments.note(at(3, 3), 3, &height(30, &[]));
         assert!(segments.take_uncarried(Height(19)).is_empty());
-        assert_eq!(segments.keep_from(Height(19)), Some(RecordNumber(1)));
-        assert_eq!(segments.keep_from(Height(20)), Some(RecordNumber(3)));
+        assert_eq!(kept_from(&mut segments, 19), Some(RecordNumber(1)));
+        assert_eq!(kept_from(&mut segments, 20), Some(RecordNumber(3)));
     }
 
     #[test]
@@ -152,10 +156,10 @@ mod tests {
         segments.note(at(2, 2), 3, &height(20, &[]));
         assert_eq!(segments.take_uncarried(Height(10)), [(at(1, 1), Need::Bundle(BUNDLE))]);
         segments.note(at(3, 2), 2, &Need::Bundle(BUNDLE));
-        assert_eq!(segments.keep_from(Height(10)), Some(RecordNumber(2)));
+        assert_eq!(kept_from(&mut segments, 10), Some(RecordNumber(2)));
         segments.note(at(4, 3), 3, &height(40, &[BUNDLE]));
         segments.note(at(5, 4), 3, &height(41, &[]));
-        assert_eq!(segments.keep_from(Height(39)), Some(RecordNumber(2)), "the copy is needed as the first was");
+        assert_eq!(kept_from(&mut segments, 39), Some(RecordNumber(2)), "the copy is needed as the first was");
     }
 
     #[test]
@@ -188,7 +192,7 @@ mod tests {
         segments.note(at(5, 2), 6, &Need::Latest);
         segments.note(at(6, 2), 5, &Need::Latest);
         assert!(segments.take_uncarried(Height(10)).is_empty());
-        assert_eq!(segments.keep_from(Height(10)), Some(RecordNumber(4)));
+        assert_eq!(kept_from(&mut segments, 10), Some(RecordNumber(4)));
     }
 
     #[test]
@@ -197,8 +201,8 @@ mod tests {
         segments.note(at(1, 1), 3, &height(5, &[]));
         segments.note(at(2, 2), 5, &Need::Latest);
         segments.note(at(3, 3), 3, &height(6, &[]));
-        assert_eq!(segments.keep_from(Height(100)), Some(RecordNumber(2)));
+        assert_eq!(kept_from(&mut segments, 100), Some(RecordNumber(2)));
         segments.note(at(4, 3), 5, &Need::Latest);
-        assert_eq!(segments.keep_from(Height(100)), Some(RecordNumber(3)));
+        assert_eq!(kept_from(&mut segments, 100), Some(RecordNumber(3)));
     }
 }

@@ -81,7 +81,7 @@ impl Consensus {
     /// A record of the log, at start, in order.
     pub fn replay(&mut self, now: Now, record: LogRecord) {
         let input = match record {
-            LogRecord::Start(_) => return,
+            LogRecord::Start(_) | LogRecord::KeptFrom(_) => return,
             LogRecord::Bundle(bundle) if bundle.body.epoch != self.epoch => return,
             LogRecord::Bundle(bundle) => CoreInput::Bundle(self.take(bundle)),
             LogRecord::Replica(record) => {

@@ -58,7 +58,8 @@
 //! header says is damage: no crash does that to a file whose length was synced.
 //!
 //! What this cannot see: a last durable batch that turned to zeros (in whole sectors) looks like one that was never
-//! written. Only the other nodes can tell.
+//! written. Only the other nodes can tell. And which segment is the oldest that was kept: [`crate::logbook`] writes that
+//! down.
 
 mod append;
 mod batch;
@@ -171,7 +172,8 @@ impl fmt::Display for RecordNumber {
 }
 
 impl SegmentNumber {
-    const FIRST: Self = Self(1);
+    /// The first segment of a log.
+    pub const FIRST: Self = Self(1);
 
     const fn next(self) -> Self {
         Self(self.0.saturating_add(1))

@@ -142,6 +142,8 @@ impl<D: Disk> Node<D> {
     pub(super) fn restart(&mut self, part: Part, effects: &mut Vec<Effect>) -> Result<(), Failure> {
         match part {
             Part::Core => {
+                // What the storage had not taken from its mailbox goes with it: also bundles that gossip gave it.
+                self.desk.queue.clear();
                 self.reopen_log(effects)?;
                 self.restart_from_state_machine(effects)?;
             }
