@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use dtvn_messages::{Height, Nonce, limits};
+use dtvn_messages::{Genesis, Height, NodeName, Nonce, limits};
 use dtvn_replication::log::{LogError, LogIdentity, LogLimits};
 use dtvn_replication::logbook::{LogBook, Verdict};
 use dtvn_replication::recovery::Amnesia;
@@ -189,6 +189,20 @@ fn open_store(
     tracing::error!(why, aside = %aside.display(), "The database is set aside, and rebuilt from the log or from peers.");
     std::fs::create_dir_all(&path)?;
     create()
+}
+
+/// Makes the consensus log of a node that never signed anything, durably, unless an earlier attempt made it.
+///
+/// # Errors
+/// If the disk refuses: there is no space for the first segment, perhaps.
+pub fn make_log(directory: &Path, genesis: &Genesis, name: &NodeName) -> std::io::Result<()> {
+    let log = directory.join("log");
+    std::fs::create_dir_all(&log)?;
+    files::sync_directory(directory)?;
+    match create_log(&log, LogIdentity::new(genesis.chain_id(), name, &genesis.hash())) {
+        Ok(_) | Err(LogError::AlreadyExists) => Ok(()),
+        Err(error) => Err(std::io::Error::other(error)),
+    }
 }
 
 fn create_log(directory: &Path, identity: LogIdentity) -> Result<LogBook<FileDisk>, LogError> {

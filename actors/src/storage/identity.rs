@@ -34,6 +34,14 @@ pub struct NodeIdentity {
     pub public_key: PublicKey,
     /// When the directory was first used, in seconds since the Unix epoch. It is not compared.
     pub created_unix: u64,
+    /// Whether the node may have signed something: [`mark_used`]. It is not compared.
+    #[serde(default = "unless_it_says_so")]
+    pub used: bool,
+}
+
+/// Who does not say that it signed nothing may have.
+const fn unless_it_says_so() -> bool {
+    true
 }
 
 /// A data directory that fits.
@@ -131,14 +139,31 @@ fn first_use(directory: &Path, path: PathBuf, identity: &NodeIdentity) -> Result
     if let Some(trace) = TRACES.into_iter().find(|trace| directory.join(trace).exists()) {
         return Err(IdentityError::Missing { path, trace });
     }
-    let written = serde_json::to_vec_pretty(identity).map_err(io::Error::other).and_then(|mut contents| {
-        contents.push(b'\n');
-        files::write_atomically(&path, &contents)
-    });
-    match written {
-        Ok(()) => Ok(Claim { identity: identity.clone(), is_new: true }),
+    let identity = NodeIdentity { used: false, ..identity.clone() };
+    match write(&path, &identity) {
+        Ok(()) => Ok(Claim { identity, is_new: true }),
         Err(source) => Err(IdentityError::Io { path, source }),
     }
+}
+
+fn write(path: &Path, identity: &NodeIdentity) -> io::Result<()> {
+    let mut contents = serde_json::to_vec_pretty(identity).map_err(io::Error::other)?;
+    contents.push(b'\n');
+    files::write_atomically(path, &contents)
+}
+
+/// Says durably that the node may sign from here on: a log that is missing at a later start is amnesia. To be called after
+/// the log was made ([`super::make_log`]), so that a first start that fails is none, and before the first signature.
+///
+/// # Errors
+/// If the file cannot be written; then nothing may be signed.
+pub fn mark_used(directory: &Path, claim: &Claim) -> Result<(), IdentityError> {
+    if claim.identity.used {
+        return Ok(());
+    }
+    let path = directory.join(FILE_NAME);
+    let used = NodeIdentity { used: true, ..claim.identity.clone() };
+    write(&path, &used).map_err(|source| IdentityError::Io { path, source })
 }
 
 fn differences(found: &NodeIdentity, expected: &NodeIdentity) -> String {
@@ -166,6 +191,7 @@ mod tests {
             node_id: "node0".parse().unwrap(),
             public_key: PublicKey([2; 32]),
             created_unix: 1_700_000_000,
+            used: false,
         }
     }
 
@@ -180,6 +206,24 @@ mod tests {
         let files: Vec<_> =
             std::fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         assert_eq!(files, ["node.json"]);
+    }
+
+    #[test]
+    fn a_start_that_signed_nothing_leaves_the_directory_unused() {
+        let directory = tempfile::tempdir().unwrap();
+        let claimed = || claim(directory.path(), &identity()).unwrap();
+        claimed();
+        let second = claimed();
+        assert!(!second.identity.used, "the first start did not come to the mark");
+        mark_used(directory.path(), &second).unwrap();
+        mark_used(directory.path(), &claimed()).unwrap();
+        assert_eq!(claimed().identity, NodeIdentity { used: true, ..identity() });
+        // A file that does not say is of a node that ran.
+        let path = directory.path().join("node.json");
+        let mut written: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        written.as_object_mut().unwrap().remove("used").unwrap();
+        std::fs::write(&path, written.to_string()).unwrap();
+        assert!(claimed().identity.used);
     }
 
     #[test]

@@ -19,5 +19,5 @@ mod log_thread;
 mod message;
 mod store_thread;
 
-pub use actor::{Storage, StorageArguments, StoreSlot};
+pub use actor::{Storage, StorageArguments, StoreSlot, make_log};
 pub use message::{Loaded, ROLE, Replayed, StorageMessage};

@@ -111,6 +111,50 @@ async fn a_busy_port_is_named() {
     assert!(node.terminate().await);
 }
 
+/// The first start of a node fails, for whatever reason: it has signed nothing, so at the next one it has forgotten nothing.
+/// Were it otherwise, a fault in the genesis file would take the memory of all validators at once, and the chain with it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_first_start_that_fails_is_no_loss_of_memory() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path();
+    let testnet = path.join("testnet");
+    let made = Command::new(PROGRAM).args(["testnet", "-n", "1", "--out"]).arg(&testnet).output().unwrap();
+    assert!(made.status.success(), "{made:?}");
+    let file = testnet.join("genesis.json");
+    let (genesis, key) = (format!("--genesis={}", file.display()), format!("--key={}", find_key(&testnet).display()));
+    let flags = [genesis.as_str(), key.as_str()];
+    let new_key = fs::read(find_key(&testnet)).unwrap();
+    let good = fs::read_to_string(&file).unwrap();
+    assert!(good.contains("/ip4/127.0.0.1/"), "{good}");
+    for bad in ["nonsense", "/dns/no host/"] {
+        fs::write(&file, good.replace("/ip4/127.0.0.1/", bad)).unwrap();
+        assert_refused(path, &flags, &["genesis.json", "an address of node0", bad]).await;
+    }
+    fs::write(&file, &good).unwrap();
+    let votes = async |flags: &[&str]| {
+        let mut node = start(path, flags).await;
+        until("it votes", async || client(&node).status().await.is_ok_and(|status| status.voting)).await;
+        assert!(node.terminate().await);
+    };
+    votes(&flags).await;
+    // Cut off between the claim of its directory and its log: neither log nor database.
+    let data_dir = path.join("node0");
+    let claim = data_dir.join("node.json");
+    let unused = fs::read_to_string(&claim).unwrap().replace("\"used\": true", "\"used\": false");
+    for name in ["log", "db"] {
+        fs::remove_dir_all(data_dir.join(name)).unwrap();
+    }
+    fs::write(&claim, unused).unwrap();
+    fs::write(find_key(&testnet), &new_key).unwrap();
+    votes(&flags).await;
+    // From then on a log that is missing is a loss.
+    fs::remove_dir_all(data_dir.join("log")).unwrap();
+    let mut node = start(path, &flags).await;
+    until("it answers", async || client(&node).status().await.is_ok()).await;
+    assert!(!client(&node).status().await.unwrap().voting);
+    assert!(node.terminate().await);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn flags_that_make_no_sense_are_named() {
     let directory = tempfile::tempdir().unwrap();

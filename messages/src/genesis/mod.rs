@@ -91,7 +91,7 @@ pub enum GenesisError {
     #[error("the genesis cannot be read: {0}")]
     Syntax(String),
     /// The validators do not make a set.
-    #[error("the genesis is refused: {0}")]
+    #[error(transparent)]
     Validators(#[from] ValidatorSetError),
     /// A public key is no point of the curve, or of small order.
     #[error("the public key of {0} is not a usable Ed25519 key")]

@@ -74,7 +74,6 @@ pub(super) fn run(arguments: TestnetArguments, output: Output) -> anyhow::Result
     if arguments.hosts.len() != 1 && arguments.hosts.len() != count {
         bail!("--hosts has {} hosts for {count} nodes: give one for each, or one for all", arguments.hosts.len());
     }
-    std::fs::create_dir(&arguments.out).with_context(|| format!("cannot make {}", arguments.out.display()))?;
     let places: Vec<Place<'_>> = (0..arguments.nodes)
         .map(|number| {
             let offset = if arguments.hosts.len() == 1 { number } else { 0 };
@@ -83,15 +82,13 @@ pub(super) fn run(arguments: TestnetArguments, output: Output) -> anyhow::Result
         })
         .collect();
     let bar = output.progress(count as u64, output::BAR).with_message("making keys");
-    let mut validators = Vec::new();
+    let (mut validators, mut keys) = (Vec::new(), Vec::new());
     for (number, place) in places.iter().enumerate() {
         let name = NodeName::new(&node_name(number))?;
-        let folder = arguments.out.join(name.as_str());
-        std::fs::create_dir(&folder)?;
         let key = KeyFile::generate(Some(name.clone()))?;
-        key.save_new(&folder.join("validator.key"))?;
         let addresses = vec![place.multiaddress(&key.peer_id())];
         validators.push(GenesisValidator { name, public_key: key.pair.public(), power: 1, addresses });
+        keys.push(key);
         bar.inc(1);
     }
     bar.finish_and_clear();
@@ -101,6 +98,12 @@ pub(super) fn run(arguments: TestnetArguments, output: Output) -> anyhow::Result
     };
     let (auto_issue, allow_seed) = (arguments.auto_issue, arguments.allow_seed);
     let genesis = genesis::make(chain_id, validators, Time::now().into(), auto_issue, allow_seed)?;
+    std::fs::create_dir(&arguments.out).with_context(|| format!("cannot make {}", arguments.out.display()))?;
+    for (validator, key) in genesis.file().validators.iter().zip(keys) {
+        let folder = arguments.out.join(validator.name.as_str());
+        std::fs::create_dir(&folder)?;
+        key.save_new(&folder.join("validator.key"))?;
+    }
     genesis::write_new(&arguments.out.join("genesis.json"), &genesis)?;
     let files: anyhow::Result<Vec<NodeFiles>> =
         (0..count).map(|number| write_config(&arguments.out, &places[number], number, &genesis)).collect();

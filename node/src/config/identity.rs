@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use dtvn_messages::genesis::GenesisError;
 use dtvn_messages::{Genesis, KeyPair, NodeName, ValidatorIndex};
+use multiaddr::{Multiaddr, Protocol};
 use thiserror::Error;
 
 use super::keys::{KeyError, KeyFile, peer_id};
@@ -56,6 +57,14 @@ pub enum IdentityError {
         path: PathBuf,
         /// Why.
         error: std::io::Error,
+    },
+    /// An address of a validator in the genesis file is none.
+    #[error("the genesis file {}: {error}", path.display())]
+    Addresses {
+        /// The file.
+        path: PathBuf,
+        /// Whose, and why.
+        error: String,
     },
     /// The genesis is refused.
     #[error(transparent)]
@@ -139,12 +148,45 @@ impl Identity {
     }
 }
 
+/// Sees to it that the addresses of a genesis are ones that a node can dial. They are no part of its hash, and nobody's
+/// business but a network's.
+///
+/// # Errors
+/// Whose address is none, and why.
+pub fn check_addresses(genesis: &Genesis) -> Result<(), String> {
+    for validator in &genesis.file().validators {
+        for address in &validator.addresses {
+            check_address(address).map_err(|why| format!("an address of {}, {address:?}, {why}", validator.name))?;
+        }
+    }
+    Ok(())
+}
+
+/// Sees to it that an address is one that a node can dial.
+///
+/// # Errors
+/// Why it is none, to go after the address itself.
+pub fn check_address(address: &str) -> Result<(), String> {
+    let parsed: Multiaddr = address.parse().map_err(|error| format!("is no multiaddress: {error}"))?;
+    for part in &parsed {
+        if let Protocol::Dns(name) | Protocol::Dns4(name) | Protocol::Dns6(name) | Protocol::Dnsaddr(name) = part {
+            let is_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
+            if name.is_empty() || !name.bytes().all(is_name) {
+                return Err(format!("names a host {name:?}, which can be none: letters, digits, '-', '_' and '.'"));
+            }
+        }
+    }
+    Ok(())
+}
+
 fn load_genesis(config: &ValidatorConfig) -> Result<Genesis, IdentityError> {
     match &config.node.genesis {
         Some(path) => {
             let json =
                 std::fs::read_to_string(path).map_err(|error| IdentityError::Read { path: path.clone(), error })?;
-            Ok(Genesis::from_json(&json)?)
+            let genesis = Genesis::from_json(&json)?;
+            check_addresses(&genesis).map_err(|error| IdentityError::Addresses { path: path.clone(), error })?;
+            Ok(genesis)
         }
         None => {
             let auto_issue = config.development.auto_issue;

@@ -5,7 +5,7 @@
 //! checks. [`Identity`] then reads or derives the key and the genesis.
 
 mod effective;
-mod identity;
+pub mod identity;
 pub mod keys;
 mod original;
 mod settings;

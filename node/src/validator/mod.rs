@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use dtvn_actors::storage;
 use dtvn_actors::storage::identity::{self, NodeIdentity, SCHEMA_VERSION};
 use dtvn_actors::storage::initial;
 use dtvn_actors::storage::lock::DirectoryLock;
@@ -39,7 +40,13 @@ pub async fn run(config: ValidatorConfig) -> anyhow::Result<ExitCode> {
     if let Some(contents) = initial_state {
         initial::keep(&directory, &contents)?;
     }
-    let used_before = !claim.is_new || identity.key_is_used();
+    // The log comes first, then what says that it must be there: a start that failed before it is no loss of memory.
+    let used_before = claim.identity.used || identity.key_is_used();
+    if !used_before {
+        let made = storage::make_log(&directory, &identity.genesis, &identity.name);
+        made.with_context(|| format!("cannot make the consensus log in {}", directory.display()))?;
+    }
+    identity::mark_used(&directory, &claim)?;
     identity.mark_key_used()?;
     let node = Node::start(Arc::new(config), &identity, used_before).await?;
     say_ready(&node)?;
@@ -77,6 +84,7 @@ fn node_identity(identity: &Identity) -> NodeIdentity {
         node_id: identity.name.clone(),
         public_key: identity.key.public(),
         created_unix: dtvn_actors::shared::wall().seconds(),
+        used: false,
     }
 }
 

@@ -45,6 +45,7 @@ pub fn identity() -> NodeIdentity {
         node_id: "node0".parse().expect("a valid name"),
         public_key: dtvn_messages::PublicKey([2; 32]),
         created_unix: 1_700_000_000,
+        used: false,
     }
 }
 

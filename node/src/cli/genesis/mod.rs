@@ -15,6 +15,7 @@ use from_checkpoint::FromCheckpointArguments;
 
 use super::exit::Exit;
 use super::output::{Output, table};
+use crate::config::identity::{check_address, check_addresses};
 use crate::config::keys::peer_id;
 
 #[derive(Debug, Args)]
@@ -74,7 +75,7 @@ fn validator(text: &str) -> Result<GenesisValidator, String> {
     let (key, addresses) = rest.split_once('@').unwrap_or((rest, ""));
     let addresses: Vec<String> = addresses.split(',').filter(|part| !part.is_empty()).map(str::to_owned).collect();
     for address in &addresses {
-        address.parse::<multiaddr::Multiaddr>().map_err(|error| format!("{address:?} is no multiaddress: {error}"))?;
+        check_address(address).map_err(|why| format!("{address:?} {why}"))?;
     }
     Ok(GenesisValidator {
         name: NodeName::new(name).map_err(|error| error.to_string())?,
@@ -121,7 +122,7 @@ pub(super) fn make(
     auto_issue: bool,
     allow_seed: bool,
 ) -> anyhow::Result<Genesis> {
-    Ok(Genesis::new(GenesisFile {
+    let genesis = Genesis::new(GenesisFile {
         chain_id,
         time,
         rules_version: RULES_VERSION,
@@ -130,7 +131,9 @@ pub(super) fn make(
         events: vec![EventPolicy { id: EventId::default_event(), auto_issue }],
         allow_seed,
         continues: None,
-    })?)
+    })?;
+    check_addresses(&genesis).map_err(anyhow::Error::msg)?;
+    Ok(genesis)
 }
 
 /// Writes a genesis to a file that must not exist.
@@ -144,7 +147,9 @@ pub(super) fn write_new(path: &Path, genesis: &Genesis) -> anyhow::Result<()> {
 
 pub(super) fn read(path: &Path) -> anyhow::Result<Genesis> {
     let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-    Ok(Genesis::from_json(&text)?)
+    let genesis = Genesis::from_json(&text)?;
+    check_addresses(&genesis).map_err(anyhow::Error::msg).with_context(|| path.display().to_string())?;
+    Ok(genesis)
 }
 
 /// A genesis with what follows from it.
