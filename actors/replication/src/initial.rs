@@ -41,6 +41,21 @@ pub enum ContinueError {
     /// The former chain has no block.
     #[error("the chain {0} has no block in this database: there is nothing to continue")]
     Nothing(dtvn_messages::ChainId),
+    /// The state is not that of the block, or of the checkpoint, that a quorum certified at its height.
+    #[error(
+        "the state in this database is not the one that the network agreed on at height {height}: its {what} is {found}, \
+         certified is {expected}. This node has diverged: take another one"
+    )]
+    Diverged {
+        /// The height.
+        height: Height,
+        /// What differs.
+        what: &'static str,
+        /// What the database leads to.
+        found: Digest,
+        /// What is certified.
+        expected: Digest,
+    },
     /// The new chain would begin before its state.
     #[error("the new chain begins at {time} microseconds, but its state is of {state}: agreed time only rises")]
     Before {
@@ -103,15 +118,27 @@ pub enum InitialStateError {
 /// Continues a chain: the genesis of the new one, and the state that it begins with, from what a store of the former chain
 /// holds. `file` says the rest: name, time, validators, parameters; its events become those of the state.
 ///
+/// The third of what it gives is the root of the state under the former genesis, which two nodes at one height have alike.
+///
 /// # Errors
-/// If there is nothing to continue, or the new genesis is refused.
+/// If there is nothing to continue, the state is not what was certified at its height, or the new genesis is refused.
 pub fn continue_chain(
     former: &Genesis,
     stored: Stored,
     mut file: GenesisFile,
-) -> Result<(Genesis, InitialState), ContinueError> {
-    let Stored { image, block, edge, .. } = stored;
+) -> Result<(Genesis, InitialState, Digest), ContinueError> {
+    let Stored { image, block, stable, edge, .. } = stored;
     let last = block.ok_or_else(|| ContinueError::Nothing(former.chain_id().clone()))?;
+    let (height, former_root) = (image.height, image.state_root(former));
+    let certified = stable.filter(|stable| stable.height() == height).map(|stable| stable.checkpoint.state_root);
+    for (what, found, expected) in [
+        ("transparency log", image.log.root(), last.block.header.log_root),
+        ("state", former_root, certified.unwrap_or(former_root)),
+    ] {
+        if found != expected {
+            return Err(ContinueError::Diverged { height, what, found, expected });
+        }
+    }
     if file.time <= image.timestamp {
         return Err(ContinueError::Before { time: file.time, state: image.timestamp });
     }
@@ -131,7 +158,7 @@ pub fn continue_chain(
     continues.state_root = image.state_root(&draft);
     let genesis = Genesis::new(GenesisFile { continues: Some(continues), ..file })?;
     dtvn_ledger::Ledger::load(&genesis, image.clone())?;
-    Ok((genesis, InitialState { image, edge }))
+    Ok((genesis, InitialState { image, edge }, former_root))
 }
 
 impl InitialState {

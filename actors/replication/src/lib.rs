@@ -18,6 +18,7 @@ pub mod consensus;
 pub mod execution;
 pub mod initial;
 pub mod intake;
+pub mod left;
 pub mod log;
 pub mod log_size;
 pub mod logbook;

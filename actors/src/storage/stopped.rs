@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use dtvn_messages::{Genesis, Height, NodeName, limits};
-use dtvn_pbft::Record;
-use dtvn_replication::execution::Stored;
+use dtvn_replication::execution::StateError;
+use dtvn_replication::left::{Left, bring_up};
 use dtvn_replication::log::{LogError, LogIdentity};
 use dtvn_replication::record::LogRecord;
 use thiserror::Error;
@@ -23,13 +23,16 @@ pub enum StoppedError {
     /// The consensus log cannot be read, and not because it is lost or damaged.
     #[error(transparent)]
     Log(#[from] LogError),
-    /// The consensus log goes on where the database ends.
+    /// The database holds no state that a ledger can have.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The consensus log holds a committed block to which nothing leads: an epoch ends between, or records are missing.
     #[error(
-        "its database ends at height {applied}, but its consensus log holds the committed block {logged}: start the node \
-         once, alone, and stop it with SIGTERM; it then brings its database up to date"
+        "its state can be brought up to height {applied}, but its consensus log holds the committed block {logged}: start \
+         the node once, alone, and stop it with SIGTERM; it then brings its database up to date"
     )]
     Behind {
-        /// The height of the database.
+        /// The height of the state.
         applied: Height,
         /// The highest committed block of the log.
         logged: Height,
@@ -50,21 +53,31 @@ pub fn applied(directory: &Path, owner: StoreIdentity) -> Result<Height, StoreEr
     Ok(height)
 }
 
-/// The state in a data directory, after its last committed block. A consensus log that is lost or damaged is no error: then
-/// the database is all that is left.
+/// What is in a data directory: the state, brought up to what the consensus log proves.
+#[derive(Debug)]
+pub struct Found {
+    /// The state.
+    pub left: Left,
+    /// Why there is no consensus log to go by, if there is none: the database may be far behind what the node knew.
+    pub log_lost: Option<String>,
+}
+
+/// The state in a data directory, after the last block that its consensus log proves to be committed or prepared. A log that
+/// is lost or damaged is no error: then the database is all that is left.
 ///
 /// # Errors
-/// If the database is missing, damaged or another node's, the disk refuses, or the log holds committed blocks above it.
-pub fn state(directory: &Path, genesis: &Genesis, owner: StoreIdentity) -> Result<Stored, StoppedError> {
-    let logged = logged(directory, genesis, &owner.node)?;
+/// If the database is missing, damaged or another node's, the disk refuses, or the log holds committed blocks to which
+/// nothing leads from the database.
+pub fn state(directory: &Path, genesis: &Genesis, owner: StoreIdentity) -> Result<Found, StoppedError> {
+    let (records, log_lost) = logged(directory, genesis, &owner.node)?;
     let store = open(directory, owner)?;
     let loaded = load(&store, &genesis.hash())?;
     store.close(limits::NODE_STOP_TIMEOUT)?;
-    let applied = loaded.applied.height;
-    match logged.filter(|logged| *logged > applied) {
-        Some(logged) => Err(StoppedError::Behind { applied, logged }),
-        None => Ok(loaded.into()),
+    let left = bring_up(genesis, loaded.into(), &records)?;
+    if left.logged > left.committed {
+        return Err(StoppedError::Behind { applied: left.committed, logged: left.logged });
     }
+    Ok(Found { left, log_lost })
 }
 
 fn open(directory: &Path, owner: StoreIdentity) -> Result<Store, StoreError> {
@@ -72,22 +85,19 @@ fn open(directory: &Path, owner: StoreIdentity) -> Result<Store, StoreError> {
     Ok(Store::open(&database, owner, StoreOptions::default(), IfMissing::Refuse)?.0)
 }
 
-/// The highest committed block that the consensus log holds; none if the log is lost or damaged. Its end is cut if it is
-/// torn, as at a start.
-fn logged(directory: &Path, genesis: &Genesis, name: &NodeName) -> Result<Option<Height>, LogError> {
+/// The records of the consensus log; or none, and why, if it is lost or damaged. Its end is cut if it is torn, as at a
+/// start.
+fn logged(directory: &Path, genesis: &Genesis, name: &NodeName) -> Result<(Vec<LogRecord>, Option<String>), LogError> {
     let (chain, directory) = (genesis.chain_id(), directory.join("log"));
     let identity = LogIdentity::new(chain, name, &genesis.hash());
     if !directory.is_dir() {
-        return Ok(None);
+        return Ok((Vec::new(), Some(LogError::NoLog.to_string())));
     }
-    let records = match open_log(&directory, identity, chain) {
-        Ok((_, records)) => records,
-        Err(error) if matches!(error, LogError::NoLog) || error.is_damage() => return Ok(None),
-        Err(error) => return Err(error),
-    };
-    let committed = records.iter().filter_map(|record| match record {
-        LogRecord::Replica(Record::Committed { block, .. }) => Some(block.header.height),
-        _ => None,
-    });
-    Ok(committed.max())
+    match open_log(&directory, identity, chain) {
+        Ok((_, records)) => Ok((records, None)),
+        Err(error) if matches!(error, LogError::NoLog) || error.is_damage() => {
+            Ok((Vec::new(), Some(error.to_string())))
+        }
+        Err(error) => Err(error),
+    }
 }

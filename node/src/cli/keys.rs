@@ -1,10 +1,10 @@
 //! `dtvn keys`: make and show validators' keys.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use dtvn_messages::{ChainId, KeyPair, NodeName, PublicKey};
+use dtvn_messages::{ChainId, Digest, KeyPair, NodeName, PublicKey};
 use serde::Serialize;
 
 use super::exit::Exit;
@@ -46,7 +46,7 @@ struct PublicPart {
     public_key: PublicKey,
     peer_id: String,
     #[serde(skip_serializing_if = "Option::is_none")]
-    used_on: Option<BTreeSet<ChainId>>,
+    used_on: Option<BTreeMap<ChainId, Digest>>,
 }
 
 pub(super) fn run(arguments: KeysArguments, output: Output) -> anyhow::Result<Exit> {
@@ -82,7 +82,7 @@ fn show(part: PublicPart, output: Output) {
         lines.push(format!("public key  {}", part.public_key));
         lines.push(format!("peer id     {}", part.peer_id));
         lines.extend(part.used_on.as_ref().map(|chains| {
-            let names: Vec<&str> = chains.iter().map(ChainId::as_str).collect();
+            let names: Vec<&str> = chains.keys().map(ChainId::as_str).collect();
             format!("used on     {}", if names.is_empty() { "no chain".to_owned() } else { names.join(", ") })
         }));
         lines.join("\n")

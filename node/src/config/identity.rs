@@ -108,6 +108,9 @@ impl Identity {
         let name = config.node.id.clone();
         let genesis = load_genesis(config)?;
         let (key, source) = load_key(config)?;
+        if let KeySource::File { path, file } = &source {
+            file.is_used_on(path, &genesis)?;
+        }
         let index = genesis.validators().index_of_name(name.as_str()).filter(|_| !config.node.bootstrap_node);
         let is_joining = config.node.join;
         match index.and_then(|index| genesis.validators().key(index)) {
@@ -133,7 +136,8 @@ impl Identity {
     /// to be.
     #[must_use]
     pub fn key_is_used(&self) -> bool {
-        matches!(&self.source, KeySource::File { file, .. } if file.used_on.contains(self.genesis.chain_id()))
+        let KeySource::File { path, file } = &self.source else { return false };
+        file.is_used_on(path, &self.genesis).unwrap_or(true)
     }
 
     /// Remembers durably that the key is used. To be called, and waited for, before the first signature.
@@ -142,7 +146,7 @@ impl Identity {
     /// If the key file cannot be written; then nothing may be signed.
     pub fn mark_key_used(&mut self) -> Result<(), KeyError> {
         match &mut self.source {
-            KeySource::File { path, file } => file.mark_used(path, self.genesis.chain_id()),
+            KeySource::File { path, file } => file.mark_used(path, &self.genesis),
             KeySource::Development { .. } => Ok(()),
         }
     }

@@ -3,16 +3,17 @@
 //! A small TOML file, mode 0600. It remembers on which chains the key was ever used: a node calls [`KeyFile::mark_used`],
 //! which returns once that is durable, before its first signature. So an empty data directory beside a key that was used on
 //! the chain is known to be a lost log, never "a new node". Every signature names its chain, so on another one the key is
-//! new.
+//! new. It does not name the genesis: two chains of one name would take each other's signatures, so a key that was used on
+//! the one is refused on the other.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::Write as _;
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use dtvn_client::api::Time;
-use dtvn_messages::{ChainId, KeyPair, NodeName, PublicKey};
+use dtvn_messages::{ChainId, Digest, Genesis, KeyPair, NodeName, PublicKey};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use zeroize::Zeroizing;
@@ -26,8 +27,8 @@ pub struct KeyFile {
     pub pair: KeyPair,
     /// When it was made.
     pub created: Time,
-    /// On which chains a node has ever signed with it, or was about to.
-    pub used_on: BTreeSet<ChainId>,
+    /// On which chains a node has ever signed with it, or was about to, and the hash of the genesis of each.
+    pub used_on: BTreeMap<ChainId, Digest>,
 }
 
 /// Why a key file is refused.
@@ -60,6 +61,20 @@ pub enum KeyError {
         /// Its mode.
         mode: u32,
     },
+    /// The key was used on another chain of this name.
+    #[error(
+        "{} was used on another chain {chain}, whose genesis has the hash {used}: what it signed there would count here. Give \
+         the new chain another name",
+        path.display()
+    )]
+    OtherGenesis {
+        /// The file.
+        path: PathBuf,
+        /// The name of both chains.
+        chain: ChainId,
+        /// The hash of the other one's genesis.
+        used: Digest,
+    },
     /// The system has no randomness.
     #[error("the system gives no random bytes: {0}")]
     Random(String),
@@ -75,7 +90,7 @@ struct Content {
     peer_id: String,
     secret_key: Zeroizing<String>,
     created: Time,
-    used_on: BTreeSet<ChainId>,
+    used_on: BTreeMap<ChainId, Digest>,
 }
 
 const HEAD: &str = "# A DTVN validator's key. Keep it secret: who has it can vote as this validator. Never run it in two\n\
@@ -92,7 +107,7 @@ impl KeyFile {
     pub fn generate(name: Option<NodeName>) -> Result<Self, KeyError> {
         let mut seed = Zeroizing::new([0; 32]);
         getrandom::fill(seed.as_mut()).map_err(|error| KeyError::Random(error.to_string()))?;
-        Ok(Self { name, pair: KeyPair::from_seed(&seed), created: Time::now(), used_on: BTreeSet::new() })
+        Ok(Self { name, pair: KeyPair::from_seed(&seed), created: Time::now(), used_on: BTreeMap::new() })
     }
 
     /// Its network identity.
@@ -140,19 +155,33 @@ impl KeyFile {
         Ok(Self { name: content.name, pair, created: content.created, used_on: content.used_on })
     }
 
+    /// Whether the key was used on the chain of a genesis before.
+    ///
+    /// # Errors
+    /// If it was used on another chain of that name; `path` is for the message.
+    pub fn is_used_on(&self, path: &Path, genesis: &Genesis) -> Result<bool, KeyError> {
+        match self.used_on.get(genesis.chain_id()) {
+            Some(used) if *used != genesis.hash() => {
+                let chain = genesis.chain_id().clone();
+                Err(KeyError::OtherGenesis { path: path.to_owned(), chain, used: *used })
+            }
+            known => Ok(known.is_some()),
+        }
+    }
+
     /// Remembers in the file that the key is used on a chain, and returns once that is durable. Does nothing if it says so
     /// already.
     ///
     /// # Errors
-    /// If the file cannot be replaced; then nothing may be signed.
-    pub fn mark_used(&mut self, path: &Path, chain: &ChainId) -> Result<(), KeyError> {
-        if self.used_on.contains(chain) {
+    /// If the file cannot be replaced, or it was used on another chain of that name; then nothing may be signed.
+    pub fn mark_used(&mut self, path: &Path, genesis: &Genesis) -> Result<(), KeyError> {
+        if self.is_used_on(path, genesis)? {
             return Ok(());
         }
         let io = |error| KeyError::Io { path: path.to_owned(), error };
         let beside = path.with_extension(format!("{}.new", std::process::id()));
         let mut used = self.clone();
-        used.used_on.insert(chain.clone());
+        used.used_on.insert(genesis.chain_id().clone(), genesis.hash());
         used.write_new(&beside).and_then(|()| fs::rename(&beside, path)).map_err(io)?;
         sync_folder_of(path).map_err(io)?;
         *self = used;
@@ -206,13 +235,20 @@ mod tests {
         (folder, path, key)
     }
 
+    /// A genesis of so many validators, of a chain of this name.
+    fn genesis(validators: usize, chain: &str) -> Genesis {
+        let mut file = Genesis::development(validators, "keys-tests", false).unwrap().file().clone();
+        file.chain_id = ChainId::new(chain).unwrap();
+        Genesis::new(file).unwrap()
+    }
+
     #[test]
     fn a_key_is_saved_for_its_owner_only_and_read_back() {
         let (_folder, path, key) = saved();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         let loaded = KeyFile::load(&path).unwrap();
         assert_eq!(loaded.pair.seed(), key.pair.seed());
-        assert_eq!((loaded.name, loaded.created, loaded.used_on), (key.name, key.created, BTreeSet::new()));
+        assert_eq!((loaded.name, loaded.created, loaded.used_on), (key.name, key.created, BTreeMap::new()));
     }
 
     #[test]
@@ -226,24 +262,37 @@ mod tests {
     #[test]
     fn the_mark_of_use_lasts_and_keeps_the_key() {
         let (folder, path, mut key) = saved();
-        let (arena, stadium) = (ChainId::new("arena").unwrap(), ChainId::new("stadium").unwrap());
+        let (arena, stadium) = (genesis(1, "arena"), genesis(1, "stadium"));
         key.mark_used(&path, &arena).unwrap();
-        assert!(key.used_on.contains(&arena) && !key.used_on.contains(&stadium));
+        assert!(key.is_used_on(&path, &arena).unwrap() && !key.is_used_on(&path, &stadium).unwrap());
         let mut loaded = KeyFile::load(&path).unwrap();
         assert_eq!(loaded.used_on, key.used_on);
         assert_eq!(loaded.pair.seed(), key.pair.seed());
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         loaded.mark_used(&path, &arena).unwrap();
         loaded.mark_used(&path, &stadium).unwrap();
-        assert_eq!(KeyFile::load(&path).unwrap().used_on, [arena, stadium].into());
+        let used = [arena, stadium].map(|genesis| (genesis.chain_id().clone(), genesis.hash()));
+        assert_eq!(KeyFile::load(&path).unwrap().used_on, used.into());
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left beside it");
+    }
+
+    #[test]
+    fn a_key_is_used_on_one_chain_of_a_name_only() {
+        let (_folder, path, mut key) = saved();
+        key.mark_used(&path, &genesis(1, "arena")).unwrap();
+        let mut key = KeyFile::load(&path).unwrap();
+        let refused = key.mark_used(&path, &genesis(4, "arena")).unwrap_err().to_string();
+        assert!(refused.contains("was used on another chain arena") && refused.contains("another name"), "{refused}");
+        assert!(key.is_used_on(&path, &genesis(4, "arena")).is_err());
+        assert_eq!(KeyFile::load(&path).unwrap().used_on.len(), 1);
+        key.mark_used(&path, &genesis(4, "arena-2")).unwrap();
     }
 
     #[test]
     fn a_key_that_cannot_be_marked_is_an_error() {
         let (_folder, path, mut key) = saved();
         let elsewhere = path.parent().unwrap().join("missing").join("node.key");
-        assert!(matches!(key.mark_used(&elsewhere, &ChainId::new("arena").unwrap()), Err(KeyError::Io { .. })));
+        assert!(matches!(key.mark_used(&elsewhere, &genesis(1, "arena")), Err(KeyError::Io { .. })));
         assert!(key.used_on.is_empty());
     }
 
@@ -267,7 +316,7 @@ mod tests {
             text.replace(&secret, "abc"),
             text.replace("peer_id = \"12D3", "peer_id = \"12D4"),
             text.replace("secret_key = ", "secret_key = oops "),
-            text.replace("used_on = []", ""),
+            text.replace("[used_on]", ""),
         ] {
             fs::write(&path, damaged).unwrap();
             let error = KeyFile::load(&path).unwrap_err();

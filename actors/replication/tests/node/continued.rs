@@ -1,11 +1,18 @@
 //! A chain that goes on where another one ended (`dtvn genesis --from-checkpoint`).
 
 use dtvn_messages::genesis::{Continuation, GenesisFile};
-use dtvn_messages::{ChainId, EventId, Genesis, Height, KeyPair, NodeName, TicketState, Timestamp};
+use dtvn_messages::wire::PeerMessage;
+use dtvn_messages::{
+    ChainId, Digest, EventId, Genesis, Height, KeyPair, NodeName, TicketState, Timestamp, View, VoteKind,
+};
 use dtvn_replication::initial::{ContinueError, InitialState, InitialStateError, beginning, continue_chain};
 use dtvn_replication::intake::Answer;
+use dtvn_replication::left::{Left, PreparedBlock, bring_up};
+use dtvn_replication::log::{LogIdentity, MemoryDisk};
+use dtvn_replication::logbook::LogBook;
+use dtvn_replication::node::{Media, MemoryStore};
 
-use crate::harness::{Network, SEED, consume, issue, validate};
+use crate::harness::{LOG_LIMITS, Network, SEED, consume, issue, validate};
 
 /// A network with tickets: `T0` to `T9` are issued, one block each, the first five are validated and `T0` is consumed.
 fn former() -> Network {
@@ -37,7 +44,79 @@ fn asked(former: &Network) -> GenesisFile {
 
 /// Continues it from what one of its nodes has.
 fn continued(former: &Network, node: usize, file: GenesisFile) -> Result<(Genesis, InitialState), ContinueError> {
-    continue_chain(former.genesis(), former.nodes().nth(node).unwrap().store().load(), file)
+    let stored = former.nodes().nth(node).unwrap().store().load();
+    continue_chain(former.genesis(), stored, file).map(|(genesis, initial, _)| (genesis, initial))
+}
+
+/// What a node that is left has: its store, and its log after a loss of power.
+fn left(network: &Network, media: Media<MemoryDisk>) -> Left {
+    let Media { mut disk, store, .. } = media;
+    disk.crash(|_| 0);
+    let genesis = network.genesis();
+    let identity = LogIdentity::new(genesis.chain_id(), &NodeName::new("node3").unwrap(), &genesis.hash());
+    let (_, records, _) = LogBook::open(disk, identity, LOG_LIMITS, genesis.chain_id()).unwrap();
+    bring_up(genesis, store.load(), &records).unwrap()
+}
+
+#[test]
+fn a_block_that_only_a_lost_node_saw_committed_is_taken_over_from_one_that_prepared_it() {
+    let mut network = former();
+    let before = network.node(3).show().committed;
+    // Only node 2 hears COMMITs, and answers its client; nobody hears that of it.
+    network.tamper = Some(Box::new(|from, to, message| match &message {
+        PeerMessage::Vote(vote) if vote.body.kind == VoteKind::Commit && to != 2 => None,
+        PeerMessage::Vote(_) | PeerMessage::PrePrepare(_) | PeerMessage::Bundle(_) => Some(message),
+        _ if from == 2 => None,
+        _ => Some(message),
+    }));
+    network.submit(2, 30, consume("T1", 30));
+    network.run_for(300_000);
+    assert!(network.accepted().contains(&30), "its client was told");
+    drop(network.kill(2));
+    assert_eq!(network.node(3).show().committed, before, "it does not know");
+    let media = network.kill(3);
+    let left = left(&network, media);
+    assert_eq!((left.committed, left.logged), (before, before));
+    let [PreparedBlock { height, view, block }] = left.prepared.as_slice() else { panic!("{:?}", left.prepared) };
+    assert_eq!((*height, *view), (before.next(), View(0)));
+    let (genesis, initial, _) = continue_chain(network.genesis(), left.stored, asked(&network)).unwrap();
+    let continues = genesis.file().continues.clone().unwrap();
+    assert_eq!((continues.height, continues.block), (before.next(), *block));
+    let mut network = Network::on(genesis, Some(initial));
+    assert_eq!(state(&mut network, 0, "T1"), TicketState::Consumed);
+    network.submit(1, 31, consume("T1", 31));
+    network.run();
+    assert!(network.accepted().is_empty(), "it is not consumed twice");
+}
+
+#[test]
+fn a_state_that_is_behind_its_log_is_brought_up_to_it() {
+    let mut network = former();
+    let expected = network.node(3).store().load();
+    let mut media = network.kill(3);
+    // Not a block of the store was on the disk.
+    media.store = MemoryStore::new(network.genesis());
+    let left = left(&network, media);
+    assert_eq!((left.committed, left.prepared.len()), (expected.image.height, 0));
+    let genesis = network.genesis();
+    assert_eq!(left.stored.image.state_root(genesis), expected.image.state_root(genesis));
+    let root = |stored| continue_chain(genesis, stored, asked(&network)).map(|(made, _, root)| (made.hash(), root));
+    assert_eq!(root(left.stored).unwrap(), root(expected).unwrap());
+}
+
+#[test]
+fn a_state_that_is_not_what_was_certified_is_not_gone_on_with() {
+    let former = former();
+    let load = || former.nodes().nth(3).unwrap().store().load();
+    let refused = |stored| continue_chain(former.genesis(), stored, asked(&former)).map(drop).unwrap_err().to_string();
+    let mut other_log = load();
+    other_log.block.as_mut().unwrap().block.header.log_root = Digest([7; 32]);
+    assert!(refused(other_log).contains("its transparency log is"));
+    // As if the last block were at a checkpoint.
+    let mut other_state = load();
+    let height = other_state.image.height;
+    other_state.stable.as_mut().unwrap().checkpoint.height = height;
+    assert!(refused(other_state).contains("its state is"));
 }
 
 fn state(network: &mut Network, node: usize, ticket: &str) -> TicketState {

@@ -86,7 +86,7 @@ fn continued(recorded: &mut Recorded, genesis: &Genesis, media: &Media<MemoryDis
     let mut file = genesis.file().clone();
     file.chain_id = ChainId::new("goes-on").unwrap();
     file.time = file.time.plus_micros(3_600_000_000);
-    let (genesis, state) = continue_chain(genesis, media.store.load(), file).unwrap();
+    let (genesis, state, _) = continue_chain(genesis, media.store.load(), file).unwrap();
     let mut bytes = Vec::new();
     state.write(&genesis, &mut bytes).unwrap();
     let genesis = serde_json::to_vec(genesis.file()).unwrap();

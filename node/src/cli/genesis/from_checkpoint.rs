@@ -7,13 +7,15 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use clap::Args;
 use dtvn_actors::storage::lock::DirectoryLock;
+use dtvn_actors::storage::stopped::Found;
 use dtvn_actors::storage::store::StoreIdentity;
 use dtvn_actors::storage::{initial, stopped};
 use dtvn_client::ClientError;
 use dtvn_client::api::Time;
 use dtvn_messages::genesis::{GenesisFile, GenesisValidator, RULES_VERSION};
-use dtvn_messages::{ChainId, Digest, Genesis, Height, ValidatorSet};
+use dtvn_messages::{ChainId, Digest, Genesis, Height, ValidatorSet, View};
 use dtvn_replication::initial::{InitialState, continue_chain};
+use dtvn_replication::left::{Left, PreparedBlock};
 use serde::Serialize;
 
 use super::super::exit::Exit;
@@ -25,7 +27,7 @@ use crate::config::Identity;
 #[derive(Debug, Args)]
 pub(super) struct FromCheckpointArguments {
     /// Begin a new chain with the state of a node that is left of another one, and is stopped: `--data-dir` and its other
-    /// settings say which. Run this for the node that got farthest
+    /// settings say which. Run this for each node that is left, and take what the one makes that got farthest
     #[arg(long, requires = "chain_id", default_value_t = false)]
     from_checkpoint: bool,
     /// The new chain's name: another one than before
@@ -56,6 +58,14 @@ struct Continued {
     height: Height,
     /// The digest of the block there.
     block: Digest,
+    /// The root of the state there, under the former genesis: that of every node at this height.
+    state_root: Digest,
+    /// The last height of these that this node knows to be committed.
+    committed: Height,
+    /// The blocks above it: prepared, and perhaps committed by nodes that are lost.
+    prepared: Vec<Prepared>,
+    /// Why the node has no consensus log to go by, if it has none.
+    log_lost: Option<String>,
     /// How many tickets are taken over.
     tickets: usize,
     /// How many outcomes the transparency log holds.
@@ -66,6 +76,20 @@ struct Continued {
     genesis: PathBuf,
     /// The file with the state.
     state: PathBuf,
+}
+
+/// A block that is taken over, and not known to be committed.
+#[derive(Debug, Serialize)]
+struct Prepared {
+    height: Height,
+    view: View,
+    block: Digest,
+}
+
+impl From<PreparedBlock> for Prepared {
+    fn from(PreparedBlock { height, view, block }: PreparedBlock) -> Self {
+        Self { height, view, block }
+    }
 }
 
 pub(super) fn run(arguments: FromCheckpointArguments, output: Output) -> anyhow::Result<Exit> {
@@ -83,7 +107,8 @@ pub(super) fn run(arguments: FromCheckpointArguments, output: Output) -> anyhow:
         return Err(ClientError::Usage(format!("{} is no data directory", directory.display())).into());
     }
     let _lock = DirectoryLock::acquire(&directory)?;
-    let stored = stopped::state(&directory, &former, StoreIdentity::new(&former, name, key.public()))?;
+    let found = stopped::state(&directory, &former, StoreIdentity::new(&former, name, key.public()))?;
+    let Found { left: Left { stored, committed, prepared, .. }, log_lost } = found;
     let last = stored.ends.last().map_or_else(|| former.validators(), |end| &end.next);
     let file = GenesisFile {
         chain_id,
@@ -95,7 +120,7 @@ pub(super) fn run(arguments: FromCheckpointArguments, output: Output) -> anyhow:
         allow_seed: former.file().allow_seed,
         continues: None,
     };
-    let (genesis, state) = continue_chain(&former, stored, file)?;
+    let (genesis, state, state_root) = continue_chain(&former, stored, file)?;
     write_state(&arguments.state_out, &genesis, &state)?;
     write_new(&arguments.out, &genesis)?;
     // What the other nodes will read, to the last byte.
@@ -105,6 +130,10 @@ pub(super) fn run(arguments: FromCheckpointArguments, output: Output) -> anyhow:
         chain_id: continues.chain_id.clone(),
         height: continues.height,
         block: continues.block,
+        state_root,
+        committed,
+        prepared: prepared.into_iter().map(Prepared::from).collect(),
+        log_lost,
         tickets: state.image().tickets.len(),
         log_size: continues.log_size,
         genesis_hash: genesis.hash(),
@@ -116,10 +145,20 @@ pub(super) fn run(arguments: FromCheckpointArguments, output: Output) -> anyhow:
         return Ok(Exit::Good);
     }
     show(&genesis, output);
+    output.line(format!("state   {}, at height {} of {}", made.state_root, made.height, made.chain_id));
+    for Prepared { height, view, block } in &made.prepared {
+        output.line(format!("height  {height} is prepared in view {view}, and may not be committed: block {block}"));
+    }
+    if let Some(why) = &made.log_lost {
+        output.note(format!(
+            "WARNING: {why}. So this is only what the node's database holds, which may be far behind what the node knew: \
+             take another node, if one is left"
+        ));
+    }
     output.note(format!(
-        "written to {} and {}. Compare height and block with every other node that is left, and take those of the one that \
-         got farthest: what is above is lost. Then start each node with this genesis, a data directory of its own, and \
-         -initial-state {}",
+        "written to {} and {}. Run this for every other node that is left, and compare. At one height all must show one \
+         block and one state; of two prepared blocks the one of the higher view is right, else the node that got farthest. \
+         What is above is lost. Then start each node with this genesis, a data directory of its own, and -initial-state {}",
         made.genesis.display(),
         made.state.display(),
         made.state.display()
