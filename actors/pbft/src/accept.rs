@@ -1,7 +1,9 @@
 //! Fresh proposals: checked, held, and put into their slot (consensus.md sections 2 and 3).
 //!
 //! Deviations (D): a proposal names bundles that travelled before it, so a vote also says "I hold the data"; and a
-//! replica accepts height `h` only after `h - 1`.
+//! replica accepts height `h` only after `h - 1`. How far a proposal may be behind the clock on arrival doubles with
+//! each view that fails, up to the longest view timeout: else a network whose delay is above the drift would end one view
+//! after the other, for ever. Agreed time still only rises.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -95,7 +97,7 @@ impl Replica {
         let timestamp = block.header.timestamp;
         // What a quorum prepared was in time for a quorum.
         let is_prepared = self.has_quorum(VoteKind::Prepare, height, &digest);
-        if timestamp.plus_micros(drift_us) < arrived && !is_prepared {
+        if timestamp.plus_micros(self.pace.lateness_us(drift_us)) < arrived && !is_prepared {
             return;
         }
         let fault = self.fault_of(&block);

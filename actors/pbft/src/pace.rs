@@ -71,6 +71,12 @@ impl Pace {
         self.base_us.saturating_mul(1 << self.doublings.min(DOUBLINGS_MAX)).min(self.cap_us)
     }
 
+    /// How late a proposal may come: the clock's drift, twice that after a view that failed, and so on up to the longest view
+    /// timeout. In a network that is slower than the drift no view would ever get anywhere else.
+    pub(crate) fn lateness_us(&self, drift_us: u64) -> u64 {
+        drift_us.saturating_mul(1 << self.doublings.min(DOUBLINGS_MAX)).min(self.cap_us.max(drift_us))
+    }
+
     /// How long a bundle may wait: it grows with the view timeout, or a slow network would never have the time.
     pub(crate) fn fairness_us(&self) -> u64 {
         self.timeout_us().saturating_mul(FAIRNESS_FACTOR)

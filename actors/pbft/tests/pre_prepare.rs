@@ -200,6 +200,19 @@ fn a_proposal_too_far_behind_the_clock_on_arrival_is_not_taken_and_nobody_is_bla
 }
 
 #[test]
+fn a_proposal_may_come_later_with_each_view_that_fails_in_a_network_slower_than_the_drift() {
+    for (view, late_us) in [(1, 1_000_000), (2, 2_000_000)] {
+        for (more_us, is_taken) in [(0, true), (1, false)] {
+            let (mut under, _) = follower();
+            (1..=view).for_each(|view| _ = under.start_view(&under.bare_view_change(view)));
+            let block = under.block(view, None, &[numbered(1, 0)]);
+            under.now.wall = block.header.timestamp.plus_micros(late_us + more_us);
+            assert_eq!(votes_said(&under.propose(view, &block)).len() == 1, is_taken, "view {view}, {more_us}");
+        }
+    }
+}
+
+#[test]
 fn what_waited_here_for_the_block_below_does_not_age() {
     let (mut under, blocks) = follower();
     under.propose(0, &blocks[1]);

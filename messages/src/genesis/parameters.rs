@@ -24,7 +24,8 @@ pub struct ConsensusParameters {
     pub rotation_interval: u64,
     /// After what time with work a view ends by itself.
     pub rotation_time_ms: u64,
-    /// How far ahead of or behind a voter's clock a fresh block's time may be.
+    /// How far ahead of or behind a voter's clock a fresh block's time may be. It should be more than clocks differ and a
+    /// message takes together: where it is less, views fail until proposals may come as late as they do.
     pub max_clock_drift_ms: u64,
     /// For how many heights blocks and certificates are kept.
     pub retain_blocks: u64,

@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use dtvn_client::ClientError;
 use dtvn_client::api::{Epochs, Member, ProposedChange, Validators};
-use dtvn_messages::{Epoch, IdempotencyKey, NodeName, PublicKey, ValidatorSet};
+use dtvn_messages::{Epoch, IdempotencyKey, NodeName, PublicKey, Validator, ValidatorSet};
 
 use super::exit::Exit;
 use super::nodes::NodesArguments;
@@ -42,6 +42,10 @@ enum ValidatorsCommand {
         /// The development key of this node instead; DTVN_KEY_SEED counts
         #[arg(long, value_name = "ID", conflicts_with = "key")]
         development: Option<NodeName>,
+        /// Who the present validators are, as `dtvn validators epochs --json` told elsewhere: for a machine that reaches
+        /// no node
+        #[arg(long, value_name = "FILE")]
+        epochs: Option<PathBuf>,
     },
     /// Hand in a change that a quorum signed; signatures of several files are put together
     Submit {
@@ -115,9 +119,14 @@ pub(super) async fn run(arguments: ValidatorsArguments, output: Output) -> anyho
                 "written to {file}: validators of power {quorum} sign it with `dtvn validators sign {file} --key ...`"
             ));
         }
-        ValidatorsCommand::Sign { file, key, development } => {
+        ValidatorsCommand::Sign { file, key, development, epochs } => {
             let mut change = read(&file)?;
-            let set = present_set(&client.validators().await?, &change)?;
+            let (epoch, set) = match epochs {
+                Some(file) => last_of(&file, &change)?,
+                None => present_set(&client.validators().await?)?,
+            };
+            check_replaces(epoch, &set, &change)?;
+            note_forged(&file, change.drop_forged(&set)?, output);
             let pair = match (key, development) {
                 (Some(file), _) => KeyFile::load(&file)?.pair,
                 (None, Some(name)) => development_key(name.as_str()),
@@ -131,7 +140,17 @@ pub(super) async fn run(arguments: ValidatorsArguments, output: Output) -> anyho
             output.note(format!("signed by {signer}: power {} of {}", set.power_of(signed), set.quorum()));
         }
         ValidatorsCommand::Submit { files, idempotency_key } => {
-            let mut changes = files.iter().map(|file| read(file)).collect::<anyhow::Result<Vec<_>>>()?.into_iter();
+            let (epoch, set) = present_set(&client.validators().await?)?;
+            let mut changes = Vec::new();
+            for file in &files {
+                let mut change = read(file)?;
+                // A change of another epoch is for the node to refuse.
+                if check_replaces(epoch, &set, &change).is_ok() {
+                    note_forged(file, change.drop_forged(&set)?, output);
+                }
+                changes.push(change);
+            }
+            let mut changes = changes.into_iter();
             let Some(mut change) = changes.next() else { return Err(usage("no file is given".to_owned())) };
             for other in changes {
                 change.merge(other).map_err(|fault| usage(fault.to_string()))?;
@@ -151,16 +170,43 @@ fn usage(fault: String) -> anyhow::Error {
     ClientError::Usage(fault).into()
 }
 
-/// The set that a change replaces, if that is the one in force.
-fn present_set(present: &Validators, change: &ProposedChange) -> anyhow::Result<ValidatorSet> {
-    let set = present.set().context("what the node tells is no validator set")?;
-    if (Epoch(present.epoch), set.hash()) != (change.epoch, change.replaces) {
-        let (of, now) = (change.epoch.0, present.epoch);
+/// The epoch that a node is in, and its set.
+fn present_set(present: &Validators) -> anyhow::Result<(Epoch, ValidatorSet)> {
+    Ok((Epoch(present.epoch), present.set().context("what the node tells is no validator set")?))
+}
+
+/// The last epoch in a file of epochs, and its set.
+fn last_of(path: &Path, change: &ProposedChange) -> anyhow::Result<(Epoch, ValidatorSet)> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let no_epochs = |fault: String| usage(format!("{} holds no epochs: {fault}", path.display()));
+    let all: Epochs = serde_json::from_str(&text).map_err(|fault| no_epochs(fault.to_string()))?;
+    if all.chain_id != change.chain_id {
+        let (found, chain) = (all.chain_id, &change.chain_id);
+        return Err(usage(format!("{} is of the chain {found}, the change is of {chain}", path.display())));
+    }
+    let last = all.epochs.last().ok_or_else(|| no_epochs("the list is empty".to_owned()))?;
+    let validator = |it: &Member| Validator { name: it.name.clone(), public_key: it.public_key, power: it.power };
+    let set = ValidatorSet::new(last.validators.iter().map(validator).collect());
+    Ok((Epoch(last.epoch), set.map_err(|fault| no_epochs(fault.to_string()))?))
+}
+
+/// Sees to it that a change replaces the set that is in force.
+fn check_replaces(epoch: Epoch, set: &ValidatorSet, change: &ProposedChange) -> anyhow::Result<()> {
+    if (epoch, set.hash()) != (change.epoch, change.replaces) {
+        let of = change.epoch;
         return Err(usage(format!(
-            "the change is of epoch {of} and its set; in force is epoch {now} with another one: propose it anew"
+            "the change is of epoch {of} and its set; in force is epoch {epoch} with another one: propose it anew"
         )));
     }
-    Ok(set)
+    Ok(())
+}
+
+/// Says whose signatures in a file are none.
+fn note_forged(file: &Path, forged: Vec<NodeName>, output: Output) {
+    for name in forged {
+        let file = file.display();
+        output.note(format!("WARNING: the signature of {name} in {file} is not of this change, and is left out"));
+    }
 }
 
 /// The present set with what is asked for; who stays keeps its place.

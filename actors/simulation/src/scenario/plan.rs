@@ -15,6 +15,8 @@ const STEPS_OF_A_TICKET: u64 = 3;
 const BEGIN_WITHIN_PERCENT: u64 = 90;
 /// A view lasts for at least so many latencies: a decision takes five, a view change some more.
 const VIEW_LATENCIES: u64 = 12;
+/// A proposal may be late by so many latencies.
+const DRIFT_LATENCIES: u64 = 3;
 const MILLION: u64 = 1_000_000;
 
 /// What is to be simulated.
@@ -123,12 +125,13 @@ impl Plan {
     }
 }
 
-/// Those of a real network; views last longer where messages take long.
+/// Those of a real network; where messages take long, views last longer, and proposals may come later.
 fn parameters(latency_us: u64) -> ConsensusParameters {
     let defaults = ConsensusParameters::default();
     let view_timeout_ms = defaults.view_timeout_ms.max(VIEW_LATENCIES * latency_us / 1_000);
     let view_timeout_cap_ms = defaults.view_timeout_cap_ms.max(view_timeout_ms);
-    ConsensusParameters { view_timeout_ms, view_timeout_cap_ms, ..defaults }
+    let max_clock_drift_ms = defaults.max_clock_drift_ms.max(DRIFT_LATENCIES * latency_us / 1_000);
+    ConsensusParameters { view_timeout_ms, view_timeout_cap_ms, max_clock_drift_ms, ..defaults }
 }
 
 #[cfg(test)]

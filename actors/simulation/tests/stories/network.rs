@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use dtvn_simulation::run::simulate_scenario;
-use dtvn_simulation::{End, Fault, Level, Report, Scenario, Stage};
+use dtvn_simulation::{End, Fault, Level, Link, Report, Scenario, Stage};
 
 /// A network with one kind of fault, and much of it.
 fn with(fault: Fault, seed: u64) -> Report {
@@ -155,4 +155,18 @@ fn clock_frozen() {
         stage.freeze_clock(host, false);
         stage.settle(20_000);
     }
+}
+
+/// Every message takes three seconds, and clocks may differ by half a second: each proposal comes too late for the first
+/// views. The network is not what its operators thought, and decides all the same.
+#[test]
+fn net_slower_than_the_drift() {
+    let mut scenario = Scenario::story(4, 4, 1_000);
+    scenario.parameters.view_timeout_ms = 1_000;
+    scenario.parameters.view_timeout_cap_ms = 32_000;
+    assert_eq!(scenario.parameters.max_clock_drift_ms, 500);
+    scenario.link = Some(Link { latency_us: 3_000_000, lost_ppm: 0 });
+    let mut stage = Stage::new(scenario);
+    stage.settle(600_000);
+    assert_eq!(stage.tickets(), 4);
 }

@@ -7,8 +7,8 @@ use dtvn_messages::certificate::Signatures;
 use dtvn_messages::membership::{NewSet, ValidatorsChange};
 use dtvn_messages::validators::ValidatorSetError;
 use dtvn_messages::{
-    ChainId, Digest, Epoch, Height, IdempotencyKey, KeyPair, NodeName, PublicKey, Signature, Statement as _, Validator,
-    ValidatorSet,
+    ChainId, Digest, Ed25519, Epoch, Height, IdempotencyKey, KeyPair, NodeName, PublicKey, Scheme as _, Signature,
+    Statement as _, Validator, ValidatorSet,
 };
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -124,6 +124,23 @@ impl ProposedChange {
         Ok(signer.name.clone())
     }
 
+    /// Drops the signatures that are not of this change by a validator of `present`, and returns whose they were said to be:
+    /// a file that went round may have been altered.
+    ///
+    /// # Errors
+    /// If the new validators make no set.
+    pub fn drop_forged(&mut self, present: &ValidatorSet) -> Result<Vec<NodeName>, ValidatorSetError> {
+        let bytes = self.statement()?.signed_bytes(&self.chain_id);
+        let is_good = |name: &NodeName, signature: &Signature| {
+            let key = present.index_of_name(name.as_str()).and_then(|index| present.key(index));
+            key.is_some_and(|key| Ed25519.verify(&key, &bytes, signature))
+        };
+        let (good, forged) = std::mem::take(&mut self.signatures).into_iter().partition(|(name, it)| is_good(name, it));
+        self.signatures = good;
+        let forged: BTreeMap<NodeName, Signature> = forged;
+        Ok(forged.into_keys().collect())
+    }
+
     /// Takes over the signatures of another file about the same change.
     ///
     /// # Errors
@@ -177,7 +194,7 @@ pub struct Changed {
 
 #[cfg(test)]
 mod tests {
-    use dtvn_messages::{Ed25519, Genesis};
+    use dtvn_messages::Genesis;
 
     use super::*;
 
@@ -217,6 +234,27 @@ mod tests {
         all.to_change(present).unwrap().verify(&all.chain_id, present, &Ed25519).unwrap();
         let other = ChainId::new("other").unwrap();
         assert!(all.to_change(present).unwrap().verify(&other, present, &Ed25519).is_err());
+    }
+
+    #[test]
+    fn signatures_that_are_not_of_this_change_are_dropped() {
+        let genesis = Genesis::development(4, dtvn_messages::crypto::DEVELOPMENT_SEED, false).unwrap();
+        let present = genesis.validators();
+        let mut change = proposed(present);
+        for name in ["node0", "node1"] {
+            change.sign(&key(name), present).unwrap();
+        }
+        assert_eq!(change.drop_forged(present).unwrap(), []);
+        let before = change.clone();
+        let [node2, node7] = ["node2", "node7"].map(|name| NodeName::new(name).unwrap());
+        change.signatures.insert(node2.clone(), change.signatures[&NodeName::new("node0").unwrap()]);
+        change.signatures.insert(node7.clone(), key("node7").sign(b"nothing"));
+        assert_eq!(change.drop_forged(present).unwrap(), [node2, node7]);
+        assert_eq!(change, before);
+        // What was signed is the whole set: with other powers nobody has signed it.
+        change.validators[0].power = 5;
+        assert_eq!(change.drop_forged(present).unwrap().len(), 2);
+        assert!(change.signatures.is_empty());
     }
 
     #[test]
