@@ -88,12 +88,28 @@ impl Load {
     }
 }
 
-/// Three of the four sign a proposed change, each on its own, and it is handed in.
+/// Three of the four sign a proposed change, each on its own, the last on a machine that reaches no node; and it is handed
+/// in. On its way somebody forges the signature of the last.
 fn sign_and_submit(file: &Path, nodes: &str, signers: [&str; 3]) {
     let path = file.to_str().unwrap();
     says(&["validators", "submit", path, nodes], 1);
-    for signer in signers {
-        assert!(says(&["validators", "sign", path, "--development", signer, nodes], 0).contains("signed by"));
+    let epochs = file.with_file_name("epochs.json");
+    let told = dtvn(&["--json", "validators", "epochs", nodes]);
+    std::fs::write(&epochs, told.stdout).unwrap();
+    let epochs = epochs.to_str().unwrap();
+    for (signer, power) in signers.into_iter().zip(1..) {
+        let (with, forged) =
+            if power < 3 { (nodes.to_owned(), None) } else { (format!("--epochs={epochs}"), Some(signers)) };
+        if let Some([first, _, last]) = forged {
+            let mut change: serde_json::Value = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
+            change["signatures"][last] = change["signatures"][first].clone();
+            std::fs::write(file, change.to_string()).unwrap();
+            let submitted = says(&["validators", "submit", path, nodes], 1);
+            assert!(submitted.contains(&format!("WARNING: the signature of {last} in")), "{submitted}");
+        }
+        let signed = says(&["validators", "sign", path, "--development", signer, &with], 0);
+        assert_eq!(signed.contains("WARNING"), forged.is_some(), "{signed}");
+        assert!(signed.contains(&format!("signed by {signer}: power {power} of 3")), "{signed}");
     }
     assert!(says(&["validators", "submit", path, nodes], 0).contains("the new set decides on everything above"));
 }
