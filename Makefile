@@ -31,7 +31,7 @@ all: build
 build: prerequisites ## Build dtvn, and bin/ with the names of the original's programs
 	cargo build --locked --package dtvn
 	@mkdir -p bin
-	@for name in dtvn validator simulator supervisor; do ln -sfn "$$(realpath $(DTVN))" "bin/$$name"; done
+	@for name in dtvn validator simulator; do ln -sfn "$$(realpath $(DTVN))" "bin/$$name"; done
 
 release: prerequisites ## Build dtvn for shipping and for figures that count
 	cargo build --locked --release --package dtvn

@@ -111,11 +111,15 @@ impl Timestamp {
     }
 }
 
+fn article(what: &str) -> &'static str {
+    if what.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" }
+}
+
 /// Why a text is not a valid name.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum NameError {
     /// Too short or too long.
-    #[error("a {what} has {min} to {max} bytes, this one has {found}")]
+    #[error("{} {what} has {min} to {max} bytes, this one has {found}", article(what))]
     Length {
         /// What kind of name.
         what: &'static str,
@@ -127,7 +131,7 @@ pub enum NameError {
         found: usize,
     },
     /// A character that is not allowed.
-    #[error("a {what} may not contain {character:?}: allowed are {allowed}")]
+    #[error("{} {what} may not contain {character:?}: allowed are {allowed}", article(what))]
     Character {
         /// What kind of name.
         what: &'static str,

@@ -8,7 +8,7 @@ use std::path::Path;
 use clap::Command;
 
 /// Names under which the program behaves as one of its subcommands.
-const PROGRAM_NAMES: &[&str] = &["validator", "simulator", "supervisor"];
+const PROGRAM_NAMES: &[&str] = &["validator", "simulator"];
 
 /// The same command line in the form that `command` reads: single-dash long options with two dashes, and the
 /// subcommand that the program's own name means.

@@ -33,7 +33,9 @@ impl Exit {
 
     /// What an error of any kind means.
     pub(super) fn of_error(error: &anyhow::Error) -> Self {
-        if error.downcast_ref::<crate::config::ConfigError>().is_some() {
+        let is_configuration = error.downcast_ref::<crate::config::ConfigError>().is_some()
+            || error.downcast_ref::<crate::config::IdentityError>().is_some();
+        if is_configuration {
             return Self::Usage;
         }
         error.downcast_ref::<ClientError>().map_or(Self::Refused, Self::of_client_error)

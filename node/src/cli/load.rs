@@ -8,7 +8,7 @@ use dtvn_client::load::{Counters, Lane, Load, LoadPlan, LoadReport, Pace, Until,
 use indicatif::ProgressBar;
 
 use super::exit::Exit;
-use super::nodes::{NodesArguments, duration};
+use super::nodes::{NodesArguments, duration, one_or_more};
 use super::output::{BAR, Output};
 
 #[derive(Debug, Args)]
@@ -19,10 +19,10 @@ pub(super) struct LoadArguments {
     #[arg(long, value_enum)]
     preset: Option<Preset>,
     /// How many requests
-    #[arg(long, value_name = "NUMBER", conflicts_with_all = ["preset", "time"])]
+    #[arg(long, value_name = "NUMBER", conflicts_with_all = ["preset", "time"], value_parser = clap::value_parser!(u64).range(1..))]
     requests: Option<u64>,
     /// How many at a time; with --rate: how many may wait for answers
-    #[arg(long, value_name = "NUMBER", conflicts_with = "preset")]
+    #[arg(long, value_name = "NUMBER", conflicts_with = "preset", value_parser = one_or_more)]
     concurrency: Option<usize>,
     /// For how long, instead of a number of requests
     #[arg(long, value_name = "TIME", value_parser = duration, conflicts_with = "preset")]
@@ -34,7 +34,7 @@ pub(super) struct LoadArguments {
     #[arg(long, value_enum, default_value = "lifecycle")]
     mix: Mix,
     /// So many operations in one request, through /api/v1/operations
-    #[arg(long, value_name = "NUMBER")]
+    #[arg(long, value_name = "NUMBER", value_parser = one_or_more)]
     batch: Option<usize>,
     /// Batches in JSON rather than bincode
     #[arg(long, requires = "batch")]

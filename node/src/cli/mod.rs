@@ -109,9 +109,13 @@ pub fn main() -> ExitCode {
         Command::Simulator(arguments) => simulator::run(&arguments, output),
         command => run(command, output).map(ExitCode::from),
     };
-    match done {
-        Ok(exit) => exit,
-        Err(error) => {
+    match (done, output::unwritten()) {
+        (Ok(_), Some(why)) => {
+            output.note(format!("error: the output cannot be written: {why}"));
+            Exit::Refused.into()
+        }
+        (Ok(exit), None) => exit,
+        (Err(error), _) => {
             output.note(format!("error: {error:#}"));
             Exit::of_error(&error).into()
         }

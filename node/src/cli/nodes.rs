@@ -48,6 +48,15 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
     Duration::try_from(time).map_err(|_| format!("{text:?} is before it begins"))
 }
 
+/// A number of things of which there must be one at least.
+pub(super) fn one_or_more(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) => Err("at least 1 is needed".to_owned()),
+        Ok(number) => Ok(number),
+        Err(_) => Err(format!("{text:?} is no whole number")),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,7 +1,8 @@
 //! What the command line prints, and nothing else does: results on stdout, notes and progress on stderr.
 
 use std::fmt::Display;
-use std::io::{IsTerminal as _, Write as _};
+use std::io::{ErrorKind, IsTerminal as _, Write as _};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use comfy_table::presets::UTF8_BORDERS_ONLY;
@@ -117,8 +118,19 @@ pub(super) fn table<const N: usize>(head: [&str; N], rows: impl IntoIterator<Ite
     table.to_string()
 }
 
+/// Why something was not written to stdout, if it was not.
+static UNWRITTEN: OnceLock<String> = OnceLock::new();
+
+/// Why something was not written to stdout: a full disk, perhaps. Then the command has failed, whatever else it did.
+pub(super) fn unwritten() -> Option<&'static str> {
+    UNWRITTEN.get().map(String::as_str)
+}
+
 /// The only place that writes to stdout. A reader that went away (`| head`) is no error.
 fn print(text: &str) {
     let mut stdout = std::io::stdout().lock();
-    let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => _ = UNWRITTEN.set(error.to_string()),
+        _ => {}
+    }
 }

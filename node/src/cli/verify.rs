@@ -307,7 +307,8 @@ fn read_bytes(file: &Path, limit: usize) -> anyhow::Result<Vec<u8>> {
         true => io::stdin().lock().take(limit).read_to_end(&mut bytes),
         false => File::open(file).and_then(|file| file.take(limit).read_to_end(&mut bytes)),
     };
-    done.with_context(|| format!("cannot read {}", file.display()))?;
+    // Not what is said of a receipt that does not hold.
+    done.map_err(|error| ClientError::Usage(format!("cannot read {}: {error}", file.display())))?;
     Ok(bytes)
 }
 

@@ -125,8 +125,8 @@ pub const SETTINGS: &[Setting] = &[
         .flag("fault-injection"),
 ];
 
-/// Variables that are no setting of a validator, but ours.
-pub const OTHER_VARIABLES: &[&str] = &["DTVN_CONFIG", "DTVN_NODES"];
+/// Variables that are no setting of a validator, but ours: other commands read them.
+pub const OTHER_VARIABLES: &[&str] = &["DTVN_CONFIG", "DTVN_NODES", "DTVN_ADMIN", "DTVN_PEERS_API_KEY"];
 
 /// The setting with this key.
 #[must_use]

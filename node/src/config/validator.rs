@@ -7,6 +7,8 @@ use std::path::PathBuf;
 use dtvn_messages::NodeName;
 use serde::{Deserialize, Serialize};
 
+use crate::telemetry;
+
 /// All that `dtvn validator` needs to know. Made by [`super::Effective::load`], which checks it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -287,6 +289,19 @@ impl ValidatorConfig {
             self.api.key.as_ref().is_none_or(|key| !key.expose().trim().is_empty()),
             "api.key is empty: leave it out if no key is wanted",
         );
+        let (api, admin) = (SocketAddr::new(self.api.addr, self.api.port), self.admin_addr());
+        require(api != admin || api.port() == 0, "api and admin.addr are one address: give each a port of its own");
+        if let Err(fault) = telemetry::logs::check_level(&self.log.level) {
+            faults.push(format!("log.level: {fault}"));
+        }
+        if let Some(endpoint) = &self.traces.endpoint {
+            let is_url = endpoint.split_once("://").is_some_and(|(scheme, rest)| {
+                matches!(scheme, "http" | "https") && !rest.is_empty() && !rest.starts_with(['/', ':'])
+            });
+            if !is_url {
+                faults.push(format!("traces.endpoint: {endpoint:?} does not look like http://127.0.0.1:4317"));
+            }
+        }
         for address in &self.p2p.bootstrap {
             if let Err(fault) = check_bootstrap(address) {
                 faults.push(format!("p2p.bootstrap: {address:?} {fault}"));

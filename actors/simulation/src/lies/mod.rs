@@ -188,7 +188,30 @@ behaviours! {
     Mixed: "mixed";
 }
 
+/// When a liar has occasion for a lie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Occasion {
+    /// Always.
+    Always,
+    /// While it leads.
+    Leading,
+    /// When views change, or somebody fetches what it missed.
+    Trouble,
+}
+
 impl Behaviour {
+    /// When a liar has occasion for it.
+    pub(crate) fn occasion(self) -> Occasion {
+        let begins = |starts: &[&str]| starts.iter().any(|start| self.name().starts_with(start));
+        if begins(&["leader-"]) {
+            Occasion::Leading
+        } else if begins(&["view-change-", "new-view-", "sync-", "snapshot-"]) && self != Self::Storm {
+            Occasion::Trouble
+        } else {
+            Occasion::Always
+        }
+    }
+
     /// Whether it is about states that are fetched.
     #[must_use]
     pub fn is_of_snapshots(self) -> bool {

@@ -6,7 +6,7 @@ use dtvn_messages::limits::{
 };
 
 use super::{Fault, Level, Link, Scenario, Workload};
-use crate::lies::Behaviour;
+use crate::lies::{Behaviour, Occasion};
 use crate::random::{Concern, Random};
 
 /// Operations in the life of a ticket: issued, validated, consumed.
@@ -103,11 +103,19 @@ impl Plan {
     pub fn scenario(&self) -> Result<Scenario, PlanError> {
         self.check()?;
         let mut random = Random::new(self.seed, Concern::Scenario);
-        let mut liars = Vec::new();
+        // Of the lies those that they will have occasion for; who lies as a leader leads first.
+        let has_occasion = |it: &Behaviour| it.occasion() != Occasion::Trouble || self.partition;
+        let behaviours: Vec<Behaviour> = Behaviour::ALL.into_iter().filter(has_occasion).collect();
+        let mut liars: Vec<(usize, Behaviour)> = Vec::new();
         while liars.len() < self.byzantine {
-            let liar = (random.below(self.nodes as u64) as usize, random.pick(&Behaviour::ALL));
-            if liars.iter().all(|(known, _)| *known != liar.0) {
-                liars.push(liar);
+            let behaviour = random.pick(&behaviours);
+            let is_liar = |host: usize| liars.iter().any(|(known, _)| *known == host);
+            let host = match behaviour.occasion() {
+                Occasion::Leading => (0..self.nodes).find(|host| !is_liar(*host)).unwrap_or(0),
+                Occasion::Always | Occasion::Trouble => random.below(self.nodes as u64) as usize,
+            };
+            if !is_liar(host) {
+                liars.push((host, behaviour));
             }
         }
         let mut scenario = Scenario::quiet(self.seed, self.nodes);

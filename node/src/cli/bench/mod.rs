@@ -15,7 +15,7 @@ use dtvn_messages::limits;
 
 use self::report::BenchReport;
 use super::exit::Exit;
-use super::nodes::duration;
+use super::nodes::{duration, one_or_more};
 use super::output::Output;
 use crate::cluster::{Cluster, ClusterConfig};
 
@@ -35,13 +35,13 @@ pub(super) struct BenchArguments {
     #[arg(long, value_name = "TIME", value_parser = duration, default_value = "60s")]
     idle_time: Duration,
     /// Requests at a time in the closed loop
-    #[arg(long, value_name = "NUMBER", default_value_t = 128)]
+    #[arg(long, value_name = "NUMBER", default_value_t = 128, value_parser = one_or_more)]
     concurrency: usize,
     /// Operations in one request of the batch scenario
-    #[arg(long, value_name = "NUMBER", default_value_t = 200)]
+    #[arg(long, value_name = "NUMBER", default_value_t = 200, value_parser = one_or_more)]
     batch: usize,
     /// Requests at a time in the batch scenario
-    #[arg(long, value_name = "NUMBER", default_value_t = 16)]
+    #[arg(long, value_name = "NUMBER", default_value_t = 16, value_parser = one_or_more)]
     batch_concurrency: usize,
     /// Visitors per second in the open loop; each issues, validates and consumes a ticket
     #[arg(long, value_name = "NUMBER", default_value_t = 100.0)]

@@ -133,6 +133,10 @@ pub(super) fn run(arguments: &SimulatorArguments, output: Output) -> anyhow::Res
         output.note(format!("error: {error}"));
         return Ok(Exit::Usage.into());
     }
+    if first.checked_add(arguments.seeds - 1).is_none() {
+        output.note(format!("error: {} seeds from {first} on are more than there are", arguments.seeds));
+        return Ok(Exit::Usage.into());
+    }
     let code = if arguments.seeds == 1 { one(arguments, first, output)? } else { many(arguments, first, output)? };
     Ok(code.into())
 }
