@@ -244,6 +244,13 @@ fn entries_that_are_no_state_of_this_chain_are_refused() {
     assert!(image(map.entries()).is_ok());
     assert!(image(without(kind::EVENT)).unwrap_err().to_string().contains("events"));
     assert!(image(without(kind::LOG)).unwrap_err().to_string().contains("log"));
+    for twice in [kind::LOG, kind::MEMBERSHIP, kind::EVENT] {
+        let more = map.entries().into_iter().filter(|entry| entry.kind() == twice).take(1);
+        assert!(image(map.entries().into_iter().chain(more).collect()).is_err(), "two of kind {twice}");
+    }
+    let path = map.entries()[0].path();
+    assert_eq!(map.get(&path).map(StateEntry::path), Some(path));
+    assert_eq!(map.get(&path_of(9_999)), None);
     for raw in map.entries().iter().map(StateEntry::to_raw) {
         let mut renamed = raw.clone();
         renamed.name.push(b'x');

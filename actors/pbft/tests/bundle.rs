@@ -123,6 +123,30 @@ fn a_bundle_behind_a_gap_is_no_work_until_the_gap_is_filled() {
 }
 
 #[test]
+fn the_bundle_after_the_ordered_ones_of_its_origin_is_work() {
+    let mut under = under(3);
+    under.hold(&[numbered(1, 0)]);
+    let block = under.block(0, None, &[numbered(1, 0)]);
+    under.now.wall = block.header.timestamp;
+    under.commit_block(0, &block);
+    assert_eq!(under.replica.positions(), [(validator(1), numbered(1, 0).position)]);
+    assert_eq!(under.replica.last_ordered(validator(1)), Some(numbered(1, 0).position));
+    assert_eq!(under.replica.last_ordered(validator(2)), None);
+    assert_eq!(under.fire_now(Timer::View), [], "no work: idle");
+    // Shown in the other order.
+    under.bundle(numbered(1, 2));
+    under.bundle(numbered(1, 1));
+    under.fire(Timer::Relay);
+    assert_eq!(under.fire(Timer::View), [wish(1)]);
+    // And it goes on with the next start.
+    let mut other = crate::common::under::under(3);
+    other.bundle(started(1, 4, 1));
+    other.bundle(started(1, 4, 0));
+    other.fire(Timer::Relay);
+    assert_eq!(other.due_in_us(Timer::View), Some(1_000_000));
+}
+
+#[test]
 fn a_bundle_that_lost_its_place_is_no_work_any_more() {
     let mut under = under(3);
     let variant = bundle(validator(1), numbered(1, 0).position, 7);

@@ -42,6 +42,25 @@ fn a_commit_certificate_commits_what_is_executed_here_and_its_ancestors() {
 }
 
 #[test]
+fn a_certificate_that_comes_later_is_that_of_its_block() {
+    let mut under = under(3);
+    let blocks = under.chain(0, 2, 1);
+    under.run(Input::Certified(delivery(&under, &blocks)));
+    // Its bundles are not here: it waits. Then its own certificate comes, and one of no block that is known.
+    let mut other = blocks[0].clone();
+    other.header.timestamp = other.header.timestamp.plus_micros(1);
+    for block in [&other, &blocks[0]] {
+        under.run(Input::Certified(vec![under.certified(0, block, &[0, 1, 2])]));
+    }
+    let effects: Vec<Effect> = [0, 1].into_iter().flat_map(|number| under.bundle(numbered(1, number))).collect();
+    let committed = effects.iter().find_map(|effect| match effect {
+        Effect::Commit { block, certificate, .. } if block.header.height == Height(1) => Some(certificate.clone()),
+        _ => None,
+    });
+    assert_eq!(committed.unwrap(), Some(under.certificate(under.commit(0, &blocks[0]), &[0, 1, 2])));
+}
+
+#[test]
 fn far_behind_a_replica_asks_for_sync_at_once_from_those_who_showed_the_proof() {
     let (mut under, blocks) = known(0, 6);
     let effects = under.hear(2, proof(&under, &blocks[5]));

@@ -112,3 +112,25 @@ fn what_was_said_in_the_epoch_before_counts_nowhere() {
     assert_eq!(under.hear(0, old), []);
     assert_eq!(under.replica.show().proved, Height(BASE));
 }
+
+#[test]
+fn a_validator_knows_itself_in_its_epoch_and_the_one_before_and_takes_nothing_from_strangers_and_itself() {
+    let genesis = Arc::new(genesis(4, small));
+    let key = genesis.validators().key(validator(3));
+    let mut config = Config::from_genesis(&genesis, key.as_ref());
+    config.epoch = Epoch(2);
+    let set = Arc::clone(&config.set);
+    config.former = Some(dtvn_pbft::Committee { epoch: Epoch(1), set, me: Some(validator(1)) });
+    for (epoch, index, is_me) in
+        [(2, 3, true), (2, 1, false), (1, 1, true), (1, 3, false), (0, 1, false), (3, 3, false)]
+    {
+        assert_eq!(config.is_me(Epoch(epoch), validator(index)), is_me, "{epoch} {index}");
+    }
+    let (mut under, _) = second_epoch();
+    // Three wishes would move it; these are of one validator.
+    for from in [3, 9, u16::MAX] {
+        assert_eq!(under.hear(from, Message::Wish { epoch: Epoch(1), view: View(1) }), []);
+    }
+    assert_eq!(under.hear(0, Message::Wish { epoch: Epoch(1), view: View(1) }), []);
+    assert_eq!(under.replica.show().view, View(0));
+}

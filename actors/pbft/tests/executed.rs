@@ -65,6 +65,17 @@ fn a_result_that_differs_from_a_selected_block_is_divergence_and_the_new_leader_
 }
 
 #[test]
+fn that_another_block_is_proved_at_its_height_does_not_make_a_wrong_one_right() {
+    // Certified or shown to be committed is the block of a later view; what the leader of this one proposes is refused.
+    let (mut under, block) = with_wrong_root();
+    let other = under.block(2, None, &[numbered(2, 0)]);
+    under.hear(2, Message::Committed(Arc::new(under.committed(2, &other, &[0, 1, 2]))));
+    let effects = under.propose(0, &block);
+    assert!(!effects.iter().any(|effect| matches!(effect, Effect::Diverged { .. })), "{effects:?}");
+    assert!(effects.iter().any(|effect| matches!(effect, Effect::WrongResult { .. })), "{effects:?}");
+}
+
+#[test]
 fn a_result_that_differs_from_a_synced_block_is_divergence() {
     let (mut under, block) = with_wrong_root();
     let effects = under.run(Input::Certified(vec![under.certified(0, &block, &[0, 1, 2])]));

@@ -321,6 +321,15 @@ fn a_block_with_too_many_operations_or_bytes_is_refused_unless_it_has_one_bundle
     under.hold(&metas);
     let block = under.block(0, None, &metas);
     assert_eq!(under.propose(0, &block), [blame(0, "its block has too many operations or bytes"), wish(1)]);
+    for (more, is_fine) in [((0, 0), true), ((1, 0), false), ((0, 1), false)] {
+        let (mut under, _) = follower();
+        let mut metas = [numbered(2, 0), numbered(2, 1)];
+        (metas[0].operations, metas[0].bytes) = (limits::BLOCK_OPERATIONS_MAX - 1, limits::BLOCK_BYTES_MAX - 1);
+        (metas[1].operations, metas[1].bytes) = (1 + more.0, 1 + more.1);
+        under.hold(&metas);
+        let block = under.block(0, None, &metas);
+        assert_eq!(votes_said(&under.propose(0, &block)).len() == 1, is_fine, "{more:?}");
+    }
     let mut under = crate::common::under::under(3);
     let mut large = numbered(2, 0);
     large.bytes = limits::BLOCK_BYTES_MAX + 1;

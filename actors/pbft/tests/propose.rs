@@ -76,6 +76,19 @@ fn bundles_go_first_come_first_served_each_origin_in_its_order() {
 }
 
 #[test]
+fn a_block_is_filled_to_the_last_operation_and_the_last_byte() {
+    for (more, taken) in [((0, 0), 2), ((1, 0), 1), ((0, 1), 1)] {
+        let mut under = leader(|parameters| parameters.pipeline = 1);
+        let first = proposed(&under.bundle(numbered(3, 0)));
+        let (operations, bytes) = (limits::BLOCK_OPERATIONS_MAX - 1, limits::BLOCK_BYTES_MAX - 1);
+        under.bundle(BundleMeta { operations, bytes, ..numbered(1, 0) });
+        under.bundle(BundleMeta { operations: 1 + more.0, bytes: 1 + more.1, ..numbered(1, 1) });
+        let second = proposed(&commit(&mut under, 0, &first[0]));
+        assert_eq!(second[0].bundles.len(), taken, "{more:?}");
+    }
+}
+
+#[test]
 fn a_block_stops_at_its_limits_and_takes_one_bundle_however_large() {
     let large = |origin: u16, number: u64| BundleMeta {
         operations: limits::BLOCK_OPERATIONS_MAX / 2 + 1,
