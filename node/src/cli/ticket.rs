@@ -128,11 +128,16 @@ pub(super) async fn run(arguments: TicketArguments, output: Output) -> anyhow::R
         }
         TicketCommand::Issue(arguments) => {
             let IssueArguments { operation, meta, valid_from, valid_until } = arguments;
+            let given = meta.len();
+            let metadata = meta.into_iter().collect::<Metadata>();
+            if metadata.len() < given {
+                return Err(ClientError::Usage("--meta gives one name twice".to_owned()).into());
+            }
             let request = IssueRequest {
                 ticket_id: operation.name.ticket,
                 event: operation.name.event,
                 data: operation.data,
-                metadata: meta.into_iter().collect::<Metadata>(),
+                metadata,
                 valid_from,
                 valid_until,
                 gate: operation.gate,

@@ -49,7 +49,10 @@ pub async fn run(config: ValidatorConfig) -> anyhow::Result<ExitCode> {
     identity::mark_used(&directory, &claim)?;
     identity.mark_key_used()?;
     let node = Node::start(Arc::new(config), &identity, used_before).await?;
-    say_ready(&node)?;
+    if let Err(error) = say_ready(&node) {
+        // It serves all the same, and whoever started it may have gone.
+        tracing::warn!(%error, "Nobody could be told on standard output that the node is ready.");
+    }
     let code = tokio::select! {
         end = node.ended() => {
             tracing::error!("{end}");

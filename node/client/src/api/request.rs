@@ -270,6 +270,9 @@ pub enum RequestError {
         /// The field's name.
         field: &'static str,
     },
+    /// The ticket would be valid at no time.
+    #[error("`valid_from` is not before `valid_until`: the ticket could never be validated")]
+    EmptyWindow,
     /// Part of it is too large: `too_large`.
     #[error(transparent)]
     TooLarge(#[from] OperationError),
@@ -375,6 +378,9 @@ impl OperationRequest {
         only_for(&[Issue], "metadata", !self.metadata.is_empty())?;
         only_for(&[Issue], "valid_from", self.valid_from.is_some())?;
         only_for(&[Issue], "valid_until", self.valid_until.is_some())?;
+        if matches!((self.valid_from, self.valid_until), (Some(from), Some(until)) if from >= until) {
+            return Err(RequestError::EmptyWindow);
+        }
         only_for(&[Dispute], "reason", self.reason.is_some())?;
         only_for(&[Validate, Consume, Dispute], "seen", self.seen.is_some())?;
         only_for(&[Validate, Consume, Dispute], "scanned_at", self.scanned_at.is_some())

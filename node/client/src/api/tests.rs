@@ -227,6 +227,20 @@ fn a_batch_is_the_same_in_json_and_in_bincode() {
 }
 
 #[test]
+fn a_ticket_that_could_never_be_validated_is_not_issued() {
+    for (from, until, is_fine) in
+        [(None, Some(5), true), (Some(4), Some(5), true), (Some(5), Some(5), false), (Some(6), Some(5), false)]
+    {
+        let mut request = OperationRequest::new(Kind::Issue, TicketId::new("T").unwrap());
+        request.valid_from = from.map(|time| Time(Timestamp(time)));
+        request.valid_until = until.map(|time| Time(Timestamp(time)));
+        let made = request.into_operation(key(), Timestamp(0));
+        assert_eq!(made.is_ok(), is_fine, "{from:?} {until:?}");
+        assert!(is_fine || made.unwrap_err() == RequestError::EmptyWindow);
+    }
+}
+
+#[test]
 fn a_damaged_batch_is_refused() {
     let bytes = encode_requests(&[OperationRequest::new(Kind::Consume, TicketId::new("T").unwrap())]).unwrap();
     let mut longer = bytes.clone();
