@@ -117,8 +117,9 @@ impl Signer for KeyPair {
     }
 }
 
-/// Ed25519 under strict verification: canonical encodings only, no small-order points (RFC 8032, and the stricter rule
-/// of ed25519-dalek's `verify_strict`).
+/// Ed25519 under strict verification: `S` below the group order, `R` compared by its bytes, no small-order points, and the
+/// equation without the cofactor (RFC 8032 section 5.1.7, and the stricter rule of ed25519-dalek's `verify_strict`). Signatures
+/// are checked one by one: a check of many at once judges some keys by the equation with the cofactor, and replicas would differ.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Ed25519;
 
@@ -184,6 +185,9 @@ pub const DEVELOPMENT_SEED: &str = "dtvn-validator-key-v1";
 
 #[cfg(test)]
 mod tests {
+    use num_bigint::BigUint;
+    use sha2::Sha512;
+
     use super::*;
 
     #[test]
@@ -204,6 +208,82 @@ mod tests {
         let mut signature = [0; 64];
         signature[0] = 1;
         assert!(!Ed25519.verify(&PublicKey(identity), b"anything", &Signature(signature)));
+    }
+
+    fn number(bytes: &[u8]) -> BigUint {
+        BigUint::from_bytes_le(bytes)
+    }
+
+    fn bytes(number: &BigUint) -> [u8; 32] {
+        let mut bytes = number.to_bytes_le();
+        bytes.resize(32, 0);
+        bytes.try_into().unwrap()
+    }
+
+    /// 2^255 - 19.
+    fn prime() -> BigUint {
+        (BigUint::from(1u8) << 255u8) - 19u8
+    }
+
+    /// The order of the base point: 2^252 + 27742317777372353535851937790883648493.
+    fn order() -> BigUint {
+        (BigUint::from(1u8) << 252u8) + 27_742_317_777_372_353_535_851_937_790_883_648_493u128
+    }
+
+    #[test]
+    fn a_signature_has_one_form() {
+        let key = KeyPair::from_seed(&[7; 32]);
+        let good = key.sign(b"enter");
+        let (r, s) = good.0.split_at(32);
+        // The same scalar, written as one that is not below the order.
+        let more = bytes(&(number(s) + order()));
+        let malleable = Signature([r, &more[..]].concat().try_into().unwrap());
+        assert!(Ed25519.verify(&key.public(), b"enter", &good));
+        assert!(!Ed25519.verify(&key.public(), b"enter", &malleable));
+        // R as the identity, in its two encodings: of small order.
+        for identity in [BigUint::from(1u8), prime() + 1u8] {
+            let forged = Signature([&bytes(&identity)[..], s].concat().try_into().unwrap());
+            assert!(!Ed25519.verify(&key.public(), b"enter", &forged));
+            assert!(!Ed25519.verify(&PublicKey(bytes(&identity)), b"enter", &good));
+        }
+    }
+
+    /// A key of mixed order is the sum of a usual one and a point of order 2, here (0, -1): both coordinates are negated.
+    /// Its owner can make signatures that hold with the cofactor always, and without it for every other message. All replicas
+    /// judge without it, so they judge alike.
+    #[test]
+    fn a_key_of_mixed_order_is_judged_without_the_cofactor() {
+        let pair = KeyPair::from_seed(&[7; 32]);
+        let usual = pair.public().0;
+        let mut y = usual;
+        y[31] &= 0x7f;
+        let mut mixed = bytes(&(prime() - number(&y)));
+        mixed[31] |= !usual[31] & 0x80;
+        let secret = {
+            let mut half: [u8; 32] = Sha512::digest([7; 32])[..32].try_into().unwrap();
+            half[0] &= 248;
+            half[31] = (half[31] & 127) | 64;
+            number(&half)
+        };
+        let challenge = |r: &[u8], key: &[u8], message: &[u8]| {
+            number(&Sha512::new().chain_update(r).chain_update(key).chain_update(message).finalize()) % order()
+        };
+        let (mut good, mut bad) = (0, 0);
+        for message in 0..32u8 {
+            let message = [message];
+            let usual_signature = pair.sign(&message).0;
+            let (r, s) = usual_signature.split_at(32);
+            // The nonce of the usual signature, and with it the signature for the other key.
+            let product = challenge(r, &usual, &message) * &secret % order();
+            let nonce = (number(s) + order() - product) % order();
+            let asked = challenge(r, &mixed, &message);
+            let scalar = (nonce + &asked * &secret) % order();
+            let signature = Signature([r, &bytes(&scalar)[..]].concat().try_into().unwrap());
+            let holds = !asked.bit(0);
+            assert_eq!(Ed25519.verify(&PublicKey(mixed), &message, &signature), holds, "{message:?}");
+            (good, bad) = (good + u32::from(holds), bad + u32::from(!holds));
+        }
+        assert!(good > 0 && bad > 0, "{good} {bad}");
     }
 
     #[test]
