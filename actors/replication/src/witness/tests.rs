@@ -129,6 +129,28 @@ fn two_votes_are_found_in_votes_proposals_and_certificates() {
     assert_eq!(case.see(&[against, Message::ViewChange(shown)]), [EvidenceKind::TwoVotes], "in a view change");
 }
 
+/// Two blocks are committed at one height: more liars than the network tolerates. Whoever sees both certificates names all who
+/// signed both, which is power F at least, and nobody else.
+#[test]
+fn a_fork_names_a_third_and_nobody_honest() {
+    let mut case = Case::new();
+    let signed_by = |case: &Case, signers: [u16; 3], time: u64| {
+        let header = case.header(1, 9, time, digest(9));
+        let vote = case.witness.vote(VoteKind::Commit, View(1), Height(9), header.digest(&case.config.chain));
+        let signatures = signers.map(|signer| (ValidatorIndex(signer), case.by(signer, vote).signature)).to_vec();
+        let certificate = Certificate { vote, signatures: Signatures(signatures) };
+        Message::Committed(Arc::new(CommittedProof { header, certificate }))
+    };
+    let (one, other) = (signed_by(&case, [1, 2, 3], 10), signed_by(&case, [0, 1, 2], 11));
+    let mut found = Vec::new();
+    case.witness.see(&one, &mut found);
+    case.witness.see(&other, &mut found);
+    found.iter().for_each(|evidence| assert_eq!(case.verifier.check_evidence(evidence), Ok(()), "{evidence:?}"));
+    let culprits: Vec<ValidatorIndex> = found.iter().map(Evidence::culprit).collect();
+    assert_eq!(culprits, [1, 2].map(ValidatorIndex));
+    assert!(case.config.set.power_of(culprits) >= case.config.set.weak_quorum());
+}
+
 #[test]
 fn a_hidden_certificate_is_found_whichever_comes_first() {
     for commit_first in [true, false] {
