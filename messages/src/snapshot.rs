@@ -88,6 +88,10 @@ impl Manifest {
         if self.block.header != *header || !self.block.is_consistent() {
             return wrong("the block is another");
         }
+        let checkpoint = &self.stable.checkpoint;
+        if self.certificate.is_none() && checkpoint.next_epoch != checkpoint.epoch {
+            return wrong("the block ends its epoch, and has no certificate of its own");
+        }
         if let Some(certificate) = &self.certificate {
             let proof = CommittedProof { header: header.clone(), certificate: certificate.clone() };
             proof.verify(chain, set, scheme)?;

@@ -24,11 +24,21 @@ impl Replica {
     /// Keeps the highest commit certificate above the committed height, and who showed one.
     pub(crate) fn note_proof(&mut self, from: ValidatorIndex, proof: Arc<CommittedProof>) {
         if proof.height() <= self.chain.committed() {
-            return;
+            return self.complete_tip(proof);
         }
         self.proved_by.insert(from);
         if self.proved.as_ref().is_none_or(|proved| proved.height() < proof.height()) {
             self.proved = Some(proof);
+        }
+    }
+
+    /// The certificate of the last committed block, if that came without one: in a state that a peer gave, or below a block
+    /// that had it. An epoch cannot end without.
+    fn complete_tip(&mut self, proof: Arc<CommittedProof>) {
+        let tip = self.chain.tip();
+        let is_missing = self.tip_proof.as_ref().is_none_or(|known| known.height() < tip.height);
+        if is_missing && (proof.height(), proof.digest()) == (tip.height, tip.digest) {
+            self.tip_proof = Some(proof);
         }
     }
 

@@ -41,9 +41,14 @@ impl Replica {
         self.fill_selected(effects);
     }
 
-    /// Two different committed blocks at one height: no quorum system survives that, so nothing must go on as if.
+    /// Two different committed blocks at one height: no quorum system survives that, so nothing must go on as if. A selected
+    /// block contradicts one that was committed before its NEW-VIEW only: a NEW-VIEW that an older view left behind may have
+    /// selected another one, which a later view did not, and may be shown to whoever is still in that view.
     fn halt_on_contradiction(&self) {
-        for (height, selected) in &self.selection.blocks {
+        let tip = self.chain.tip();
+        let proof = self.tip_proof.as_ref().filter(|proof| proof.height() == tip.height);
+        let is_of_earlier_view = proof.is_some_and(|proof| proof.certificate.vote.view < self.view);
+        for (height, selected) in self.selection.blocks.iter().filter(|_| is_of_earlier_view) {
             if let Some(own) = self.committed_digest(*height) {
                 assert!(
                     own == selected.digest,

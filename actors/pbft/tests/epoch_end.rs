@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use dtvn_messages::wire::Status;
-use dtvn_messages::{Block, Checkpoint, Digest, Epoch, Height, Succession, ValidatorIndex, VoteKind};
-use dtvn_pbft::{Effect, Input, Message, Say, Timer, Unsigned};
+use dtvn_messages::{Block, Checkpoint, Digest, Epoch, Height, StableCheckpoint, Succession, ValidatorIndex, VoteKind};
+use dtvn_pbft::{Base, Effect, Input, Message, Say, Timer, Unsigned};
 
 use crate::common::build::{numbered, validator};
 use crate::common::under::{Under, blame, small, under, votes_said};
@@ -222,4 +222,26 @@ fn a_peer_that_is_behind_is_shown_how_its_epoch_ended_and_one_ahead_is_asked() {
     let told = under.hear(0, Message::Status(ahead));
     assert!(matches!(told[..], [Effect::Tell { to: ValidatorIndex(0), what: Unsigned::Status(_) }]), "{told:?}");
     assert_eq!(under.hear(0, Message::Status(ahead)), [], "not twice in a row");
+}
+
+/// A peer that gives its state need not give the certificate of its last block, and nobody signs that it is there. Others
+/// show it.
+#[test]
+fn a_certificate_of_the_last_block_that_comes_later_ends_the_epoch() {
+    let (under, blocks, _) = at_the_end(3);
+    let last = &blocks[3];
+    let genesis = Arc::clone(&under.genesis);
+    let checkpoint = last_checkpoint(&under, last);
+    let signed = [0, 1, 2].map(|signer| (validator(signer), sign(&genesis, validator(signer), checkpoint).signature));
+    let signatures = dtvn_messages::certificate::Signatures(signed.to_vec());
+    let stable = StableCheckpoint { header: last.header.clone(), checkpoint, signatures };
+    let succession = Succession { ends: Some(Height(4)), next_epoch: Epoch(1), next_set: NEXT_SET };
+    let base = Base { proof: None, stable: Some(Arc::new(stable)), succession, ..under.base(last, 1, &[0, 1, 2]) };
+    let mut other = Under::stopped(&genesis, Some(3), base, true);
+    assert!(!is_over(&other.run(Input::Start)));
+    let foreign = under.block(0, Some(&blocks[2]), &[]);
+    let of_another = Message::Committed(Arc::new(other.committed(0, &foreign, &[0, 1, 2])));
+    assert!(!is_over(&other.hear(1, of_another)), "of another block");
+    let proof = Message::Committed(Arc::new(other.committed(0, last, &[0, 1, 2])));
+    assert!(is_over(&other.hear(1, proof)));
 }

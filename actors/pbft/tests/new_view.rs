@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use dtvn_messages::view_change::{Sealed, SealedViewChange};
 use dtvn_messages::{Block, Digest, Epoch, Height, NewView, View, VoteKind};
-use dtvn_pbft::{Durable, Effect, Message, Record, Say, Timer, Unsigned};
+use dtvn_pbft::{Durable, Effect, Input, Message, Record, Say, Timer, Unsigned};
 
 use crate::common::build::{numbered, validator};
 use crate::common::under::{Under, blame, persist, tell, under, votes_said, wish};
@@ -302,6 +302,32 @@ fn a_committed_block_that_contradicts_its_base_halts_the_replica() {
     let mut shown = under.bare_view_change(1);
     shown.committed = Some(under.committed(0, &other, &[0, 1, 2]));
     under.start_view(&shown);
+}
+
+/// View 1 selected a block that a later view did not, and this replica got the later one's before it heard of view 1's
+/// NEW-VIEW. That is no contradiction: the replica neither halts nor votes for what lost, also after a restart.
+#[test]
+fn a_new_view_that_a_later_view_left_behind_does_not_halt_who_committed_in_the_later_one() {
+    let mut under = under(3);
+    under.hold(&[numbered(1, 0), numbered(2, 0)]);
+    under.move_to(1);
+    let (lost, won) = (under.block(0, None, &[numbered(1, 0)]), under.block(2, None, &[numbered(2, 0)]));
+    under.run(Input::Certified(vec![under.certified(2, &won, &[0, 1, 2])]));
+    assert_eq!(under.replica.show().committed_digest, under.digest(&won));
+    let mut shown = under.bare_view_change(1);
+    shown.prepared = vec![under.prepared(0, &lost, &[0, 1, 2])];
+    let effects = under.start_view(&shown);
+    assert_eq!(votes_said(&effects), []);
+    let mut again = under.restarted(&under.log, &[numbered(1, 0), numbered(2, 0)]);
+    assert_eq!(votes_said(&again.run(Input::Start)), []);
+    assert_eq!(again.replica.committed(), Height(1));
+    // The others go on in view 2, and it with them.
+    let mut shown = again.bare_view_change(2);
+    shown.committed = Some(again.committed(2, &won, &[0, 1, 2]));
+    again.start_view(&shown);
+    again.hold(&[numbered(1, 0)]);
+    let next = again.block(2, Some(&won), &[numbered(1, 0)]);
+    assert_eq!(votes_said(&again.propose(2, &next)).len(), 1);
 }
 
 #[test]
