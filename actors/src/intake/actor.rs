@@ -174,7 +174,16 @@ impl Intake {
         let answers = vec![None; count];
         self.waiting.insert(request, Waiting { reply, answers, missing: count });
         let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
-        self.step(context, Input::Submit { request, operations, wait_ms })
+        self.step(context, Input::Submit { request, operations, wait_ms })?;
+        if wait.is_zero()
+            && let Some(Waiting { reply, answers, .. }) = self.waiting.remove(&request)
+        {
+            // Who does not wait is told now what was refused; everything else is on its way, and stays so.
+            self.step(context, Input::Withdraw { request })?;
+            let on_its_way = Answered { answer: Answer::Unknown, ticket: None };
+            reply.send(answers.into_iter().map(|answer| answer.unwrap_or_else(|| on_its_way.clone())).collect());
+        }
+        Ok(())
     }
 
     fn answer(&mut self, request: RequestId, index: usize, answer: Answer) {

@@ -36,7 +36,8 @@ impl Answered {
 pub struct Submission {
     /// The operations; `valid_until` is filled in here.
     pub operations: Vec<Operation>,
-    /// How long to wait for their outcomes.
+    /// How long to wait for their outcomes. With a wait of nothing what is not refused at once is promised, and its answer
+    /// is [`Answer::Unknown`].
     pub wait: Duration,
     /// One answer for each operation, in their order, once all are there or the wait is over.
     pub reply: Reply<Vec<Answered>>,

@@ -114,6 +114,27 @@ async fn who_does_not_want_to_wait_is_told_where_to_ask() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_does_not_wait_is_taken_in_also_while_others_are_being_decided() {
+    let node = TestNode::start().await;
+    let asks: Vec<Ask> = (0..60)
+        .map(|number| {
+            let ask = Ask::post("/api/v1/tickets").json(&on(&format!("T{number}")));
+            ask.header("Prefer", "respond-async").header("Idempotency-Key", &key(number))
+        })
+        .collect();
+    let answers = futures::future::join_all(asks.iter().map(|ask| node.ask(ask))).await;
+    let taken: Vec<u16> = answers.iter().map(|answer| answer.status).collect();
+    assert_eq!(taken, [202; 60]);
+    let begin = std::time::Instant::now();
+    for number in 0..60 {
+        while node.get(&format!("/api/v1/tickets/T{number}")).await.status != 200 {
+            assert!(begin.elapsed() < crate::http::PATIENCE, "T{number} is promised");
+        }
+    }
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn seeding_makes_the_tickets_once() {
     let node = TestNode::start().await;
     node.seed().await;
