@@ -162,6 +162,8 @@ fn the_table_of_settings_is_the_structure() {
         (_, "p2p.addr" | "api.addr") => "127.0.0.1",
         (_, "admin.addr") => "127.0.0.1:9000",
         (_, "log.format") => "json",
+        (_, "log.level") => "info",
+        (_, "traces.endpoint") => "http://127.0.0.1:4317",
         (SettingKind::Number, _) => "7",
         (SettingKind::Switch, _) => "true",
         (SettingKind::List, "p2p.bootstrap" | "p2p.announce") => "",

@@ -264,7 +264,10 @@ impl Consensus {
                     receipts::Effect::Certified(certificate) => effects.push(Effect::Certified(certificate)),
                     receipts::Effect::Contradiction { first, second } => {
                         let why = "it cosigned two heads that contradict each other";
-                        effects.push(Effect::Blame { peer: first.signer, why });
+                        // In the epoch before its index was perhaps another's.
+                        if first.body.epoch == self.epoch {
+                            effects.push(Effect::Blame { peer: first.signer, why });
+                        }
                         if let Some(evidence) = self.witness.contradiction(first, second) {
                             self.tell(Arc::new(evidence), effects);
                         }

@@ -135,6 +135,27 @@ fn what_is_committed_is_cosigned_once_it_is_durable_and_not_before() {
     assert!(broadcasts(&node.durable(3)).is_empty(), "each height is cosigned once");
 }
 
+/// The first validator of the former epoch has left, and all others have moved up by one place since: whoever sends a
+/// cosignature of then has another index now.
+#[test]
+fn cosignatures_of_the_former_epoch_count_whatever_their_senders_index_is_now() {
+    let former = Committee { me: Some(ValidatorIndex(1)), ..committee(0, &[1, 1, 1, 1]) };
+    let mut node = Node {
+        receipts: Receipts::new(committee(1, &[1, 1, 1]), Some(former), Height(1)),
+        ms: 1_000,
+        said: Vec::new(),
+    };
+    let mut found = node.step(Input::Restored(head(1)));
+    for (now, then) in [(1, 2), (2, 3)] {
+        let said = Said::Cosignatures(vec![cosigned(then, head(1))]);
+        found.extend(node.step(Input::Said { from: ValidatorIndex(now), said }));
+    }
+    found.extend(node.step(Input::Signed(cosigned(1, head(1)))));
+    let certificates = certified(&found);
+    assert_eq!(certificates.len(), 1, "{found:?}");
+    assert_eq!(certificates[0].verify(&chain(), &set(&[1; 4]), &Ed25519), Ok(()));
+}
+
 #[test]
 fn a_certificate_has_power_q_and_never_less() {
     let mut node = Node::new();
