@@ -13,6 +13,7 @@ mod own;
 mod pre_prepare;
 mod propose;
 mod recover;
+mod regain;
 mod rules;
 mod selection;
 mod status;
