@@ -127,11 +127,7 @@ impl Replica {
     /// is no fault of this view's leader, who could not know.
     fn is_overtaken(&self, block: &Block) -> bool {
         let tip = self.chain.tip();
-        let view = self
-            .tip_proof
-            .as_ref()
-            .filter(|proof| proof.height() == tip.height)
-            .map(|proof| proof.certificate.vote.view);
+        let view = self.certificate_of_tip().map(|proof| proof.certificate.vote.view);
         block.header.height == tip.height.next()
             && block.header.parent != tip.digest
             && tip.height > self.config.epoch_base

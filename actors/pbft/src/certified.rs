@@ -36,8 +36,7 @@ impl Replica {
     /// that had it. An epoch cannot end without.
     fn complete_tip(&mut self, proof: Arc<CommittedProof>) {
         let tip = self.chain.tip();
-        let is_missing = self.tip_proof.as_ref().is_none_or(|known| known.height() < tip.height);
-        if is_missing && (proof.height(), proof.digest()) == (tip.height, tip.digest) {
+        if self.certificate_of_tip().is_none() && (proof.height(), proof.digest()) == (tip.height, tip.digest) {
             self.tip_proof = Some(proof);
         }
     }

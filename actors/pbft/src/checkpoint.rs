@@ -107,8 +107,8 @@ impl Replica {
         if let Some(recent) = self.recent.get(&height) {
             return Some((&recent.block.header, recent.digest));
         }
-        let proof = self.tip_proof.as_ref().filter(|proof| proof.height() == height)?;
-        (self.chain.committed() == height).then(|| (&proof.header, proof.digest()))
+        let proof = self.certificate_of_tip().filter(|proof| proof.height() == height)?;
+        Some((&proof.header, proof.digest()))
     }
 
     /// What follows a committed block that no stable checkpoint covers, by this replica's own execution.

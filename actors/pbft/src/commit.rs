@@ -88,6 +88,12 @@ impl Replica {
         self.try_stable(height, effects);
     }
 
+    /// The commit certificate of the last committed block, if it has one of its own.
+    pub(crate) fn certificate_of_tip(&self) -> Option<&Arc<CommittedProof>> {
+        let committed = self.chain.committed();
+        self.tip_proof.as_ref().filter(|proof| proof.height() == committed)
+    }
+
     fn set_tip_proof(&mut self, block: &Block, certificate: Option<&Certificate>) {
         if let Some(certificate) = certificate {
             let proof = CommittedProof { header: block.header.clone(), certificate: certificate.clone() };

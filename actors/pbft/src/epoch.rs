@@ -7,8 +7,6 @@
 //! checkpoint of its last height are here: then this replica has done its part, and its shell starts the next one, whose
 //! base is that height, at view 0 and without NEW-VIEW. Nothing that was signed in an epoch means anything in another.
 
-use std::sync::Arc;
-
 use dtvn_messages::canary::{Canary, planted};
 use dtvn_messages::{Epoch, Height, ValidatorIndex};
 
@@ -60,11 +58,11 @@ impl Replica {
             return;
         }
         let end = self.chain.committed();
-        let committed = self.tip_proof.as_ref().filter(|proof| proof.height() == end);
-        let stable = self.stable.as_ref().filter(|stable| stable.height() == end);
+        let committed = self.certificate_of_tip().cloned();
+        let stable = self.stable.clone().filter(|stable| stable.height() == end);
         if let (Some(committed), Some(stable)) = (committed, stable) {
             self.over = true;
-            effects.push(Effect::EpochOver { committed: Arc::clone(committed), stable: Arc::clone(stable) });
+            effects.push(Effect::EpochOver { committed, stable });
         }
     }
 

@@ -45,9 +45,8 @@ impl Replica {
     /// block contradicts one that was committed before its NEW-VIEW only: a NEW-VIEW that an older view left behind may have
     /// selected another one, which a later view did not, and may be shown to whoever is still in that view.
     fn halt_on_contradiction(&self) {
-        let tip = self.chain.tip();
-        let proof = self.tip_proof.as_ref().filter(|proof| proof.height() == tip.height);
-        let is_of_earlier_view = proof.is_some_and(|proof| proof.certificate.vote.view < self.view);
+        let view = self.certificate_of_tip().map(|proof| proof.certificate.vote.view);
+        let is_of_earlier_view = view.is_some_and(|view| view < self.view);
         for (height, selected) in self.selection.blocks.iter().filter(|_| is_of_earlier_view) {
             if let Some(own) = self.committed_digest(*height) {
                 assert!(
