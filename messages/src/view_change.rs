@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::certificate::{CertificateError, CommittedProof, PreparedCertificate, StableCheckpoint};
 use crate::codec::{DecodeError, Layout, Reader, Writer};
-use crate::crypto::{Digest, Scheme};
+use crate::crypto::{Digest, Scheme, sha256};
 use crate::ids::{ChainId, Epoch, Height, ValidatorIndex, View};
 use crate::limits;
 use crate::statement::{Signed, Statement};
@@ -177,13 +177,16 @@ pub struct Sealed<T> {
     pub signed: Signed<T>,
     /// The digest of its signed bytes.
     pub digest: Digest,
+    /// How many those are.
+    pub bytes: usize,
 }
 
 impl<T: Statement> Sealed<T> {
     /// Names a signed statement.
     pub fn new(signed: Signed<T>, chain: &ChainId) -> Arc<Self> {
-        let digest = signed.body.digest(chain);
-        Arc::new(Self { signed, digest })
+        let bytes = signed.body.signed_bytes(chain);
+        let (digest, bytes) = (sha256(&[&bytes]), bytes.len());
+        Arc::new(Self { signed, digest, bytes })
     }
 }
 

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use dtvn_messages::limits::EVIDENCE_PER_CULPRIT_MAX;
-use dtvn_messages::{Digest, Epoch, Evidence, ValidatorIndex};
+use dtvn_messages::limits::{EVIDENCE_BYTES_MAX, EVIDENCE_PER_CULPRIT_MAX};
+use dtvn_messages::{Digest, Epoch, Evidence, Layout, ValidatorIndex};
 
 /// The names of what is known. Shared by who checks evidence, who finds it, and who stores it.
 #[derive(Debug, Clone, Default)]
@@ -23,13 +23,19 @@ fn culprit(evidence: &Evidence) -> (Epoch, ValidatorIndex) {
     (evidence.slot().epoch, evidence.culprit())
 }
 
+/// Whoever made it may have made it as long as a frame.
+fn is_short(evidence: &Evidence) -> bool {
+    evidence.to_bytes().len() <= EVIDENCE_BYTES_MAX
+}
+
 impl Docket {
-    /// Whether a piece would be new, and there is room against its culprit: else it is not even checked.
+    /// Whether a piece would be new, is not longer than what can be kept and told, and there is room against its culprit:
+    /// else it is not even checked.
     #[must_use]
     pub fn wants(&self, evidence: &Evidence) -> bool {
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let count = known.counts.get(&culprit(evidence)).copied().unwrap_or(0);
-        count < EVIDENCE_PER_CULPRIT_MAX && !known.names.contains(&evidence.name())
+        count < EVIDENCE_PER_CULPRIT_MAX && !known.names.contains(&evidence.name()) && is_short(evidence)
     }
 
     /// Notes a piece that holds; says whether it is wanted: new, and not more than enough.
@@ -37,7 +43,7 @@ impl Docket {
     pub fn admit(&self, evidence: &Arc<Evidence>) -> bool {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let count = known.counts.get(&culprit(evidence)).copied().unwrap_or(0);
-        let is_wanted = count < EVIDENCE_PER_CULPRIT_MAX && known.names.insert(evidence.name());
+        let is_wanted = count < EVIDENCE_PER_CULPRIT_MAX && is_short(evidence) && known.names.insert(evidence.name());
         if is_wanted {
             known.counts.insert(culprit(evidence), count + 1);
             if evidence.kind().is_proof() {

@@ -9,12 +9,13 @@ mod docket;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use dtvn_messages::evidence::EpochContext;
 use dtvn_messages::limits::{
-    EVIDENCE_BYTES_MAX, WITNESS_HEADERS_PER_SENDER_MAX, WITNESS_KEPT_HEIGHTS, WITNESS_VIEW_CHANGES_PER_SENDER_MAX,
-    WITNESS_VOTES_PER_SENDER_MAX,
+    EVIDENCE_BYTES_MAX, WITNESS_HEADERS_PER_SENDER_MAX, WITNESS_KEPT_HEIGHTS, WITNESS_TRIES_MAX,
+    WITNESS_VIEW_CHANGES_PER_SENDER_MAX, WITNESS_VOTES_PER_SENDER_MAX,
 };
 use dtvn_messages::view_change::{Sealed, SealedNewView, SealedViewChange};
 use dtvn_messages::{
@@ -54,6 +55,8 @@ pub struct Witness {
     proposed: BTreeMap<ValidatorIndex, BTreeMap<(Height, Digest), Header>>,
     view_changes: BTreeMap<ValidatorIndex, Vec<SealedViewChange>>,
     new_views: BTreeMap<ValidatorIndex, Vec<SealedNewView>>,
+    /// How often a remembered VIEW-CHANGE or NEW-VIEW was looked at as a whole.
+    tries: BTreeMap<Digest, usize>,
 }
 
 impl Witness {
@@ -68,6 +71,7 @@ impl Witness {
             proposed: BTreeMap::new(),
             view_changes: BTreeMap::new(),
             new_views: BTreeMap::new(),
+            tries: BTreeMap::new(),
         }
     }
 
@@ -148,6 +152,26 @@ impl Witness {
         found.extend(self.proven(evidence));
     }
 
+    /// Looks at a VIEW-CHANGE or NEW-VIEW, with `bytes` in all, as a whole: not if that is more than can be told, and only
+    /// until it has proved something, or a few times. A liar chooses how long it is, and how often there is occasion.
+    fn try_with(&mut self, name: Digest, bytes: usize, evidence: impl FnOnce() -> Evidence, found: &mut Vec<Evidence>) {
+        let tries = self.tries.get(&name).copied().unwrap_or(0);
+        if bytes > EVIDENCE_BYTES_MAX || tries >= WITNESS_TRIES_MAX {
+            return;
+        }
+        let proven = self.proven(evidence());
+        self.tries.insert(name, if proven.is_some() { WITNESS_TRIES_MAX } else { tries + 1 });
+        found.extend(proven);
+    }
+
+    /// What is remembered no more needs no count.
+    fn forget_tries(&mut self) {
+        let view_changes = self.view_changes.values().flatten().map(|known| known.digest);
+        let kept: BTreeSet<Digest> =
+            view_changes.chain(self.new_views.values().flatten().map(|known| known.digest)).collect();
+        self.tries.retain(|name, _| kept.contains(name));
+    }
+
     /// The lowest height about which anything is remembered.
     fn lowest(&self) -> Height {
         Height(self.committed.0.saturating_sub(WITNESS_KEPT_HEIGHTS))
@@ -217,15 +241,15 @@ impl Witness {
         self.compare_with_new_view(&vote, found);
     }
 
-    fn compare_with_view_changes(&self, vote: &Signed<Vote>, found: &mut Vec<Evidence>) {
+    fn compare_with_view_changes(&mut self, vote: &Signed<Vote>, found: &mut Vec<Evidence>) {
         if vote.body.kind == VoteKind::Commit {
-            for view_change in self.view_changes.get(&vote.signer).into_iter().flatten() {
-                self.compare(vote, view_change, found);
+            for view_change in self.view_changes.get(&vote.signer).cloned().unwrap_or_default() {
+                self.compare(vote, &view_change, found);
             }
         }
     }
 
-    fn compare(&self, commit: &Signed<Vote>, view_change: &SealedViewChange, found: &mut Vec<Evidence>) {
+    fn compare(&mut self, commit: &Signed<Vote>, view_change: &SealedViewChange, found: &mut Vec<Evidence>) {
         let body = &view_change.signed.body;
         let hides = body.view > commit.body.view
             && body.base(Height(0)) < commit.body.height
@@ -234,8 +258,8 @@ impl Witness {
                 .iter()
                 .any(|shown| shown.height() == commit.body.height && shown.view() >= commit.body.view);
         if hides {
-            let view_change = Box::new(view_change.signed.clone());
-            self.add(Evidence::HiddenCertificate(commit.clone(), view_change), found);
+            let evidence = || Evidence::HiddenCertificate(commit.clone(), Box::new(view_change.signed.clone()));
+            self.try_with(view_change.digest, view_change.bytes, evidence, found);
         }
     }
 
@@ -247,10 +271,14 @@ impl Witness {
         if !keep(self.view_changes.entry(*signer).or_default(), view_change, |it| it.signed.body.view) {
             return;
         }
-        let known = self.view_changes.get(signer).into_iter().flatten();
-        for other in known.filter(|other| other.signed.body.view == body.view && other.digest != view_change.digest) {
-            let (first, second) = (Box::new(other.signed.clone()), Box::new(view_change.signed.clone()));
-            self.add(Evidence::TwoViewChanges(first, second), found);
+        self.forget_tries();
+        let known = self.view_changes.get(signer).cloned().unwrap_or_default();
+        for other in known.iter().filter(|it| it.signed.body.view == body.view && it.digest != view_change.digest) {
+            let both = || {
+                let (first, second) = (Box::new(other.signed.clone()), Box::new(view_change.signed.clone()));
+                Evidence::TwoViewChanges(first, second)
+            };
+            self.try_with(view_change.digest, other.bytes + view_change.bytes, both, found);
         }
         for (height, view, seen) in self.slots_of(*signer) {
             if let Some(signature) = seen.commit {
@@ -262,14 +290,13 @@ impl Witness {
         for certificate in certificates.chain(body.committed.iter().map(|shown| &shown.certificate)) {
             self.see_certificate(certificate, found);
         }
-        for new_view in self.new_views.values().flatten() {
-            self.judge_new_view(new_view, found);
-        }
+        let new_views: Vec<SealedNewView> = self.new_views.values().flatten().cloned().collect();
+        new_views.iter().for_each(|new_view| self.judge_new_view(new_view, found));
     }
 
-    fn slots_of(&self, signer: ValidatorIndex) -> impl Iterator<Item = (Height, View, Seen)> {
+    fn slots_of(&self, signer: ValidatorIndex) -> Vec<(Height, View, Seen)> {
         let slots = self.votes.get(&signer).into_iter().flatten();
-        slots.map(|((height, view), seen)| (*height, *view, *seen))
+        slots.map(|((height, view), seen)| (*height, *view, *seen)).collect()
     }
 
     fn see_new_view(&mut self, new_view: &SealedNewView, found: &mut Vec<Evidence>) {
@@ -280,24 +307,28 @@ impl Witness {
         if !keep(self.new_views.entry(*signer).or_default(), new_view, |it| it.signed.body.view) {
             return;
         }
-        let known = self.new_views.get(signer).into_iter().flatten();
-        for other in known.filter(|other| other.signed.body.view == body.view && other.digest != new_view.digest) {
-            self.add(Evidence::TwoNewViews(other.signed.clone(), new_view.signed.clone()), found);
+        self.forget_tries();
+        let known = self.new_views.get(signer).cloned().unwrap_or_default();
+        for other in known.iter().filter(|it| it.signed.body.view == body.view && it.digest != new_view.digest) {
+            let both = || Evidence::TwoNewViews(other.signed.clone(), new_view.signed.clone());
+            self.try_with(new_view.digest, other.bytes + new_view.bytes, both, found);
         }
-        self.add(Evidence::BadNewView(new_view.signed.clone(), None), found);
+        let alone = || Evidence::BadNewView(new_view.signed.clone(), None);
+        self.try_with(new_view.digest, new_view.bytes, alone, found);
         self.judge_new_view(new_view, found);
     }
 
     /// Compares a NEW-VIEW with the VIEW-CHANGEs that it names, and with its leader's votes.
-    fn judge_new_view(&self, new_view: &SealedNewView, found: &mut Vec<Evidence>) {
+    fn judge_new_view(&mut self, new_view: &SealedNewView, found: &mut Vec<Evidence>) {
         let body = &new_view.signed.body;
         for (_, digest) in &body.view_changes {
-            if let Some(named) = self.find(digest).filter(|named| named.signed.body.view != body.view) {
-                let named = Some(Box::new(named.signed.body.clone()));
-                self.add(Evidence::BadNewView(new_view.signed.clone(), named), found);
+            if let Some(named) = self.find(digest).filter(|named| named.signed.body.view != body.view).cloned() {
+                let bad = || Evidence::BadNewView(new_view.signed.clone(), Some(Box::new(named.signed.body.clone())));
+                self.try_with(new_view.digest, new_view.bytes + named.bytes, bad, found);
             }
         }
-        for (height, view, seen) in self.slots_of(new_view.signed.signer).filter(|(_, view, _)| *view == body.view) {
+        let slots = self.slots_of(new_view.signed.signer);
+        for (height, view, seen) in slots.into_iter().filter(|(_, view, _)| *view == body.view) {
             let votes = [(VoteKind::Prepare, seen.prepare), (VoteKind::Commit, seen.commit)];
             if let Some((kind, signature)) = votes.into_iter().find_map(|(kind, signature)| Some((kind, signature?))) {
                 let body = self.vote(kind, view, height, seen.digest);
@@ -307,20 +338,21 @@ impl Witness {
         }
     }
 
-    fn compare_with_new_view(&self, vote: &Signed<Vote>, found: &mut Vec<Evidence>) {
+    fn compare_with_new_view(&mut self, vote: &Signed<Vote>, found: &mut Vec<Evidence>) {
         let of_leader = self.new_views.get(&vote.signer).into_iter().flatten();
-        for new_view in of_leader.filter(|new_view| new_view.signed.body.view == vote.body.view) {
-            self.compare_with(new_view, vote, found);
+        let of_view = of_leader.filter(|new_view| new_view.signed.body.view == vote.body.view);
+        for new_view in of_view.cloned().collect::<Vec<_>>() {
+            self.compare_with(&new_view, vote, found);
         }
     }
 
     /// Whether a leader's vote is for a block that its NEW-VIEW does not select, as far as a look at the certificates
     /// tells; then all that it names goes into the evidence.
-    fn compare_with(&self, new_view: &SealedNewView, vote: &Signed<Vote>, found: &mut Vec<Evidence>) {
-        let named = new_view.signed.body.view_changes.iter().map(|(_, digest)| self.find(digest));
-        let Some(named) = named.collect::<Option<Vec<&SealedViewChange>>>() else { return };
+    fn compare_with(&mut self, new_view: &SealedNewView, vote: &Signed<Vote>, found: &mut Vec<Evidence>) {
+        let named = new_view.signed.body.view_changes.iter().map(|(_, digest)| self.find(digest).cloned());
+        let Some(named) = named.collect::<Option<Vec<SealedViewChange>>>() else { return };
         let Vote { height, digest, .. } = vote.body;
-        let shown = |view_change: &&SealedViewChange| {
+        let shown = |view_change: &SealedViewChange| {
             let mut prepared = view_change.signed.body.prepared.iter();
             prepared.any(|shown| shown.height() == height && shown.digest() != digest)
         };
@@ -328,8 +360,12 @@ impl Witness {
         let bases = named.iter().map(|view_change| view_change.signed.body.base(self.config.epoch_base));
         let base = bases.max().unwrap_or(self.config.epoch_base);
         if named.iter().any(shown) || (interval > 0 && height > base.plus(interval)) {
-            let bodies: Vec<ViewChange> = named.iter().map(|view_change| view_change.signed.body.clone()).collect();
-            self.add(Evidence::AgainstNewView(new_view.signed.clone(), bodies, vote.clone()), found);
+            let bytes = named.iter().map(|named| named.bytes).sum::<usize>() + new_view.bytes;
+            let against = || {
+                let bodies: Vec<ViewChange> = named.iter().map(|named| named.signed.body.clone()).collect();
+                Evidence::AgainstNewView(new_view.signed.clone(), bodies, vote.clone())
+            };
+            self.try_with(new_view.digest, bytes, against, found);
         }
     }
 
@@ -346,15 +382,11 @@ fn forget_below<K: Ord, V>(known: &mut BTreeMap<(Height, K), V>, lowest: Height)
 }
 
 /// Keeps one of the latest views of a sender; says whether it is new.
-fn keep<T>(
-    known: &mut Vec<std::sync::Arc<Sealed<T>>>,
-    new: &std::sync::Arc<Sealed<T>>,
-    view: impl Fn(&Sealed<T>) -> View,
-) -> bool {
+fn keep<T>(known: &mut Vec<Arc<Sealed<T>>>, new: &Arc<Sealed<T>>, view: impl Fn(&Sealed<T>) -> View) -> bool {
     if known.iter().any(|known| known.digest == new.digest) {
         return false;
     }
-    known.push(std::sync::Arc::clone(new));
+    known.push(Arc::clone(new));
     known.sort_by_key(|known| std::cmp::Reverse(view(known)));
     known.truncate(WITNESS_VIEW_CHANGES_PER_SENDER_MAX);
     known.iter().any(|known| known.digest == new.digest)

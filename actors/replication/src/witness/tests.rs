@@ -8,7 +8,7 @@ use dtvn_messages::evidence::EvidenceKind;
 use dtvn_messages::wire::PeerMessage;
 use dtvn_messages::{
     Block, CommittedProof, Ed25519, Epoch, Genesis, KeyPair, NewView, PreparedCertificate, RulesVersion, Statement,
-    Timestamp, sha256,
+    Timestamp, limits, sha256,
 };
 
 use super::*;
@@ -368,4 +368,64 @@ fn a_forged_certificate_in_a_signed_view_change_is_evidence_against_its_signer()
     let evidence = fault.evidence().unwrap();
     assert_eq!((evidence.kind(), evidence.culprit()), (EvidenceKind::ForgedCertificate, ValidatorIndex(LIAR)));
     assert_eq!(case.verifier.check_evidence(evidence), Ok(()));
+}
+
+/// So many prepared certificates that they are longer than what may be told.
+fn long_list(case: &Case) -> Vec<PreparedCertificate> {
+    let shown = case.prepared(2, &case.header(2, 9, 10, digest(9)));
+    vec![shown; 1 + limits::EVIDENCE_BYTES_MAX / 200]
+}
+
+#[test]
+fn a_lie_that_is_too_long_to_be_kept_costs_its_signer_the_blame_and_is_not_kept() {
+    let case = Case::new();
+    let docket = case.verifier.evidence.docket.clone();
+    let moved = case.by(LIAR, case.move_to(6, long_list(&case)));
+    let fault = case.verifier.consensus(ValidatorIndex(LIAR), PeerMessage::ViewChange(Arc::new(moved.clone())));
+    let fault = fault.unwrap_err();
+    let evidence = fault.evidence().unwrap();
+    assert!(evidence.to_bytes().len() > limits::EVIDENCE_BYTES_MAX);
+    assert!(!docket.admit(evidence), "no store could read it again");
+    let other = case.by(LIAR, case.move_to(6, Vec::new()));
+    let two = Evidence::TwoViewChanges(Box::new(moved), Box::new(other));
+    let shown = case.verifier.receipts(ValidatorIndex(2), PeerMessage::Evidence(Arc::new(two)));
+    assert_eq!(shown, Ok(Judged::Nothing));
+}
+
+#[test]
+fn a_move_that_hides_much_is_looked_at_as_a_whole_until_it_has_proved_one_lie() {
+    let mut case = Case::new();
+    let commits: Vec<_> = (1..=100).map(|height| case.vote(LIAR, VoteKind::Commit, 3, height, digest(9))).collect();
+    let hiding = Message::ViewChange(case.sealed(LIAR, case.move_to(4, Vec::new())));
+    assert_eq!(case.see(&commits), []);
+    assert_eq!(case.see(&[hiding]), [EvidenceKind::HiddenCertificate]);
+    let later = case.vote(LIAR, VoteKind::Commit, 3, 101, digest(9));
+    assert_eq!(case.see(&[later.clone()]), []);
+    // The next move of the same liar is another lie.
+    let hiding = Message::ViewChange(case.sealed(LIAR, case.move_to(5, Vec::new())));
+    assert_eq!(case.see(&[hiding]), [EvidenceKind::HiddenCertificate]);
+    // One that nobody could be told of costs no copy.
+    let mut case = Case::new();
+    let long = Message::ViewChange(case.sealed(LIAR, case.move_to(4, long_list(&case))));
+    assert_eq!(case.see(&[commits.as_slice(), &[long, later]].concat()), []);
+    assert!(case.witness.tries.is_empty());
+}
+
+#[test]
+fn a_vote_against_a_new_view_is_looked_at_a_few_times_only() {
+    let mut case = Case::new();
+    let first = case.header(3, 1, 10, case.config.epoch_base_digest);
+    let changes: Vec<_> = [0, 2, 3].map(|by| case.sealed(by, case.move_to(5, vec![case.prepared(3, &first)]))).into();
+    let named = changes.iter().map(|change| (change.signed.signer, change.digest)).collect();
+    let new_view = case.sealed(LIAR, NewView { epoch: Epoch(0), view: View(5), view_changes: named });
+    let name = new_view.digest;
+    let mut messages: Vec<Message> = changes.into_iter().map(Message::ViewChange).collect();
+    messages.push(Message::NewView(new_view));
+    assert_eq!(case.see(&messages), []);
+    let before = case.witness.tries.get(&name).copied().unwrap_or(0);
+    for height in 1..=100 {
+        case.see(&[case.vote(LIAR, VoteKind::Prepare, 5, height, digest(7))]);
+    }
+    let after = case.witness.tries[&name];
+    assert!(before < after && after <= limits::WITNESS_TRIES_MAX, "{before} {after}");
 }
