@@ -221,14 +221,19 @@ impl Replica {
     /// from the signers of its certificate.
     pub(crate) fn want_bundles_of(&self, height: Height, effects: &mut Vec<Effect>) {
         let Some(proposal) = self.slots.get(&height).and_then(|slot| slot.proposal.as_ref()) else { return };
-        let holders = match self.selection.blocks.get(&height) {
-            Some(selected) => selected.holders.clone(),
-            None => vec![self.leader()],
-        };
-        self.want(&proposal.block.bundles, holders, effects);
+        let selected = self.selection.blocks.get(&height);
+        let holders = selected.map_or_else(|| vec![self.leader()], |selected| selected.holders.clone());
+        self.want(&proposal.block.bundles, holders, selected.is_some(), effects);
     }
 
-    pub(crate) fn want(&self, bundles: &[Digest], mut holders: Vec<ValidatorIndex>, effects: &mut Vec<Effect>) {
+    /// `proved`: a quorum voted for the block that names them.
+    pub(crate) fn want(
+        &self,
+        bundles: &[Digest],
+        mut holders: Vec<ValidatorIndex>,
+        proved: bool,
+        effects: &mut Vec<Effect>,
+    ) {
         let digests: Vec<Digest> =
             bundles.iter().filter(|digest| self.bundles.get(digest).is_none()).copied().collect();
         if digests.is_empty() {
@@ -240,7 +245,7 @@ impl Replica {
             }
         }
         holders.retain(|holder| Some(*holder) != self.config.me);
-        effects.push(Effect::Want { digests, holders });
+        effects.push(Effect::Want { digests, holders, proved });
     }
 
     /// Asks again for the bundles of all blocks that are to be executed: after a move, which takes back what was
@@ -248,7 +253,7 @@ impl Replica {
     pub(crate) fn want_again(&self, effects: &mut Vec<Effect>) {
         let holders: Vec<ValidatorIndex> = self.proved_by.iter().copied().collect();
         for certified in self.certified.values().take(limits::REPLICA_STATUS_HEIGHTS_MAX) {
-            self.want(&certified.block.bundles, holders.clone(), effects);
+            self.want(&certified.block.bundles, holders.clone(), true, effects);
         }
         let open = self.slots.range(self.chain.committed().next()..);
         let open = open.filter(|(_, slot)| slot.proposal.as_ref().is_some_and(Proposal::may_execute));

@@ -267,7 +267,11 @@ fn bundle_lists_of_selected_blocks_are_fetched_by_digest_from_the_signers_and_no
     assert_eq!(under.hear(1, stripped), [], "another list than the header says");
     let holders = [0, 2, 1].map(validator).to_vec();
     let digests = blocks[0].bundles.clone();
-    assert_eq!(under.hear(1, right), [Effect::Want { digests, holders }], "its bundles first from the signers");
+    assert_eq!(
+        under.hear(1, right),
+        [Effect::Want { digests, holders, proved: true }],
+        "its bundles first from the signers"
+    );
     assert_eq!(votes_said(&under.bundle(numbered(1, 0))).len(), 1);
 }
 

@@ -130,6 +130,8 @@ pub enum Effect {
         digests: Vec<Digest>,
         /// Who should hold them, best first.
         holders: Vec<ValidatorIndex>,
+        /// A quorum voted for a block that names them: prepared, or committed.
+        proved: bool,
     },
     /// These bundles are not wanted any more.
     Unwant {

@@ -17,6 +17,8 @@ struct Search {
     next: usize,
     asked: Option<ValidatorIndex>,
     wakes: Wake,
+    /// A quorum voted for a block that names it.
+    proved: bool,
 }
 
 /// When a search goes on.
@@ -86,11 +88,16 @@ impl Fetches {
         self.searches.get(digest).is_some_and(|search| search.kind == Kind::Wanted)
     }
 
+    /// Whether the replica needs a bundle of a block that a quorum voted for.
+    pub(super) fn is_proved(&self, digest: &Digest) -> bool {
+        self.searches.get(digest).is_some_and(|search| search.proved)
+    }
+
     /// The replica needs a bundle, which is asked for after `grace_ms`. False if it wants too many.
     pub(super) fn want(
         &mut self,
         now_us: u64,
-        digest: Digest,
+        (digest, proved): (Digest, bool),
         holders: &[ValidatorIndex],
         grace_ms: u64,
         limits: &PoolLimits,
@@ -99,6 +106,7 @@ impl Fetches {
             && search.kind == Kind::Wanted
         {
             holders.iter().rev().for_each(|holder| add_holder(search, *holder));
+            search.proved |= proved;
             return true;
         }
         if self.wanted >= limits.wants_max {
@@ -116,7 +124,7 @@ impl Fetches {
             self.discount(search.kind);
         }
         self.wanted += 1;
-        self.searches.insert(digest, Search { kind: Kind::Wanted, holders, next: 0, asked, wakes });
+        self.searches.insert(digest, Search { kind: Kind::Wanted, holders, next: 0, asked, wakes, proved });
         self.schedule(digest, wakes);
         true
     }
@@ -176,7 +184,7 @@ impl Fetches {
             (Kind::Announced { first: from }, limits.announce_grace_ms)
         };
         let wakes = Wake::At(now_us + after_ms * 1_000);
-        self.searches.insert(digest, Search { kind, holders: vec![from], next: 0, asked: None, wakes });
+        self.searches.insert(digest, Search { kind, holders: vec![from], next: 0, asked: None, wakes, proved: false });
         self.schedule(digest, wakes);
     }
 
@@ -205,6 +213,14 @@ impl Fetches {
     pub(super) fn later(&mut self, now_us: u64, digest: Digest, limits: &PoolLimits) {
         self.release(&digest);
         self.schedule(digest, Wake::At(now_us + limits.fetch_timeout_ms * 1_000));
+    }
+
+    /// What arrived of a search is lost: the next holder is asked now.
+    pub(super) fn wake(&mut self, now_us: u64, digest: Digest) {
+        if self.searches.contains_key(&digest) {
+            self.release(&digest);
+            self.schedule(digest, Wake::At(now_us));
+        }
     }
 
     /// A bundle is here, or needs no search any more.

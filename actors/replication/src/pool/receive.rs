@@ -109,13 +109,14 @@ impl Pool {
         ok: bool,
         effects: &mut Vec<Effect>,
     ) {
+        // Its sender's index is of that epoch too, and perhaps another's now.
+        if bundle.body.epoch != self.epoch {
+            return effects.push(Effect::Refused { from, refusal: Refusal::OtherEpoch });
+        }
         self.inspection.finish(&bundle, from);
         if !ok {
             effects.push(Effect::Blame { peer: from, why: BlameReason::BadSignature });
             return self.fetches.forged(now_us, bundle.digest, from, &self.limits);
-        }
-        if bundle.body.epoch != self.epoch {
-            return effects.push(Effect::Refused { from, refusal: Refusal::OtherEpoch });
         }
         if self.shelf.note_holder(&bundle.digest, from) {
             return;
@@ -137,7 +138,9 @@ impl Pool {
         }
     }
 
-    /// In its origin's share if it fits there; what a proposal names, otherwise in the reserve.
+    /// In its origin's share if it fits there; what a proposal names, otherwise in the reserve. What a block names that a
+    /// quorum voted for is always taken: nothing else can be decided before it, and those who voted had room for it. So
+    /// what a lying leader had fetched into the reserve keeps nobody from going on.
     fn find_room(&mut self, bundle: &Bundle) -> Result<Room, Refusal> {
         let bytes = bundle.bytes.len();
         if !self.fetches.is_wanted(&bundle.digest) {
@@ -145,7 +148,7 @@ impl Pool {
         }
         if self.shelf.fits_share(bundle.body.origin, bytes, self.share_bytes(), &self.limits) {
             Ok(Room::Share)
-        } else if self.shelf.fits_reserve(bytes, &self.limits) {
+        } else if self.fetches.is_proved(&bundle.digest) || self.shelf.fits_reserve(bytes, &self.limits) {
             Ok(Room::Reserve)
         } else {
             Err(Refusal::ReserveFull)

@@ -110,6 +110,29 @@ fn what_a_proposal_names_is_taken_from_the_reserve_until_that_is_full() {
 }
 
 #[test]
+fn what_a_quorum_voted_for_is_taken_although_a_liar_has_filled_share_and_reserve() {
+    let mut world = World::with(4, |limits| {
+        limits.origin_bundles_max = 1;
+        limits.reserve_bytes_max = length(0);
+    });
+    // Its share, with a number that nothing can ever come before; and the reserve, by a proposal that was never good.
+    world.accept(1, &world.bundle(1, 7));
+    let (junk, voted) = (world.bundle(1, 9), world.bundle(1, 0));
+    world.step(want(&[junk.digest], &[1]));
+    assert_eq!(world.accept(1, &junk)[1..], [log(&junk), available(&junk)]);
+    world.step(want(&[voted.digest], &[2]));
+    assert_eq!(
+        world.accept(2, &voted)[1..],
+        [refused(2, Refusal::ReserveFull)],
+        "as long as it is a leader's word only"
+    );
+    let Input::Want { digests, holders, .. } = want(&[voted.digest], &[2]) else { unreachable!() };
+    world.step(Input::Want { digests, holders, proved: true });
+    assert_eq!(world.pass_ms(250), [ask(2, &[voted.digest])]);
+    assert_eq!(world.accept(2, &voted)[1..], [log(&voted), available(&voted)]);
+}
+
+#[test]
 fn a_sender_has_so_many_bundles_under_verification() {
     let mut world = World::with(4, |limits| limits.unverified_bundles_per_peer_max = 2);
     for number in 0..2 {
