@@ -93,6 +93,14 @@ impl<M: Mail> Slot<M> {
         self.presence.subscribe()
     }
 
+    /// The role's addresses lead to this mailbox although its actor still starts, which is what the presence says.
+    pub(crate) fn listen(&self, mailbox: Arc<Mailbox<M>>) {
+        let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
+        if mailbox.is_open() {
+            *current = Some(mailbox);
+        }
+    }
+
     /// Reserves the role for one incarnation; `None` while another one holds it.
     pub(crate) fn claim(self: &Arc<Self>) -> Option<Claim<M>> {
         let free = self.claimed.compare_exchange(false, true, Ordering::AcqRel, Ordering::Acquire).is_ok();

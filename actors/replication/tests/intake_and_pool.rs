@@ -193,13 +193,18 @@ fn a_new_epoch_takes_over_what_is_undecided_whoever_hears_of_it_first() {
     }
 }
 
+/// The last ordered bundle of this node.
+fn positions(last: BundlePosition) -> pool::Input {
+    pool::Input::Positions { epoch: Epoch(0), positions: vec![(OWN, last)] }
+}
+
 #[test]
 fn a_twin_of_the_same_start_costs_a_number_and_nothing_else() {
     let mut node = Node::new();
     node.submit(0, "A");
     node.submit(1, "B");
     let last = BundlePosition { start: 1, number: 4 };
-    node.run([Step::Pool(pool::Input::Positions(vec![(OWN, last)]))]);
+    node.run([Step::Pool(positions(last))]);
     let bundle = node.pool.bundle(&node.available[0]).unwrap();
     assert_eq!((bundle.body.number, bundle.body.operations.len()), (5, 2));
 }
@@ -208,7 +213,7 @@ fn a_twin_of_the_same_start_costs_a_number_and_nothing_else() {
 fn a_twin_of_a_later_start_stops_this_one_until_it_starts_anew() {
     let mut node = Node::new();
     node.submit(0, "A");
-    node.run([Step::Pool(pool::Input::Positions(vec![(OWN, BundlePosition { start: 9, number: 3 })]))]);
+    node.run([Step::Pool(positions(BundlePosition { start: 9, number: 3 }))]);
     assert_eq!(node.outrun, Some(9));
     assert_eq!(node.available, []);
     node.run([Step::Intake(intake::Input::Started { start: 10 })]);

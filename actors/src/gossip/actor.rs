@@ -11,7 +11,8 @@ use super::message::{FromPeer, GossipMessage};
 use crate::intake::{self, IntakeMessage};
 use crate::mailbox::{Address, Mail, SendError};
 use crate::network::Offence;
-use crate::replica::{self, ReplicaMessage};
+use crate::network::keys::peer_id;
+use crate::replica::{self, Pending, ReplicaMessage};
 use crate::shared::Shared;
 use crate::storage::{self, StorageMessage};
 use crate::supervision::{ActorError, Behaviour, Context, TaskHandle};
@@ -44,13 +45,16 @@ impl Gossip {
         let shared = arguments.shared;
         let replica = context.address_of(&replica::ROLE);
         let wait = Duration::from_millis(limits::CORE_START_WAIT_MS);
-        let pending = replica.call_when_up(wait, ReplicaMessage::PendingBundles).await?;
-        let now = shared.epoch().config.committee();
+        // Before it asks: what the replica says after its answer is not lost, nor what the intake cuts meanwhile.
+        context.listen();
+        let Pending { committee, bundles, positions } =
+            replica.call_when_up(wait, ReplicaMessage::PendingBundles).await?;
+        let epoch = committee.epoch;
         let settings = PoolSettings {
             chain: shared.genesis.chain_id().clone(),
-            epoch: now.epoch,
-            validators: now.set,
-            own: now.me,
+            epoch,
+            validators: committee.set,
+            own: committee.me,
             seed: shared.clock.now().wall.0 ^ u64::from(std::process::id()).rotate_left(32),
             limits: PoolLimits::default(),
         };
@@ -65,11 +69,14 @@ impl Gossip {
             replica: replica.clone(),
             shared,
         };
-        gossip.step(&context, Input::Positions(pending.positions))?;
-        for bundle in pending.bundles {
+        gossip.step(&context, Input::Positions { epoch, positions })?;
+        for bundle in bundles {
             gossip.step(&context, Input::Restored(bundle))?;
         }
-        watch_replica(&context, &replica);
+        watch(&context, &replica, || GossipMessage::ReplicaRestarted);
+        for verifier in &gossip.verifiers {
+            watch(&context, verifier, || GossipMessage::VerifierRestarted);
+        }
         // An intake that is down starts later, and offers nothing yet.
         let _down = gossip.intake.try_send(IntakeMessage::PoolRestarted);
         Ok(gossip)
@@ -114,8 +121,10 @@ impl Gossip {
             Effect::Full(full) => deliver(&self.intake, IntakeMessage::PoolFull(full))?,
             Effect::Blame { peer, why } => {
                 tracing::warn!(peer = peer.0, why = why.name(), "A peer broke the rules of gossip.");
-                if let Some(handle) = self.shared.network.get() {
-                    handle.report_validator(peer, Offence::Lie);
+                // By its key: in the epoch that the network is in its index may be another's.
+                let key = self.pool.validators().key(peer);
+                if let (Some(handle), Some(Ok(peer))) = (self.shared.network.get(), key.map(|key| peer_id(&key))) {
+                    handle.report_peer(peer, Offence::Lie);
                 }
             }
             Effect::SetTimer { generation, after_ms } => {
@@ -138,9 +147,9 @@ impl Gossip {
     }
 }
 
-/// Tells the gossip when the replica has started again: it has lost what it was told.
-fn watch_replica(context: &Context<GossipMessage>, replica: &Address<ReplicaMessage>) {
-    let mut presence = replica.watch();
+/// Tells the gossip when a neighbour has started again: it has lost what it was told.
+fn watch<M: Mail>(context: &Context<GossipMessage>, neighbour: &Address<M>, news: fn() -> GossipMessage) {
+    let mut presence = neighbour.watch();
     let known = presence.borrow_and_update().incarnation;
     let myself = context.myself();
     context.spawn(async move {
@@ -149,7 +158,7 @@ fn watch_replica(context: &Context<GossipMessage>, replica: &Address<ReplicaMess
             let now = *presence.borrow_and_update();
             if now.up && now.incarnation != known {
                 known = now.incarnation;
-                let _over = myself.try_send(GossipMessage::ReplicaRestarted);
+                let _over = myself.try_send(news());
             }
         }
     });
@@ -179,18 +188,19 @@ impl Behaviour for Gossip {
             }
             GossipMessage::Own(bundle) => Input::Own(bundle),
             GossipMessage::Verified { from, bundle, ok } => Input::Verified { from, bundle, ok },
-            GossipMessage::Want { digests, holders } => Input::Want { digests, holders },
+            GossipMessage::Want { digests, holders, proved } => Input::Want { digests, holders, proved },
             GossipMessage::Unwant(digests) => Input::Unwant { digests },
             GossipMessage::Relay { digests, leader } => Input::Relay { digests, leader },
-            GossipMessage::Ordered { height, digests, positions } => {
+            GossipMessage::Ordered { epoch, height, digests, positions } => {
                 self.step(context, Input::Ordered { height, digests })?;
-                Input::Positions(positions)
+                Input::Positions { epoch, positions }
             }
             GossipMessage::Stable(height) => Input::Stable { height },
             GossipMessage::Link { peer, up: true } => Input::PeerUp(peer),
             GossipMessage::Link { peer, up: false } => Input::PeerDown(peer),
             GossipMessage::Epoch(now) => Input::Epoch { epoch: now.epoch, validators: now.set, own: now.me },
             GossipMessage::ReplicaRestarted => Input::ReplicaRestarted,
+            GossipMessage::VerifierRestarted => Input::VerifierRestarted,
             GossipMessage::Timer(generation) => Input::Timer { generation },
         };
         self.step(context, input)

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use dtvn_messages::{Bundle, BundlePosition, Digest, Height, ValidatorIndex};
+use dtvn_messages::{Bundle, BundlePosition, Digest, Epoch, Height, ValidatorIndex};
 use dtvn_pbft::Committee;
 
 use crate::directory::Role;
@@ -51,6 +51,8 @@ pub enum GossipMessage {
         digests: Vec<Digest>,
         /// Who should hold them, best first.
         holders: Vec<ValidatorIndex>,
+        /// A quorum voted for a block that names them: prepared, or committed.
+        proved: bool,
     },
     /// The replica does not need these bundles any more.
     Unwant(Vec<Digest>),
@@ -63,6 +65,8 @@ pub enum GossipMessage {
     },
     /// A block is committed.
     Ordered {
+        /// Its epoch.
+        epoch: Epoch,
         /// Its height.
         height: Height,
         /// Its bundles.
@@ -83,6 +87,8 @@ pub enum GossipMessage {
     Epoch(Committee),
     /// The replica started again.
     ReplicaRestarted,
+    /// A worker that checks signatures started again.
+    VerifierRestarted,
     /// The timer fired.
     Timer(u64),
 }
@@ -101,6 +107,7 @@ impl Mail for GossipMessage {
             Self::Link { .. } => "link",
             Self::Epoch(_) => "epoch",
             Self::ReplicaRestarted => "replica_restarted",
+            Self::VerifierRestarted => "verifier_restarted",
             Self::Timer(_) => "timer",
         }
     }

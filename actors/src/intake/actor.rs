@@ -13,7 +13,7 @@ use super::message::{Answered, IntakeMessage, Submission};
 use crate::gossip::{self, GossipMessage};
 use crate::instruments::Instruments;
 use crate::mailbox::{Address, CallError, Mail, Reply, SendError};
-use crate::replica::{self, ReplicaMessage};
+use crate::replica::{self, Pending, ReplicaMessage};
 use crate::shared::Shared;
 use crate::storage::{self, StorageMessage};
 use crate::supervision::{ActorError, Behaviour, Context, StopReason, TaskHandle};
@@ -58,14 +58,15 @@ impl Intake {
     pub async fn start(context: Context<IntakeMessage>, arguments: IntakeArguments) -> Result<Self, ActorError> {
         let shared = arguments.shared;
         let storage = context.address_of(&storage::ROLE);
+        // Before it asks: what is decided, gone or over after the answers is not lost.
+        context.listen();
         let wait = Duration::from_millis(limits::CORE_START_WAIT_MS);
         let start = storage.call_when_up(wait, StorageMessage::NewStart).await?.map_err(ActorError::new)?;
         let replica = context.address_of(&replica::ROLE);
-        let pending = replica.call_when_up(wait, ReplicaMessage::PendingBundles).await?;
-        let now = shared.epoch().config.committee();
+        let Pending { committee, bundles, .. } = replica.call_when_up(wait, ReplicaMessage::PendingBundles).await?;
         let settings = IntakeSettings {
-            epoch: now.epoch,
-            origin: now.me,
+            epoch: committee.epoch,
+            origin: committee.me,
             start,
             key_retention_ms: shared.genesis.parameters().key_retention_ms,
             limits: IntakeLimits::default(),
@@ -82,8 +83,8 @@ impl Intake {
             made: BTreeMap::new(),
             shared,
         };
-        for bundle in pending.bundles {
-            if Some(bundle.body.origin) == now.me {
+        for bundle in bundles {
+            if Some(bundle.body.origin) == committee.me {
                 intake.step(&context, Input::Restored(bundle))?;
             }
         }

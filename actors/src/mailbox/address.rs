@@ -93,7 +93,7 @@ impl<M: Mail> Address<M> {
         tokio::time::timeout(timeout, conversation).await.unwrap_or(Err(CallError::TimedOut))
     }
 
-    /// Whether messages can be sent now. It may have changed by the time you look at the answer.
+    /// Whether messages can be sent now, if only to one that still starts. It may have changed by the time you look at the answer.
     pub fn is_up(&self) -> bool {
         match &self.pinned {
             Some(mailbox) => mailbox.is_open(),

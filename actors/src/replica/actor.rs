@@ -77,6 +77,8 @@ impl Replica {
         let storage = context.address_of(&storage::ROLE);
         let mut effects = Vec::new();
         let before = shared.epoch().config.epoch;
+        // Before the ledger says where it stands: the root of a state that is known after that is not lost.
+        context.listen();
         let recovered = epoch::recover(&shared, (&state_machine, &storage), &store, &mut effects).await?;
         let mut replica = Self {
             consensus: recovered.consensus,
@@ -157,7 +159,9 @@ impl Replica {
             Effect::Commit(committed) => self.commit(*committed)?,
             Effect::Evidence(evidence) => self.keep_evidence(evidence)?,
             Effect::Certified(certificate) => deliver(&self.storage, StorageMessage::Receipt(certificate))?,
-            Effect::Want { digests, holders } => deliver(&self.gossip, GossipMessage::Want { digests, holders })?,
+            Effect::Want { digests, holders, proved } => {
+                deliver(&self.gossip, GossipMessage::Want { digests, holders, proved })?
+            }
             Effect::Unwant { digests } => deliver(&self.gossip, GossipMessage::Unwant(digests))?,
             Effect::Relay { digests, leader } => deliver(&self.gossip, GossipMessage::Relay { digests, leader })?,
             Effect::Sync { from, to, holders } => deliver(&self.sync, SyncMessage::Ask { from, to, holders })?,
@@ -207,8 +211,9 @@ impl Replica {
         let local = self.trace.committed(&committed, view, now, &self.instruments);
         let height = committed.block.header.height;
         let digests = committed.block.bundles.clone();
+        let epoch = committed.block.header.epoch;
         let positions = committed.bundles.iter().map(|bundle| (bundle.body.origin, bundle.position())).collect();
-        deliver(&self.gossip, GossipMessage::Ordered { height, digests, positions })?;
+        deliver(&self.gossip, GossipMessage::Ordered { epoch, height, digests, positions })?;
         let order = Box::new(CommitOrder { committed, local });
         deliver(&self.state_machine, StateMachineMessage::Commit(order))
     }
@@ -289,8 +294,9 @@ impl Behaviour for Replica {
             ReplicaMessage::PeerUp(peer) => Input::PeerUp(peer),
             ReplicaMessage::QuorumConnected(connected) => Input::QuorumConnected(connected),
             ReplicaMessage::PendingBundles(reply) => {
+                let committee = self.shared.epoch().config.committee();
                 let bundles = self.consensus.pending_bundles().cloned().collect();
-                reply.send(Pending { bundles, positions: self.consensus.positions() });
+                reply.send(Pending { committee, bundles, positions: self.consensus.positions() });
                 return Ok(());
             }
         };

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use dtvn_ledger::Executed;
 use dtvn_messages::{Bundle, BundlePosition, Digest, Evidence, Height, ValidatorIndex};
-use dtvn_pbft::{Message, Ticket};
+use dtvn_pbft::{Committee, Message, Ticket};
 use dtvn_replication::consensus::Timer;
 use dtvn_replication::receipts::Said;
 use dtvn_replication::verify::CheckedBlocks;
@@ -92,6 +92,8 @@ pub enum ReplicaMessage {
 /// What a gossip or an intake that starts must know.
 #[derive(Debug, Clone)]
 pub struct Pending {
+    /// The epoch, its validators, and which of them this node is.
+    pub committee: Committee,
     /// Bundles that are available and not committed.
     pub bundles: Vec<Arc<Bundle>>,
     /// The last ordered bundle of each origin.

@@ -56,7 +56,15 @@ impl<M: Mail> Context<M> {
         self.inner.mailbox.incarnation()
     }
 
-    /// The actor's role address, which neighbours may keep across its restarts. Down while the actor still starts.
+    /// From here on messages of neighbours are taken, to be handled once the start is complete: for a start that asks a
+    /// neighbour where things stand and must hear of everything that comes after the answer. If the start fails, they are
+    /// dropped, as they are when an actor fails.
+    pub fn listen(&self) {
+        self.inner.slot.listen(Arc::clone(&self.inner.mailbox));
+    }
+
+    /// The actor's role address, which neighbours may keep across its restarts. Down while the actor still starts, unless
+    /// it listens already.
     pub fn address(&self) -> Address<M> {
         Address::of(Arc::clone(&self.inner.slot))
     }

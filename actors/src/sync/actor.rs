@@ -89,11 +89,16 @@ impl Sync {
             shared,
         };
         context.send_every(limits::OBSERVER_FOLLOW_INTERVAL, || SyncMessage::Follow);
-        let shown = sync.shared.board.consensus().borrow().replica;
-        if let Some(shown) = shown.filter(|shown| shown.diverged) {
-            sync.step(&context, Input::Heal { at_least: shown.stable, differs_at: shown.executed });
-        }
+        sync.heal_if_diverged(&context);
         Ok(sync)
+    }
+
+    /// A replica that found its state wrong said so once, perhaps while nobody listened.
+    fn heal_if_diverged(&mut self, context: &Context<SyncMessage>) {
+        let shown = self.shared.board.consensus().borrow().replica;
+        if let Some(shown) = shown.filter(|shown| shown.diverged && !self.planner.heals()) {
+            self.step(context, Input::Heal { at_least: shown.stable, differs_at: shown.executed });
+        }
     }
 
     fn step(&mut self, context: &Context<SyncMessage>, input: Input) {
@@ -132,6 +137,7 @@ impl Sync {
     /// that nobody talks to: the others may be in an epoch in which it is none. And so does one that waits at the end of
     /// its epoch: those whose votes it lacks may be in the next one already, without a vote there.
     fn follow(&mut self, context: &Context<SyncMessage>) {
+        self.heal_if_diverged(context);
         let board = &self.shared.board;
         let waits_at_end = board.consensus().borrow().replica.is_some_and(|shown| shown.at_epoch_end);
         let is_told = board.epoch().config.me.is_some() && *board.quorum().borrow() && !waits_at_end;
@@ -147,7 +153,11 @@ impl Sync {
         self.writing += 1;
         let parts = self.parts.clone();
         let hash = part.hash;
-        let work = tokio::task::spawn_blocking(move || parts.write(&part.hash, &part.entries));
+        let life = context.lifeline();
+        let work = tokio::task::spawn_blocking(move || {
+            let _until_written = life;
+            parts.write(&part.hash, &part.entries)
+        });
         context.spawn_then(work, move |written| {
             let failed = match written {
                 Ok(Ok(())) => None,
@@ -179,7 +189,12 @@ impl Sync {
         let height = checked.as_ref().map_or(Height(0), |checked| checked.height());
         tracing::info!(height = height.0, "A certified state is complete; its database is being made.");
         let (shared, directory, parts) = (self.shared.clone(), self.directory.clone(), self.parts.clone());
-        let work = tokio::task::spawn_blocking(move || make(&shared, &directory, &parts, checked.as_deref()));
+        // A successor makes it in the same place.
+        let life = context.lifeline();
+        let work = tokio::task::spawn_blocking(move || {
+            let _until_made = life;
+            make(&shared, &directory, &parts, checked.as_deref())
+        });
         context.spawn_then(work, |made| {
             SyncMessage::Prepared(made.unwrap_or_else(|error| Prepared::Failed(error.to_string())))
         });
@@ -214,13 +229,15 @@ impl Sync {
         }
     }
 
-    /// The purse of a peer that asks.
-    fn purse(&mut self, peer: Asker) -> Purse {
+    /// The purse of a peer that asks; none if it has asked for enough already: it holds places that all share, and an
+    /// honest one asks again, or somebody else.
+    fn purse(&mut self, peer: Asker) -> Option<Purse> {
         if self.purses.len() > limits::STRANGERS_REMEMBERED_MAX {
             // Nobody is served from these at present.
             self.purses.retain(|_, purse| Arc::strong_count(purse) > 1);
         }
-        Arc::clone(self.purses.entry(peer).or_insert_with(|| Arc::new(Mutex::new(Pace::new(SERVED)))))
+        let purse = self.purses.entry(peer).or_insert_with(|| Arc::new(Mutex::new(Pace::new(SERVED))));
+        (served(purse) < limits::SERVED_REQUESTS_PER_ASKER_MAX).then(|| Arc::clone(purse))
     }
 
     /// Reads what a peer asked for beside the mailbox, and sends it.
@@ -230,7 +247,7 @@ impl Sync {
             SnapshotAsk::Manifest(height, at_least) => serve_manifest(&shelf, height, at_least),
             SnapshotAsk::Part(height, part) => serve_part(&shelf, height, part),
         };
-        let purse = self.purse(peer);
+        let Some(purse) = self.purse(peer) else { return };
         context.spawn(async move {
             // One after the other, and each paid for before the next: the peer's credits are spent meanwhile.
             let pace = purse.lock().await;
@@ -254,7 +271,7 @@ impl Sync {
         let end = shelf.ends.iter().rev().find(|end| end.height().next() == from).cloned();
         // Who asks for blocks that are collected is told so by an empty answer.
         let last = store.applied_watch().borrow().height;
-        let purse = self.purse(peer);
+        let Some(purse) = self.purse(peer) else { return };
         context.spawn(async move {
             let pace = purse.lock().await;
             let proof = end.map_or(0, |end| answer(&network, peer, &PeerMessage::EpochEnd(end)));
@@ -274,6 +291,11 @@ impl Sync {
             drop(credit);
         });
     }
+}
+
+/// Requests of an asker that are being served, or wait for it: each holds its purse, and so does the list.
+fn served(purse: &Purse) -> usize {
+    Arc::strong_count(purse) - 1
 }
 
 /// Whom to ask when nobody has shown to have something.
@@ -327,5 +349,20 @@ impl Behaviour for Sync {
             SyncMessage::Timer(generation) => self.step(context, Input::Timer { generation }),
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_asker_has_so_many_requests_waiting() {
+        let listed: Purse = Arc::new(Mutex::new(Pace::new(SERVED)));
+        assert_eq!(served(&listed), 0);
+        let waiting: Vec<Purse> = (0..limits::SERVED_REQUESTS_PER_ASKER_MAX).map(|_| Arc::clone(&listed)).collect();
+        assert_eq!(served(&listed), limits::SERVED_REQUESTS_PER_ASKER_MAX);
+        drop(waiting);
+        assert_eq!(served(&listed), 0);
     }
 }

@@ -270,7 +270,12 @@ impl Behaviour for Worker {
         message: VerifierMessage,
     ) -> Result<(), ActorError> {
         let VerifierMessage::Bundle { from, bundle } = message;
-        let ok = self.shared.epoch().verifier.bundle(&bundle);
+        let epoch = self.shared.epoch();
+        // The validators of another epoch are no judges of its origin; the gossip forgets it when it hears of the epoch.
+        if bundle.body.epoch != epoch.config.epoch {
+            return Ok(());
+        }
+        let ok = epoch.verifier.bundle(&bundle);
         // A gossip that is down fetches what it missed.
         let _down = self.gossip.try_send(GossipMessage::Verified { from, bundle, ok });
         Ok(())

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use dtvn_client::api::{ActorCommandAnswer, Kind};
 use dtvn_client::{Client, ClientConfig};
@@ -90,7 +91,7 @@ async fn each_kind_of_actor_dies_under_load_and_the_node_goes_on() {
             let again = seed_ticket(number + 451);
             accepted(&network.at(0), Kind::Validate, &again).await;
             // A crash counts against the intensity of its subtree for five seconds: no more than its three at once.
-            tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+            tokio::time::sleep(Duration::from_secs(2)).await;
         }
         end.store(true, Ordering::Relaxed);
     };
@@ -109,6 +110,32 @@ async fn each_kind_of_actor_dies_under_load_and_the_node_goes_on() {
             "{actor} in the log"
         );
     }
+    network.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bundles_that_are_cut_while_gossip_or_intake_start_again_are_decided() {
+    let network = Network::start(&["--fault-injection"]).await;
+    network.seed().await;
+    let (admin, node) = (admin(&network), network.at(0));
+    let mut next = 1;
+    for actor in ["links/gossip", "edge/intake"].into_iter().cycle().take(8) {
+        let visitors: Vec<_> = (next..next + 30).map(seed_ticket).collect();
+        next += visitors.len();
+        // Some before the crash, some in the midst of the start, some after it.
+        let work = visitors.iter().enumerate().map(async |(number, ticket)| {
+            tokio::time::sleep(Duration::from_millis(number as u64 / 3)).await;
+            accepted(&node, Kind::Validate, ticket).await
+        });
+        let late = async {
+            tokio::time::sleep(Duration::from_millis(3)).await;
+            crash(&admin, actor).await;
+        };
+        tokio::join!(futures::future::join_all(work), late);
+        // A crash counts against the intensity of its subtree for five seconds: no more than its three at once.
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    network.assert_equal_histories().await;
     network.stop().await;
 }
 

@@ -217,6 +217,10 @@ impl Intake {
     }
 
     fn on_epoch(&mut self, epoch: Epoch, origin: Option<ValidatorIndex>, effects: &mut Vec<Effect>) {
+        // Whoever started in it may be told of it once more; its numbers go on.
+        if epoch == self.epoch {
+            return;
+        }
         self.epoch = epoch;
         self.origin = origin;
         self.next_number = 0;

@@ -70,7 +70,7 @@ impl<D: Disk> Node<D> {
                 self.store.put_receipt(Arc::clone(&certificate));
                 effects.push(Effect::Certified(certificate));
             }
-            Said::Want { digests, holders } => self.tell_gossip(pool::Input::Want { digests, holders }),
+            Said::Want { digests, holders, proved } => self.tell_gossip(pool::Input::Want { digests, holders, proved }),
             Said::Unwant { digests } => self.tell_gossip(pool::Input::Unwant { digests }),
             Said::Relay { digests, leader } => self.tell_gossip(pool::Input::Relay { digests, leader }),
             Said::Sync { from, to, holders } => {
@@ -111,7 +111,7 @@ impl<D: Disk> Node<D> {
         let digests = committed.block.bundles.clone();
         let positions = committed.bundles.iter().map(|bundle| (bundle.body.origin, bundle.position())).collect();
         self.tell_gossip(pool::Input::Ordered { height, digests });
-        self.tell_gossip(pool::Input::Positions(positions));
+        self.tell_gossip(pool::Input::Positions { epoch: committed.block.header.epoch, positions });
         let changed = self.execution.commit(&committed).map_err(Failure::new)?;
         while let Some(rooting) = self.execution.next_rooting() {
             let (height, root) = self.execution.rooted(rooting.run());

@@ -84,7 +84,7 @@ impl<D: Disk> Node<D> {
 
     fn start_from_store(&mut self, height: Height, effects: &mut Vec<Effect>) -> Result<(), Failure> {
         self.restart_from_state_machine(effects)?;
-        self.tell_gossip(pool::Input::Positions(self.consensus.positions()));
+        self.tell_gossip(self.positions());
         self.tell_gossip(pool::Input::Stable { height });
         self.cover(height);
         Ok(())

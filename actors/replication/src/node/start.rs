@@ -220,12 +220,17 @@ impl<D: Disk> Node<D> {
         }
     }
 
+    /// The last ordered bundles, as the replica knows them.
+    pub(super) fn positions(&self) -> pool::Input {
+        pool::Input::Positions { epoch: self.config.epoch, positions: self.consensus.positions() }
+    }
+
     /// The pool starts with what the replica holds.
     fn start_gossip(&mut self, effects: &mut Vec<Effect>) {
         self.incarnations.gossip += 1;
         self.pool = Pool::new(pool_settings(&self.settings, &self.config));
         let pending: Vec<_> = self.consensus.pending_bundles().cloned().collect();
-        self.step_gossip(pool::Input::Positions(self.consensus.positions()), effects);
+        self.step_gossip(self.positions(), effects);
         for bundle in pending {
             self.step_gossip(pool::Input::Restored(bundle), effects);
         }

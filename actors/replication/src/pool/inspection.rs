@@ -67,6 +67,11 @@ impl Inspection {
         self.remove(key(bundle, from));
     }
 
+    /// Gives up everything: whoever was verifying some of it has lost that. The digests.
+    pub(super) fn forget_all(&mut self) -> Vec<Digest> {
+        std::mem::take(self).digests.into_keys().collect()
+    }
+
     /// Gives up what was not verified in time.
     pub(super) fn expire(&mut self, now_us: u64) {
         while let Some((deadline_us, key)) = self.deadlines.first().copied()

@@ -49,6 +49,8 @@ pub enum Input {
         digests: Vec<Digest>,
         /// Who should hold them, best first.
         holders: Vec<ValidatorIndex>,
+        /// A quorum voted for a block that names them: prepared, or committed.
+        proved: bool,
     },
     /// The replica no longer needs these bundles.
     Unwant {
@@ -73,7 +75,12 @@ pub enum Input {
     },
     /// The last ordered bundle of origins, as the replicated state knows it: at the start, and after a block whose
     /// bundles were not here.
-    Positions(Vec<(ValidatorIndex, BundlePosition)>),
+    Positions {
+        /// The epoch in which they were ordered.
+        epoch: Epoch,
+        /// The last of each origin.
+        positions: Vec<(ValidatorIndex, BundlePosition)>,
+    },
     /// A checkpoint is stable: ordered bundles up to its height are not kept any longer.
     Stable {
         /// Its height.
@@ -81,6 +88,8 @@ pub enum Input {
     },
     /// A bundle from the consensus log, at the start. It was accepted before, so it is taken whatever the bounds say.
     Restored(Arc<Bundle>),
+    /// Whoever checks signatures was restarted, and has lost what it was given.
+    VerifierRestarted,
     /// The replica was restarted: tell it all that is pending.
     ReplicaRestarted,
     /// A validator can be reached, again or for the first time.

@@ -118,16 +118,23 @@ impl Pool {
             Input::Verified { from, bundle, ok } => self.on_verified(now_us, from, bundle, ok, effects),
             Input::Fetch { from, digests } => self.on_fetch(now_us, from, &digests, effects),
             Input::Announce { from, digests } => self.on_announce(now_us, from, digests),
-            Input::Want { digests, holders } => self.on_want(now_us, digests, &holders, effects),
+            Input::Want { digests, holders, proved } => self.on_want(now_us, (digests, proved), &holders, effects),
             Input::Unwant { digests } => digests.iter().for_each(|digest| self.fetches.unwant(digest)),
             Input::WantNothing => self.fetches.want_nothing(),
             Input::Relay { digests, leader } => self.on_relay(now_us, &digests, leader, effects),
             Input::Ordered { height, digests } => self.on_ordered(height, &digests, effects),
-            Input::Positions(positions) => {
+            // Numbers count anew in each epoch: those of another one say nothing here.
+            Input::Positions { epoch, .. } if epoch != self.epoch => {}
+            Input::Positions { positions, .. } => {
                 positions.into_iter().for_each(|(origin, last)| self.advance(origin, last, effects));
             }
             Input::Stable { height } => self.shelf.collect(height),
             Input::Restored(bundle) => self.on_restored(bundle, effects),
+            Input::VerifierRestarted => {
+                for digest in self.inspection.forget_all() {
+                    self.fetches.wake(now_us, digest);
+                }
+            }
             Input::ReplicaRestarted => {
                 effects.extend(self.shelf.pending().map(|bundle| Effect::available(bundle)));
             }
@@ -139,6 +146,12 @@ impl Pool {
         self.send_asks(now_us, effects);
         self.tell_if_full(effects);
         self.set_timer(now_us, effects);
+    }
+
+    /// The validators of the epoch that it is in.
+    #[must_use]
+    pub fn validators(&self) -> &ValidatorSet {
+        &self.validators
     }
 
     /// An own bundle is always taken: a number that is refused would leave a gap which nothing of this start can follow.
@@ -222,7 +235,13 @@ impl Pool {
         }
     }
 
-    fn on_want(&mut self, now_us: u64, digests: Vec<Digest>, holders: &[ValidatorIndex], effects: &mut Vec<Effect>) {
+    fn on_want(
+        &mut self,
+        now_us: u64,
+        (digests, proved): (Vec<Digest>, bool),
+        holders: &[ValidatorIndex],
+        effects: &mut Vec<Effect>,
+    ) {
         let mut refused = Vec::new();
         for digest in digests {
             if self.shelf.contains(&digest) {
@@ -230,7 +249,7 @@ impl Pool {
             }
             let verifying = self.inspection.contains(&digest);
             let grace_ms = if verifying { self.limits.fetch_timeout_ms } else { self.limits.want_grace_ms };
-            if !self.fetches.want(now_us, digest, holders, grace_ms, &self.limits) {
+            if !self.fetches.want(now_us, (digest, proved), holders, grace_ms, &self.limits) {
                 refused.push(digest);
             }
         }
@@ -302,6 +321,10 @@ impl Pool {
         own: Option<ValidatorIndex>,
         effects: &mut Vec<Effect>,
     ) {
+        // Whoever started in it may be told of it once more.
+        if epoch == self.epoch {
+            return;
+        }
         for bundle in self.shelf.clear_pending() {
             self.remembered.remember(bundle.digest);
             effects.push(Effect::Superseded { bundle, last: None });

@@ -189,6 +189,12 @@ impl Sync {
         self.asked.is_some() || self.fetching.is_some()
     }
 
+    /// Whether a state is being fetched because the node's own is wrong.
+    #[must_use]
+    pub fn heals(&self) -> bool {
+        self.fetching.as_ref().is_some_and(|fetching| fetching.heals)
+    }
+
     /// The height of the snapshot that is being fetched, how many of its parts are missing, and how many it has.
     #[must_use]
     pub fn snapshot(&self) -> Option<(Height, usize, usize)> {

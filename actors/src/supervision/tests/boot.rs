@@ -1,11 +1,14 @@
 //! Starting a tree.
 
 use super::{Journal, PATIENCE, Plan, Say, Stage, gate, soon};
+use crate::mailbox::{Address, CallError};
 use crate::supervision::{
     ChildSpec, CommandError, EndCause, GaveUpBecause, NodeTree, RootEnd, StartError, Strategy, SupervisorSpec,
 };
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
+use tokio::sync::Semaphore;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn actors_start_in_order_and_each_is_up_before_the_next_begins() {
@@ -114,4 +117,61 @@ async fn two_trees_in_one_process_do_not_see_each_other() {
     assert!(!one.address("a").is_up());
     assert_eq!(two.count("a").await, Ok(1));
     two.shutdown().await;
+}
+
+/// An actor that was up, and whose successors start one by one as the gate lets them.
+async fn starting_again(listens: bool) -> (Stage, Plan, Arc<Semaphore>, Address<Say>) {
+    let journal = Journal::new();
+    let opened = gate();
+    opened.add_permits(1);
+    let plan = Plan { listens, start_gate: Some(opened.clone()), ..Plan::new("a", &journal) };
+    let stage = Stage::open(SupervisorSpec::new("root", Strategy::OneForOne).child(plan.spec())).await;
+    let address = stage.address("a");
+    address.try_send(Say::Fail).unwrap();
+    journal.until_times("start a", 2).await;
+    (stage, plan, opened, address)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_listens_while_it_starts_handles_what_came_meanwhile() {
+    let (stage, _plan, opened, address) = starting_again(true).await;
+    let asked = address.clone();
+    let answer = tokio::spawn(async move { asked.call(PATIENCE, Say::Count).await });
+    while address.depth() == 0 {
+        tokio::task::yield_now().await;
+    }
+    assert!(address.is_up() && !address.watch().borrow().up, "it takes messages, and is not up");
+    opened.add_permits(1);
+    assert_eq!(soon("answer", answer).await.unwrap(), Ok(0));
+    assert_eq!(stage.count("a").await, Ok(1));
+    stage.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_does_not_listen_is_down_until_it_is_up() {
+    let (stage, _plan, opened, address) = starting_again(false).await;
+    assert!(!address.is_up());
+    assert_eq!(address.call(PATIENCE, Say::Count).await, Err(CallError::Down));
+    opened.add_permits(1);
+    assert_eq!(address.call_when_up(PATIENCE, Say::Count).await, Ok(0));
+    stage.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_said_to_a_start_that_fails_is_dropped_and_whoever_waits_is_told() {
+    let (stage, plan, opened, address) = starting_again(true).await;
+    plan.failing_starts.store(1, Ordering::Release);
+    let asked = address.clone();
+    let once = tokio::spawn(async move { asked.call(PATIENCE, Say::Count).await });
+    let asked = address.clone();
+    let patient = tokio::spawn(async move { asked.call_when_up(PATIENCE, Say::Count).await });
+    while address.depth() < 2 {
+        tokio::task::yield_now().await;
+    }
+    opened.add_permits(1);
+    assert_eq!(soon("answer", once).await.unwrap(), Err(CallError::Unanswered));
+    plan.journal.until_times("start a", 3).await;
+    opened.add_permits(1);
+    assert_eq!(soon("answer", patient).await.unwrap(), Ok(0), "the successor has handled nothing before");
+    stage.shutdown().await;
 }

@@ -98,6 +98,8 @@ pub(crate) struct Plan {
     pub(crate) journal: Journal,
     /// So many of the next starts fail.
     pub(crate) failing_starts: Arc<AtomicUsize>,
+    /// A start listens before anything else.
+    pub(crate) listens: bool,
     /// A start takes a permit first.
     pub(crate) start_gate: Option<Arc<Semaphore>>,
     /// A start blocks its thread until this gate has a permit.
@@ -109,7 +111,9 @@ pub(crate) struct Plan {
 impl Plan {
     pub(crate) fn new(name: &'static str, journal: &Journal) -> Self {
         let failing_starts = Arc::new(AtomicUsize::new(0));
-        Self { name, journal: journal.clone(), failing_starts, start_gate: None, start_block: None, stop_gate: None }
+        let journal = journal.clone();
+        let (start_gate, start_block, stop_gate) = (None, None, None);
+        Self { name, journal, failing_starts, listens: false, start_gate, start_block, stop_gate }
     }
 
     pub(crate) fn role(&self) -> Role<Say> {
@@ -130,6 +134,9 @@ pub(crate) struct Probe {
 
 impl Probe {
     async fn start(context: Context<Say>, plan: Plan) -> Result<Self, ActorError> {
+        if plan.listens {
+            context.listen();
+        }
         plan.journal.note(format!("start {}", plan.name));
         let probe = Self { plan, handled: 0 };
         if let Some(gate) = &probe.plan.start_gate {

@@ -186,6 +186,18 @@ fn nothing_is_cut_between_the_end_of_an_epoch_and_the_news_of_the_next() {
 }
 
 #[test]
+fn the_numbers_go_on_when_it_hears_once_more_of_the_epoch_that_it_is_in() {
+    let mut world = World::new();
+    world.submit(1, vec![validate("A")]);
+    let first = world.sign_last();
+    assert_eq!(world.step(Input::Epoch { epoch: Epoch(0), origin: Some(ValidatorIndex(0)) }), []);
+    world.submit(2, vec![validate("B")]);
+    let (_, effects) = world.order(&[&first]);
+    let cut = effects.iter().find_map(|effect| if let Effect::Cut(body) = effect { Some(body) } else { None });
+    assert_eq!(cut.map(|body| (body.epoch, body.number)), Some((Epoch(0), 1)), "{effects:?}");
+}
+
+#[test]
 fn a_bundle_that_is_signed_after_its_epoch_comes_back_as_gone() {
     let mut world = World::new();
     world.submit(1, vec![validate("A")]);

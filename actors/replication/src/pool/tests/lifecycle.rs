@@ -89,7 +89,7 @@ fn a_restored_bundle_is_available_without_being_logged_again() {
     let bundle = world.bundle(1, 0);
     assert_eq!(world.step(Input::Restored(Arc::clone(&bundle))), [available(&bundle)], "whatever the bounds say");
     assert_eq!(world.step(Input::Restored(bundle)), [], "once");
-    world.step(Input::Positions(vec![(peer(2), position(1, 4))]));
+    world.step(positions(&[(peer(2), position(1, 4))]));
     assert_eq!(world.step(Input::Restored(world.bundle(2, 4))), [], "it is over");
 }
 
@@ -101,11 +101,11 @@ fn positions_drop_what_they_pass_and_report_it() {
     bundles.iter().for_each(|bundle| drop(world.accept(1, bundle)));
     let last = position(2, 0);
     assert_eq!(
-        world.step(Input::Positions(vec![(peer(1), last)])),
+        world.step(positions(&[(peer(1), last)])),
         [superseded(&bundles[0], Some(last)), superseded(&bundles[1], Some(last))]
     );
     assert_eq!(world.step(received(1, &bundles[0])), [refused(1, Refusal::Superseded)]);
-    assert_eq!(world.step(Input::Positions(vec![(peer(1), position(1, 0))])), [], "positions never go back");
+    assert_eq!(world.step(positions(&[(peer(1), position(1, 0))])), [], "positions never go back");
     assert_eq!(world.step(received(1, &bundles[1])), [refused(1, Refusal::Superseded)]);
 }
 
@@ -113,7 +113,7 @@ fn positions_drop_what_they_pass_and_report_it() {
 fn an_own_bundle_that_comes_too_late_is_reported() {
     let mut world = World::new(4);
     let last = position(2, 0);
-    world.step(Input::Positions(vec![(peer(0), last)]));
+    world.step(positions(&[(peer(0), last)]));
     let bundle = world.bundle(0, 5);
     assert_eq!(world.step(Input::Own(Arc::clone(&bundle))), [superseded(&bundle, Some(last))]);
 }
@@ -149,6 +149,58 @@ fn a_new_epoch_begins_with_nothing_pending() {
     body.epoch = Epoch(1);
     let first = Bundle::sign(body, &world.chain, &KeyPair::development(SEED, "node1"));
     assert_eq!(world.accept(1, &first).len(), 3, "positions count anew");
+}
+
+#[test]
+fn what_a_verifier_that_was_restarted_has_lost_is_asked_for_again_at_once() {
+    let mut world = World::new(4);
+    let (wanted, other) = (world.bundle(1, 0), world.bundle(2, 0));
+    world.step(want(&[wanted.digest], &[1, 3]));
+    assert_eq!(world.pass_ms(10), [ask(1, &[wanted.digest])]);
+    assert_eq!(world.step(received(1, &wanted)), [verify(1, &wanted)]);
+    assert_eq!(world.step(received(2, &other)), [verify(2, &other)]);
+    assert_eq!(world.step(Input::VerifierRestarted), []);
+    assert_eq!(world.pass_ms(0), [ask(3, &[wanted.digest])]);
+    assert_eq!(world.step(received(3, &wanted)), [verify(3, &wanted)]);
+    assert_eq!(world.step(received(2, &other)), [verify(2, &other)], "a copy is looked at again");
+    // What another worker had checked meanwhile is as good.
+    let effects = world.step(verified(1, &wanted, true));
+    assert_eq!(effects, [log(&wanted), available(&wanted)]);
+}
+
+#[test]
+fn a_signature_that_was_judged_in_another_epoch_is_nobodys_lie() {
+    let mut world = World::new(4);
+    let bundle = world.bundle(1, 0);
+    world.step(received(1, &bundle));
+    let validators = Arc::new(genesis(4).validators().clone());
+    world.step(Input::Epoch { epoch: Epoch(1), validators, own: Some(peer(0)) });
+    assert_eq!(world.step(verified(1, &bundle, false)), [refused(1, Refusal::OtherEpoch)]);
+}
+
+#[test]
+fn the_epoch_that_it_is_in_already_changes_nothing() {
+    let mut world = World::new(4);
+    let own = world.bundle(0, 0);
+    world.step(Input::Own(Arc::clone(&own)));
+    let validators = Arc::new(genesis(4).validators().clone());
+    assert_eq!(world.step(Input::Epoch { epoch: Epoch(0), validators, own: Some(peer(0)) }), []);
+    assert_eq!(world.step(Input::ReplicaRestarted), [available(&own)]);
+}
+
+#[test]
+fn positions_of_another_epoch_say_nothing() {
+    let mut world = World::new(4);
+    let validators = Arc::new(genesis(4).validators().clone());
+    world.step(Input::Epoch { epoch: Epoch(1), validators, own: Some(peer(0)) });
+    let mut body = world.bundle(0, 0).body.clone();
+    body.epoch = Epoch(1);
+    let first = Bundle::sign(body, &world.chain, &KeyPair::development(SEED, "node0"));
+    world.step(positions(&[(peer(0), position(1, 7))]));
+    assert_eq!(
+        world.step(Input::Own(Arc::clone(&first))),
+        [log(&first), available(&first), Effect::Broadcast(whole(&first))]
+    );
 }
 
 #[test]

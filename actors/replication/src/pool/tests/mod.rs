@@ -183,8 +183,14 @@ fn position(start: u64, number: u64) -> BundlePosition {
     BundlePosition { start, number }
 }
 
+/// In the first epoch.
+fn positions(last: &[(ValidatorIndex, BundlePosition)]) -> Input {
+    Input::Positions { epoch: Epoch(0), positions: last.to_vec() }
+}
+
 fn want(digests: &[Digest], holders: &[u16]) -> Input {
-    Input::Want { digests: digests.to_vec(), holders: holders.iter().copied().map(ValidatorIndex).collect() }
+    let holders = holders.iter().copied().map(ValidatorIndex).collect();
+    Input::Want { digests: digests.to_vec(), holders, proved: false }
 }
 
 fn announced(from: u16, digests: &[Digest]) -> Input {

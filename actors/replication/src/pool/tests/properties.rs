@@ -154,7 +154,7 @@ fn input(world: &World, bystander: &mut Bystander, step: &Move) -> Option<Input>
             bystander.pending.remove(&digest);
             ordered(bystander.height, &[digest])
         }
-        Move::Position(origin, number) => Input::Positions(vec![(peer(*origin), position(1, *number))]),
+        Move::Position(origin, number) => positions(&[(peer(*origin), position(1, *number))]),
         Move::Stable(height) => Input::Stable { height: Height((*height).min(bystander.height)) },
         Move::Up(index) => Input::PeerUp(peer(*index)),
         Move::Down(index) => Input::PeerDown(peer(*index)),

@@ -81,7 +81,7 @@ fn bundles_of_another_epoch_are_not_taken_and_not_blamed() {
 #[test]
 fn a_bundle_at_or_below_the_last_ordered_position_is_not_taken() {
     let mut world = World::new(4);
-    assert_eq!(world.step(Input::Positions(vec![(peer(1), position(2, 5))])), []);
+    assert_eq!(world.step(positions(&[(peer(1), position(2, 5))])), []);
     for (start, number, taken) in [(1, 9, false), (2, 5, false), (2, 6, true), (3, 0, true)] {
         let bundle = world.bundle_of(1, start, number, "ticket", 0);
         let expected = if taken { verify(1, &bundle) } else { refused(1, Refusal::Superseded) };
