@@ -7,6 +7,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use dtvn_messages::limits;
 use futures::StreamExt as _;
@@ -23,6 +24,9 @@ use super::notices::{DialFailure, PeerNotice, SwarmCommand, SwarmNotice};
 use super::shared::Shared;
 use super::streams::StreamsNotice;
 use super::swarm::{Behaviour, BehaviourEvent, innermost};
+
+/// How often a peer may say anew where it listens.
+const IDENTIFIED_AGAIN: Duration = Duration::from_secs(10);
 
 impl Listener {
     /// The configured address with the real port in place of 0.
@@ -43,6 +47,8 @@ pub struct Driver {
     notices: Option<mpsc::Sender<SwarmNotice>>,
     waiting: VecDeque<SwarmNotice>,
     bootstraps: HashMap<ConnectionId, Multiaddr>,
+    /// When each connected peer last said where it listens, and what.
+    identified: HashMap<PeerId, (Instant, Vec<Multiaddr>)>,
     listeners: Vec<Listener>,
     shared: Arc<Shared>,
 }
@@ -64,7 +70,16 @@ impl Driver {
     ) -> Self {
         let listeners = listeners.into_iter();
         let listeners = listeners.map(|(id, configured)| Listener { id, configured, addresses: Vec::new() }).collect();
-        Self { swarm, commands, notices: None, waiting: VecDeque::new(), bootstraps: HashMap::new(), listeners, shared }
+        Self {
+            swarm,
+            commands,
+            notices: None,
+            waiting: VecDeque::new(),
+            bootstraps: HashMap::new(),
+            identified: HashMap::new(),
+            listeners,
+            shared,
+        }
     }
 
     /// Runs until `Shutdown`, or until nobody commands any more.
@@ -199,7 +214,10 @@ impl Driver {
             SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
                 self.on_established(peer_id, connection_id, &endpoint);
             }
-            SwarmEvent::ConnectionClosed { peer_id, connection_id, cause, .. } => {
+            SwarmEvent::ConnectionClosed { peer_id, connection_id, cause, num_established, .. } => {
+                if num_established == 0 {
+                    self.identified.remove(&peer_id);
+                }
                 let cause = describe_close(cause.as_ref());
                 self.tell_of(peer_id, PeerNotice::Closed { connection: connection_id, cause });
             }
@@ -294,7 +312,14 @@ impl Driver {
         let kademlia = &mut self.swarm.behaviour_mut().kademlia;
         let addresses: Vec<Multiaddr> =
             info.listen_addrs.into_iter().take(limits::PEER_LEARNED_ADDRESSES_MAX).collect();
+        if self.identified.get(&peer).is_some_and(|(at, known)| *known == addresses || at.elapsed() < IDENTIFIED_AGAIN)
+        {
+            return;
+        }
+        self.identified.insert(peer, (Instant::now(), addresses.clone()));
         if kademlia.protocol_names().iter().any(|name| info.protocols.contains(name)) {
+            // What it said before is over: the table keeps for ever what is only added.
+            kademlia.remove_peer(&peer);
             for address in addresses.iter().filter(|address| address.len() <= limits::PEER_ADDRESS_BYTES_MAX) {
                 kademlia.add_address(&peer, address.clone());
             }

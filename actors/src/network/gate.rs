@@ -41,6 +41,9 @@ pub enum Denial {
     /// The places for peers that are no validators are taken.
     #[error("too many connections of peers that are no validators")]
     TooManyStrangers,
+    /// Its address has its share of them.
+    #[error("too many connections from {0} of peers that are no validators")]
+    TooManyStrangersOfAddress(IpAddr),
     /// The peer misbehaved.
     #[error("the peer is banned for now")]
     Banned,
@@ -79,13 +82,29 @@ impl Allowance {
     }
 }
 
+/// A connection of a peer that has proved its identity.
+#[derive(Debug, Clone, Copy)]
+struct Established {
+    peer: PeerId,
+    came: Came,
+}
+
+/// How a connection came to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Came {
+    /// This node dialed.
+    Dialed,
+    /// The peer did, from there.
+    From(Option<IpAddr>),
+}
+
 /// The bookkeeping of connections and its decisions. All its tables are bounded.
 #[derive(Debug, Default)]
 pub struct Gate {
     validators: HashSet<PeerId>,
     bans: HashMap<PeerId, Instant>,
     pending: HashMap<ConnectionId, Option<IpAddr>>,
-    established: HashMap<ConnectionId, PeerId>,
+    established: HashMap<ConnectionId, Established>,
     allowances: HashMap<IpAddr, Allowance>,
     /// What addresses beyond the table share.
     shared_allowance: Option<Allowance>,
@@ -138,14 +157,27 @@ impl Gate {
     /// # Errors
     /// If it is to be closed.
     pub fn on_identity(&mut self, connection: ConnectionId, peer: PeerId, now: Instant) -> Result<(), Denial> {
-        self.pending.remove(&connection);
+        let came = Came::From(self.pending.remove(&connection).flatten());
+        self.establish(connection, Established { peer, came }, now)
+    }
+
+    /// A peer that was dialed has proved its identity.
+    ///
+    /// # Errors
+    /// If its connection is to be closed.
+    pub fn on_dialed(&mut self, connection: ConnectionId, peer: PeerId, now: Instant) -> Result<(), Denial> {
+        self.establish(connection, Established { peer, came: Came::Dialed }, now)
+    }
+
+    fn establish(&mut self, connection: ConnectionId, new: Established, now: Instant) -> Result<(), Denial> {
+        let Established { peer, came } = new;
         if let Some(until) = self.bans.get(&peer) {
             if now < *until {
                 return Err(Denial::Banned);
             }
             self.bans.remove(&peer);
         }
-        let of_peer = self.established.values().filter(|other| **other == peer).count();
+        let of_peer = self.established.values().filter(|other| other.peer == peer).count();
         if self.validators.contains(&peer) {
             if of_peer >= limits::CONNECTIONS_PER_VALIDATOR_MAX {
                 return Err(Denial::TooManyOfPeer);
@@ -154,12 +186,20 @@ impl Gate {
             if of_peer >= limits::CONNECTIONS_PER_STRANGER_MAX {
                 return Err(Denial::TooManyOfPeer);
             }
-            let strangers = self.established.values().filter(|other| !self.validators.contains(other)).count();
-            if strangers >= limits::STRANGER_CONNECTIONS_MAX {
+            // Those that came take no place of those that this node wants to reach.
+            let alike = |other: &&Established| (other.came == Came::Dialed) == (came == Came::Dialed);
+            let strangers = || self.established.values().filter(|other| !self.validators.contains(&other.peer));
+            if strangers().filter(alike).count() >= limits::STRANGER_CONNECTIONS_MAX {
                 return Err(Denial::TooManyStrangers);
             }
+            if let Came::From(Some(address)) = came
+                && strangers().filter(|other| other.came == came).count()
+                    >= limits::STRANGER_CONNECTIONS_PER_ADDRESS_MAX
+            {
+                return Err(Denial::TooManyStrangersOfAddress(address));
+            }
         }
-        self.established.insert(connection, peer);
+        self.established.insert(connection, new);
         Ok(())
     }
 
@@ -247,7 +287,7 @@ impl NetworkBehaviour for GateBehaviour {
         _: Endpoint,
         _: PortUse,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        self.gate.on_identity(connection, peer, Instant::now()).map_err(ConnectionDenied::new)?;
+        self.gate.on_dialed(connection, peer, Instant::now()).map_err(ConnectionDenied::new)?;
         Ok(dummy::ConnectionHandler)
     }
 
@@ -299,6 +339,28 @@ mod tests {
         assert_eq!(gate.on_identity(connection(3_000), validator, now), Err(Denial::TooManyOfPeer));
         gate.on_end(connection(0));
         assert_eq!(gate.on_identity(late, PeerId::random(), now), Ok(()));
+    }
+
+    #[test]
+    fn one_address_leaves_strangers_of_others_their_places_and_none_of_them_takes_those_of_the_dialed() {
+        let (mut gate, now) = (gate_with(&[]), Instant::now());
+        let come = |gate: &mut Gate, number: usize, last: u8| {
+            let address = IpAddr::from([10, 0, 0, last]);
+            gate.on_arrival(connection(number), Some(address), now).unwrap();
+            gate.on_identity(connection(number), PeerId::random(), now)
+        };
+        let share = limits::STRANGER_CONNECTIONS_PER_ADDRESS_MAX;
+        for number in 0..share {
+            come(&mut gate, number, 1).unwrap();
+        }
+        assert!(matches!(come(&mut gate, 100, 1), Err(Denial::TooManyStrangersOfAddress(_))));
+        for number in share..limits::STRANGER_CONNECTIONS_MAX {
+            come(&mut gate, number, u8::try_from(2 + number / share).unwrap()).unwrap();
+        }
+        assert_eq!(come(&mut gate, 100, 200), Err(Denial::TooManyStrangers));
+        assert_eq!(gate.on_dialed(connection(101), PeerId::random(), now), Ok(()));
+        gate.on_end(connection(0));
+        assert_eq!(come(&mut gate, 100, 1), Ok(()));
     }
 
     #[test]

@@ -192,7 +192,14 @@ async fn try_write_frames<W: AsyncWrite + Unpin>(
         match context.link.take(class, &mut batch) {
             Taken::Frames => {
                 let (frames, bytes) = (batch.len(), batch.iter().map(|frame| frame.len() + frame::HEADER_BYTES).sum());
-                write_batch(&mut stream, &mut batch, &mut buffer).await?;
+                let written = write_batch(&mut stream, &mut batch, &mut buffer);
+                if context.is_validator {
+                    written.await?;
+                } else if let Ok(done) = tokio::time::timeout(limits::STRANGER_UNREAD_TIMEOUT, written).await {
+                    done?;
+                } else {
+                    return Ok(End::Failed(format!("nothing of what it was sent on {} was read", class.name()), None));
+                }
                 count_written(context, class, frames, bytes);
             }
             Taken::Nothing => {
@@ -260,7 +267,7 @@ async fn read_frames<R: AsyncRead + Unpin>(mut stream: R, class: Class, context:
             match frames.next(&mut chunk) {
                 Ok(None) => {}
                 Ok(Some(bytes)) => {
-                    context.paces.get(class).pay(1).await;
+                    context.paces.get(class).pay(cost(class, bytes.len())).await;
                     if let Err(end) = deliver(bytes, class, &context, &*sink).await {
                         return end;
                     }
@@ -274,6 +281,15 @@ async fn read_frames<R: AsyncRead + Unpin>(mut stream: R, class: Class, context:
         // A stream that always has more, into a sink that always has room, must still let others run.
         tokio::task::consume_budget().await;
     }
+}
+
+/// What reading a frame costs its sender.
+fn cost(class: Class, bytes: usize) -> u32 {
+    let counted = match class {
+        Class::Consensus | Class::Bundles => limits::READ_BYTES_COUNTED,
+        Class::Sync => limits::READ_SYNC_BYTES_COUNTED,
+    };
+    u32::try_from(1 + bytes / counted).unwrap_or(u32::MAX)
 }
 
 /// Hands a frame over; waits while the sink has no room for this peer.
@@ -294,4 +310,17 @@ async fn deliver(bytes: Bytes, class: Class, context: &SessionContext, sink: &dy
     }
     context.link.count(|traffic| traffic.frames_in.get(class).add(1));
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_frame_counts_by_its_length() {
+        assert_eq!(cost(Class::Consensus, 200), 1);
+        assert_eq!(cost(Class::Bundles, limits::READ_BYTES_COUNTED), 2);
+        assert_eq!(cost(Class::Bundles, 10 * limits::READ_BYTES_COUNTED + 1), 11);
+        assert_eq!(cost(Class::Sync, 10 * limits::READ_SYNC_BYTES_COUNTED), 11);
+    }
 }

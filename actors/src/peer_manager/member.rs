@@ -89,6 +89,8 @@ pub struct Member {
     shared: Arc<Shared>,
     swarm: mpsc::Sender<SwarmCommand>,
     notices: mpsc::Sender<LinkNotice>,
+    /// How fast it is read, whatever the session: who connects again gets no new burst.
+    paces: Arc<PerClass<Pace>>,
 }
 
 impl Member {
@@ -99,7 +101,9 @@ impl Member {
     pub fn new(link: Arc<Link>, shared: Arc<Shared>, notices: mpsc::Sender<LinkNotice>) -> Result<Self, ActorError> {
         let swarm = shared.swarm()?;
         let peer = Peer::new(shared.local, link.peer(), link.role(), moment());
+        let paces = Arc::new(PerClass::build(|class| Pace::new(*shared.config.frames_per_second.get(class))));
         Ok(Self {
+            paces,
             peer,
             link,
             session: None,
@@ -242,7 +246,7 @@ impl Member {
             is_validator: validator.is_some(),
             sinks: self.shared.sinks.clone(),
             metrics: Arc::clone(&self.shared.metrics),
-            paces: Arc::new(PerClass::build(|class| Pace::new(*self.shared.config.frames_per_second.get(class)))),
+            paces: Arc::clone(&self.paces),
         };
         self.session = Some(session::spawn(context, streams, self.notices.clone()));
     }

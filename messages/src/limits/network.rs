@@ -62,11 +62,19 @@ pub const READ_CONSENSUS_FRAMES_PER_SECOND: u32 = 2_000;
 pub const READ_BUNDLE_FRAMES_PER_SECOND: u32 = 2_000;
 /// Sync frames read from one peer in a second: requests and answers. As above.
 pub const READ_SYNC_FRAMES_PER_SECOND: u32 = 200;
+/// A frame of consensus or bundles counts once more for each so many bytes of it: decoding and hashing costs by length.
+/// With the bounds above that is 16 MiB in a second.
+pub const READ_BYTES_COUNTED: usize = 8 << 10;
+/// The same of sync, of which frames are long, and asked for: 50 MiB in a second.
+pub const READ_SYNC_BYTES_COUNTED: usize = 256 << 10;
 /// What a peer is read or served in so many seconds it may have at once, after a silence.
 pub const PACE_BURST_SECONDS: u32 = 2;
 /// Bytes of blocks and of snapshots that one peer is served in a second, in KiB. Its next request waits until the last
 /// one is paid for; then that peer's stream is not read. A node that catches up asks several.
 pub const SERVED_SYNC_KIB_PER_SECOND: u32 = 16 << 10;
+/// Requests for blocks, manifests and parts of one peer that are served or wait for it: a node that catches up has two parts
+/// and a range of blocks on their way from one peer. Further ones are dropped; they are asked for again.
+pub const SERVED_REQUESTS_PER_ASKER_MAX: usize = 3;
 /// What a request costs at least, in KiB: reading costs something too, whatever is found.
 pub const SERVED_SYNC_REQUEST_KIB: u32 = 128;
 
@@ -106,8 +114,14 @@ pub const STREAMS_NEGOTIATING_MAX: usize = 16;
 pub const CONNECTIONS_PER_VALIDATOR_MAX: usize = 4;
 /// Connections of one peer that is no validator. Further ones are refused.
 pub const CONNECTIONS_PER_STRANGER_MAX: usize = 2;
-/// Connections of all peers that are no validators (observers, discovery). Further ones are refused.
+/// Connections of all peers that are no validators (observers, discovery): so many that they opened, and so many that this
+/// node opened. Further ones are refused.
 pub const STRANGER_CONNECTIONS_MAX: usize = 32;
+/// Those of them that one IP address may have opened, so that one that takes all it gets leaves places for others. Further
+/// ones are refused.
+pub const STRANGER_CONNECTIONS_PER_ADDRESS_MAX: usize = 8;
+/// How long a peer that is no validator may take none of what it is sent. Then its session ends.
+pub const STRANGER_UNREAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// Inbound connections whose identity is not known yet. Further ones are closed unanswered.
 pub const PENDING_INBOUND_CONNECTIONS_MAX: usize = 256;
 /// Those of them that come from one IP address, so that one that stalls leaves room for others. Further ones likewise.
