@@ -72,7 +72,7 @@ async fn find(client: &Client, what: &str, event: Option<&EventId>) -> Result<Ve
         }
     }
     if let Ok(key) = IdempotencyKey::new(what) {
-        match client.operation(&key).await {
+        match client.operation(event, &key).await {
             Ok(status) => match status.outcome {
                 Some(outcome) => return Ok(vec![outcome]),
                 None => return Err(ClientError::OutcomeUnknown { key, last: "it is under way".to_owned() }),

@@ -6,6 +6,8 @@ mod shrink;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use dtvn_messages::{Epoch, ValidatorSet};
+use dtvn_replication::log::MemoryDisk;
+use dtvn_replication::node::Node;
 
 use crate::host::Host;
 use crate::oracle::{Invariant, Violation};
@@ -207,21 +209,44 @@ impl World {
         most.map_or_else(|| "nothing".to_owned(), |(name, count)| format!("{name} ({count} arrived)"))
     }
 
+    /// What is not done, and where every node stands: a line each.
     pub(crate) fn describe(&self) -> String {
         let (epoch, era) = self.chain.eras().latest();
-        let mut text = format!("undecided after healing: {:?}", self.clients.undecided());
-        text = format!("{text}; epoch {epoch}, height {}, ends {:?}", self.chain.height(), era.ends);
+        let undecided = self.clients.undecided();
+        let undecided = if undecided.is_empty() { "nothing".to_owned() } else { undecided.join(", ") };
+        let end = era.ends.map_or_else(String::new, |end| format!(", which ends at height {end}"));
+        let mut lines = vec![
+            format!("not decided after everything had healed: {undecided}"),
+            format!("the chain is at height {}, in epoch {epoch}{end}", self.chain.height()),
+        ];
         for (number, host) in self.hosts.iter().enumerate() {
-            let what = match &host.node {
-                Some(node) => {
-                    let (epoch, me) = (node.config().epoch, node.config().me);
-                    format!("epoch {epoch}, {me:?}, {:?} pool {:?}", node.show(), node.pool().usage())
-                }
-                None => "down".to_owned(),
-            };
+            let what = host.node.as_deref().map_or_else(|| "down".to_owned(), standing);
             let kind = if host.is_honest { "" } else { " (liar)" };
-            text = format!("{text}\n  host {number}{kind}: {what}");
+            lines.push(format!("  host {number}{kind}: {what}"));
         }
-        text
+        lines.join("\n")
     }
+}
+
+/// Where a node stands.
+fn standing(node: &Node<MemoryDisk>) -> String {
+    let (config, shown, pool) = (node.config(), node.show(), node.pool().usage());
+    let role = config.me.map_or_else(|| "no validator".to_owned(), |me| format!("validator {me}"));
+    let may = |can: bool, word: &'static str| if can { "" } else { word };
+    let seeks = if shown.proved > shown.committed { format!(" of {}", shown.proved) } else { String::new() };
+    format!(
+        "epoch {}, {role}{}; view {}{}, leader {}; committed {}{seeks}, executed {}, stable {}{}{}; {} bundles wait, {} are looked for",
+        config.epoch,
+        may(shown.voting, " without a vote"),
+        shown.view,
+        may(shown.active, " (not begun)"),
+        shown.leader,
+        shown.committed,
+        shown.executed,
+        shown.stable,
+        may(!shown.diverged, ", its state is wrong"),
+        may(!shown.at_epoch_end, ", at the end of its epoch"),
+        pool.pending_bundles,
+        pool.searches
+    )
 }

@@ -1,5 +1,7 @@
 //! A scenario that somebody asks for: `dtvn simulator -nodes 7 -byzantine 2 ...`.
 
+use std::time::Duration;
+
 use dtvn_messages::genesis::ConsensusParameters;
 use dtvn_messages::limits::{
     SIMULATOR_DURATION_US_MAX, SIMULATOR_LATENCY_US_MAX, SIMULATOR_NODES_MAX, SIMULATOR_TICKETS_MAX,
@@ -69,6 +71,18 @@ pub enum PlanError {
         /// The most.
         most: u64,
     },
+    /// A time out of its bounds.
+    #[error("{name} must be from {least:?} to {most:?}, and not {asked:?}")]
+    TimeOutOfBounds {
+        /// Which.
+        name: &'static str,
+        /// What was asked for.
+        asked: Duration,
+        /// The least.
+        least: Duration,
+        /// The most.
+        most: Duration,
+    },
 }
 
 impl Plan {
@@ -80,13 +94,21 @@ impl Plan {
         let bounds = [
             ("the number of nodes", self.nodes as u64, 1, SIMULATOR_NODES_MAX as u64),
             ("the number of tickets", self.tickets as u64, 1, SIMULATOR_TICKETS_MAX as u64),
-            ("the duration in microseconds", self.duration_us, 1, SIMULATOR_DURATION_US_MAX),
-            ("the latency in microseconds", self.latency_us, 0, SIMULATOR_LATENCY_US_MAX),
             ("the number of messages lost of a million", self.lost_ppm, 0, MILLION),
         ];
         for (name, asked, least, most) in bounds {
             if !(least..=most).contains(&asked) {
                 return Err(PlanError::OutOfBounds { name, asked, least, most });
+            }
+        }
+        let times = [
+            ("the duration", self.duration_us, 1, SIMULATOR_DURATION_US_MAX),
+            ("the latency", self.latency_us, 0, SIMULATOR_LATENCY_US_MAX),
+        ];
+        for (name, asked_us, least_us, most_us) in times {
+            if !(least_us..=most_us).contains(&asked_us) {
+                let [asked, least, most] = [asked_us, least_us, most_us].map(Duration::from_micros);
+                return Err(PlanError::TimeOutOfBounds { name, asked, least, most });
             }
         }
         let (nodes, asked, most) = (self.nodes, self.byzantine, (self.nodes - 1) / 3);
@@ -181,7 +203,9 @@ mod tests {
             Plan { lost_ppm: 1_000_001, ..PLAN },
         ];
         for plan in wrong {
-            assert!(matches!(plan.check(), Err(PlanError::OutOfBounds { .. })), "{plan:?}");
+            let refused = plan.check();
+            let is_refused = matches!(refused, Err(PlanError::OutOfBounds { .. } | PlanError::TimeOutOfBounds { .. }));
+            assert!(is_refused, "{plan:?}");
         }
     }
 

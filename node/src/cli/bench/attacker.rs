@@ -2,6 +2,7 @@
 //! place of the node a loop that says as much as its links take. It has what a real attacker has: a place in the set, a
 //! session of every class with each honest node, and no shame.
 
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +20,8 @@ use dtvn_messages::{
     Action, Bundle, Digest, Epoch, Genesis, Height, IdempotencyKey, KeyPair, Operation, Signature, Signed, TicketId,
     ValidatorIndex, View, Vote, VoteKind, limits,
 };
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::task::AbortOnDropHandle;
@@ -34,7 +37,14 @@ pub(super) enum Attack {
     Blocks,
     /// Votes and bundles with signatures that do not hold.
     BadSignatures,
+    /// Frames that hold no message, and on the bare port bytes that hold no frame.
+    Junk,
 }
+
+/// Junk in one frame, or in one write.
+const JUNK_BYTES: usize = 64 << 10;
+/// Connections to the bare port of each victim.
+const JUNK_CONNECTIONS: usize = 4;
 
 /// An attacker at work. It stops when it is dropped.
 pub(super) struct Attacker {
@@ -86,6 +96,10 @@ impl Attacker {
                 work.spawn(liar.pester(handle.clone(), victim, class));
             }
         }
+        if attack == Attack::Junk {
+            let ports = bootstrap.iter().filter_map(|address| port_of(address));
+            ports.for_each(|port| (0..JUNK_CONNECTIONS).for_each(|_| _ = work.spawn(pour(port))));
+        }
         Ok(Self { tree, _work: work, _idle: idle })
     }
 
@@ -118,12 +132,18 @@ impl Liar {
     /// Says to one validator in one class as much as the link takes.
     async fn pester(mut self, handle: NetworkHandle, victim: ValidatorIndex, class: Class) {
         loop {
-            let Some(message) = self.message(class) else { return };
-            let Ok(frame) = encode(&message).map(Bytes::from) else { return };
+            let Some(frame) = self.frame(class) else { return };
             if handle.send_when_room(victim, class, &frame).await.is_err() {
                 // It has been hung up on, or is not connected yet.
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
+        }
+    }
+
+    fn frame(&mut self, class: Class) -> Option<Bytes> {
+        match self.attack {
+            Attack::Junk => Some(junk().into()),
+            _ => encode(&self.message(class)?).ok().map(Bytes::from),
         }
     }
 
@@ -165,6 +185,30 @@ impl Liar {
         };
         Some(Bundle::assemble(body, noise(), self.genesis.chain_id()).bytes.clone())
     }
+}
+
+fn junk() -> Vec<u8> {
+    let mut bytes = vec![0; JUNK_BYTES];
+    rand::fill(&mut bytes[..]);
+    bytes
+}
+
+/// Writes junk to a port as fast as it is taken, on one connection after the other.
+async fn pour(port: SocketAddr) {
+    loop {
+        if let Ok(mut stream) = TcpStream::connect(port).await {
+            while stream.write_all(&junk()).await.is_ok() {}
+        }
+        // It was hung up on, or refused.
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// Where an address such as `/ip4/127.0.0.1/tcp/4001/p2p/...` leads by TCP.
+fn port_of(address: &str) -> Option<SocketAddr> {
+    let mut values = address.split('/').skip(2).step_by(2);
+    let (host, port) = (values.next()?.parse::<IpAddr>().ok()?, values.next()?.parse::<u16>().ok()?);
+    Some((host, port).into())
 }
 
 fn noise() -> Signature {

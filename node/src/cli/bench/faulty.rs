@@ -83,6 +83,33 @@ impl Bench<'_> {
         self.conclude_phases(name, about, begin, phases, remark).await
     }
 
+    /// Latency while one peer is gone, and while it sends junk as fast as it is taken.
+    pub(super) async fn junk(mut self, name: String) -> anyhow::Result<ScenarioReport> {
+        let rate = self.arguments.rate;
+        let about = format!(
+            "{rate} visitors per second, at the other nodes, while one node is gone, and while it sends junk as fast as it is taken"
+        );
+        let begin = Instant::now();
+        let attacker = self.cluster.nodes().len() - 1;
+        let client = self.others(attacker)?;
+        let pace = || Pace::Open { per_second: rate, in_flight_max: 1_024 };
+        self.cluster.terminate(attacker).await;
+        let before = self.phase(&client, "one peer gone", pace()).await?;
+        let liar = self.attack(attacker, Attack::Junk).await?;
+        let under = self.phase(&client, "one peer sends junk", pace()).await?;
+        liar.stop().await?;
+        let after = self.phase(&client, "gone again", pace()).await?;
+        self.cluster.restart(attacker).await?;
+        healthy(&self.cluster.urls(), limits::NODE_HEALTH_TIMEOUT).await.map_err(anyhow::Error::msg)?;
+        let ratio = |figure: fn(&Phase) -> u64| times(figure(&under), figure(&before).midpoint(figure(&after)));
+        let remark = format!(
+            "with junk from one peer, of the latency without: p50 {}, p99 {}",
+            ratio(|phase| phase.load.latency_us.p50),
+            ratio(|phase| phase.load.latency_us.p99)
+        );
+        self.conclude_phases(name, about, begin, vec![before, under, after], remark).await
+    }
+
     /// A client of all nodes but one.
     fn others(&self, but: usize) -> anyhow::Result<Client> {
         let urls = self.cluster.urls().into_iter().enumerate().filter(|(number, _)| *number != but);

@@ -12,6 +12,7 @@ use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 use dtvn_client::{Client, ClientConfig};
 use dtvn_messages::limits;
+use tokio::signal::unix::{SignalKind, signal};
 
 use self::report::BenchReport;
 use super::exit::Exit;
@@ -78,6 +79,8 @@ enum Scenario {
     DeadBackup,
     /// As many operations as possible, while one node attacks: a flood, bad signatures, a slow leader
     Attacker,
+    /// A fixed rate, while one node sends junk as fast as it is taken, and without
+    Junk,
     /// Nothing to do
     Idle,
 }
@@ -91,10 +94,12 @@ struct Bench<'a> {
 }
 
 pub(super) async fn run(arguments: BenchArguments, output: Output) -> anyhow::Result<Exit> {
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     tokio::select! {
         exit = measure(arguments, output) => exit,
         // What is dropped ends its nodes and removes its directory.
-        _ = tokio::signal::ctrl_c() => anyhow::bail!("interrupted"),
+        _ = interrupt.recv() => anyhow::bail!("interrupted"),
+        _ = terminate.recv() => anyhow::bail!("told to end"),
     }
 }
 

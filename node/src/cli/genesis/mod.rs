@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use dtvn_client::api::Time;
 use dtvn_messages::genesis::{Continuation, EventPolicy, GenesisFile, GenesisValidator, RULES_VERSION};
-use dtvn_messages::{ChainId, EventId, Genesis, NodeName, PublicKey, Timestamp};
+use dtvn_messages::{ChainId, EventId, Genesis, NodeName, PublicKey, Timestamp, limits};
 use serde::Serialize;
 
 use from_checkpoint::FromCheckpointArguments;
@@ -42,8 +42,9 @@ enum GenesisCommand {
         #[arg(required_unless_present = "development")]
         file: Option<PathBuf>,
         /// Of a development network of so many nodes instead; DTVN_KEY_SEED and DTVN_AUTO_ISSUE count
-        #[arg(long, value_name = "NODES", conflicts_with = "file")]
-        development: Option<usize>,
+        #[arg(long, value_name = "NODES", conflicts_with = "file",
+              value_parser = clap::value_parser!(u16).range(1..=limits::VALIDATORS_MAX as i64))]
+        development: Option<u16>,
     },
 }
 
@@ -108,7 +109,7 @@ pub(super) fn run(arguments: GenesisArguments, output: Output) -> anyhow::Result
             let seed = variable("DTVN_KEY_SEED");
             let seed = seed.as_deref().unwrap_or(dtvn_messages::crypto::DEVELOPMENT_SEED);
             let auto_issue = variable("DTVN_AUTO_ISSUE").is_some_and(|value| value == "true");
-            show(&Genesis::development(development.unwrap_or(4), seed, auto_issue)?, output);
+            show(&Genesis::development(usize::from(development.unwrap_or(4)), seed, auto_issue)?, output);
         }
     }
     Ok(Exit::Good)

@@ -5,11 +5,14 @@ mod report;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use clap::Args;
 use dtvn_simulation::{End, Plan, Report, Simulation};
 use indicatif::ProgressBar;
+use tokio::signal::unix::{SignalKind, signal};
 
 use self::report::Summary;
 use super::exit::Exit;
@@ -17,8 +20,8 @@ use super::nodes::duration;
 use super::output::Output;
 
 const EXIT_CODES: &str = "Exit codes: 0 good; 2 wrong command line; 10 code or a node crashed; 11 not everything was \
-                          decided after the faults had healed; 12 an invariant of safety was violated; 14 stopped by \
-                          --wall-limit";
+                          decided after the faults had healed; 12 an invariant of safety was violated; 14 stopped \
+                          by --wall-limit or a signal, with a report of what was seen until then";
 
 /// Events between two looks at the clock: a few milliseconds.
 const EVENTS_AT_A_TIME: u64 = 2_000;
@@ -145,15 +148,40 @@ pub(super) fn run(arguments: &SimulatorArguments, output: Output) -> anyhow::Res
 struct Wall {
     began: Instant,
     limit: Option<Duration>,
+    /// Somebody wants it to end.
+    is_told: Arc<AtomicBool>,
 }
 
 impl Wall {
     fn new(limit: Option<Duration>) -> Self {
-        Self { began: Instant::now(), limit }
+        Self { began: Instant::now(), limit, is_told: Arc::default() }
+    }
+
+    /// The same, over as well with the first Ctrl-C or SIGTERM; the second ends the process.
+    fn with_signals(limit: Option<Duration>) -> anyhow::Result<Self> {
+        let wall = Self::new(limit);
+        let is_told = Arc::clone(&wall.is_told);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
+            runtime.block_on(async {
+                let kinds = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()));
+                let (Ok(mut interrupt), Ok(mut terminate)) = kinds else { return };
+                loop {
+                    tokio::select! {
+                        _ = interrupt.recv() => {}
+                        _ = terminate.recv() => {}
+                    }
+                    if is_told.swap(true, Ordering::Relaxed) {
+                        std::process::exit(i32::from(Exit::Refused.code()));
+                    }
+                }
+            });
+        })?;
+        Ok(wall)
     }
 
     fn is_over(&self) -> bool {
-        self.limit.is_some_and(|limit| self.began.elapsed() >= limit)
+        self.is_told.load(Ordering::Relaxed) || self.limit.is_some_and(|limit| self.began.elapsed() >= limit)
     }
 }
 
@@ -168,7 +196,7 @@ fn simulate(plan: &Plan, wall: &Wall, look: impl Fn(&Simulation)) -> anyhow::Res
 
 fn one(arguments: &SimulatorArguments, seed: u64, output: Output) -> anyhow::Result<u8> {
     let plan = arguments.plan(seed);
-    let wall = Wall::new(arguments.wall_limit);
+    let wall = Wall::with_signals(arguments.wall_limit)?;
     let bar = output.progress(plan.duration_us, "{msg:>20} {bar:32} {percent:>3}% {elapsed} gone, {eta} to go");
     let report = simulate(&plan, &wall, |simulation| show(&bar, simulation))?;
     bar.finish_and_clear();
@@ -189,7 +217,7 @@ fn show(bar: &ProgressBar, simulation: &Simulation) {
 
 /// Networks of several seeds: all of them, or until the time is over.
 fn many(arguments: &SimulatorArguments, first: u64, output: Output) -> anyhow::Result<u8> {
-    let wall = Wall::new(arguments.wall_limit);
+    let wall = Wall::with_signals(arguments.wall_limit)?;
     let bar = output.progress(arguments.seeds, super::output::BAR);
     bar.set_message("networks");
     let mut batch = report::Batch::new(first, arguments.seeds);
