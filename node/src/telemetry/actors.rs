@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
+use dtvn_actors::health::Stall;
 use dtvn_actors::instruments::table::{self, Metric};
 use dtvn_actors::supervision::{NodeKind, Status, SupervisionObserver, TreeNode};
 use opentelemetry::KeyValue;
@@ -83,32 +84,76 @@ impl SupervisionObserver for RestartCounts {
 
 /// The figures of all actors with one label.
 #[derive(Debug, Default, Clone, PartialEq)]
-struct Figures {
+pub(super) struct Figures {
     running: u64,
     stuck: bool,
     depth: u64,
     bound: u64,
+    counts: Counts,
+}
+
+/// What only grows.
+#[derive(Debug, Default, Clone, Copy, PartialEq)]
+struct Counts {
     refused: u64,
     dropped: u64,
     handled: u64,
     handler_us: u64,
 }
 
-/// The workers of the tree by label.
-fn figures(reading: &Reading) -> BTreeMap<String, Figures> {
-    let mut all: BTreeMap<String, Figures> = BTreeMap::new();
-    for node in reading.tree.iter().flat_map(TreeNode::walk).filter(|node| node.kind == NodeKind::Worker) {
-        let of_label = all.entry(actor_label(&node.name)).or_default();
-        of_label.running += u64::from(node.status == Status::Running);
-        of_label.stuck |= reading.health.stuck.iter().any(|stall| stall.actor == node.name);
-        of_label.depth += node.mailbox_depth as u64;
-        of_label.bound += node.mailbox_bound as u64;
-        of_label.refused += node.mailbox_refused;
-        of_label.dropped += node.mailbox_dropped;
-        of_label.handled += node.messages_handled;
-        of_label.handler_us += node.handler_total_us;
+impl Counts {
+    fn of(node: &TreeNode) -> Self {
+        Self {
+            refused: node.mailbox_refused,
+            dropped: node.mailbox_dropped,
+            handled: node.messages_handled,
+            handler_us: node.handler_total_us,
+        }
     }
-    all
+
+    fn add(&mut self, other: Self) {
+        self.refused += other.refused;
+        self.dropped += other.dropped;
+        self.handled += other.handled;
+        self.handler_us += other.handler_us;
+    }
+}
+
+/// What actors counted that are gone, as far as it was seen: a sum over those that are there would go back whenever one
+/// of them goes, and whoever scrapes it would take that for a restart of the process.
+#[derive(Debug, Default)]
+pub(super) struct Gone {
+    by_label: BTreeMap<String, Counts>,
+    seen: BTreeMap<String, Counts>,
+}
+
+impl Gone {
+    /// The figures of the tree's workers by label, with what those counted that are gone.
+    pub(super) fn figures(&mut self, tree: &TreeNode, stuck: &[Stall]) -> BTreeMap<String, Figures> {
+        let workers: Vec<_> = tree.walk().filter(|node| node.kind == NodeKind::Worker).collect();
+        let now: BTreeMap<String, Counts> = workers.iter().map(|node| (node.name.clone(), Counts::of(node))).collect();
+        for (path, before) in &self.seen {
+            // Another one by the same name counts from 0.
+            if now.get(path).is_none_or(|now| now.handled < before.handled) {
+                self.by_label.entry(actor_label(path)).or_default().add(*before);
+            }
+        }
+        self.seen = now;
+        let gone = self
+            .by_label
+            .iter()
+            .map(|(label, counts)| (label.clone(), Figures { counts: *counts, ..Figures::default() }));
+        let mut all: BTreeMap<String, Figures> = gone.collect();
+        for node in workers {
+            let of_label = all.entry(actor_label(&node.name)).or_default();
+            of_label.running += u64::from(node.status == Status::Running);
+            of_label.stuck |= stuck.iter().any(|stall| stall.actor == node.name);
+            of_label.depth += node.mailbox_depth as u64;
+            of_label.bound += node.mailbox_bound as u64;
+            of_label.counts.add(Counts::of(node));
+        }
+        all
+    }
 }
 
 /// Registers all metrics of this file.
@@ -119,15 +164,15 @@ pub(super) fn register(meter: &Meter, reading: &Arc<RwLock<Reading>>, restarts: 
         (table::ACTOR_STUCK, |actor| super::observed::flag(actor.stuck)),
         (table::MAILBOX_DEPTH, |actor| actor.depth as f64),
         (table::MAILBOX_BOUND, |actor| actor.bound as f64),
-        (table::MAILBOX_REFUSED, |actor| actor.refused as f64),
-        (table::MAILBOX_DROPPED, |actor| actor.dropped as f64),
-        (table::MESSAGES, |actor| actor.handled as f64),
-        (table::HANDLER, |actor| actor.handler_us as f64 / 1e6),
+        (table::MAILBOX_REFUSED, |actor| actor.counts.refused as f64),
+        (table::MAILBOX_DROPPED, |actor| actor.counts.dropped as f64),
+        (table::MESSAGES, |actor| actor.counts.handled as f64),
+        (table::HANDLER, |actor| actor.counts.handler_us as f64 / 1e6),
     ];
     for (metric, figure) in of_actors {
         observe(meter, &metric, reading, move |reading, sink| {
-            for (label, actor) in figures(reading) {
-                sink(figure(&actor), &[KeyValue::new("actor", label)]);
+            for (label, actor) in &reading.actors {
+                sink(figure(actor), &[KeyValue::new("actor", label.clone())]);
             }
         });
     }

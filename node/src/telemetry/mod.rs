@@ -42,8 +42,8 @@ pub struct Telemetry {
     registry: Registry,
     /// What the observed metrics are read from, as of the last rendering.
     reading: Arc<RwLock<Reading>>,
-    /// One rendering at a time: each is of its own moment.
-    rendering: Mutex<()>,
+    /// One rendering at a time: each is of its own moment, and remembers what those counted that are gone by the next.
+    rendering: Mutex<actors::Gone>,
     /// Without it the instruments record nothing.
     _provider: SdkMeterProvider,
 }
@@ -81,7 +81,7 @@ impl Telemetry {
         process::register(&meter, &reading);
         requests::register(&meter, &requests);
         let instruments = Instruments::new(&meter);
-        let rendering = Mutex::new(());
+        let rendering = Mutex::default();
         Ok(Arc::new(Self {
             sources,
             instruments,
@@ -123,8 +123,12 @@ impl Telemetry {
     /// # Errors
     /// If they cannot be written as text.
     pub fn render(&self) -> Result<String, TelemetryError> {
-        let _one_at_a_time = self.rendering.lock().unwrap_or_else(PoisonError::into_inner);
-        let reading = self.sources.read();
+        // One at a time.
+        let mut gone = self.rendering.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut reading = self.sources.read();
+        if let Some(tree) = &reading.tree {
+            reading.actors = gone.figures(tree, &reading.health.stuck);
+        }
         *self.reading.write().unwrap_or_else(PoisonError::into_inner) = reading;
         Ok(TextEncoder::new().encode_to_string(&self.registry.gather())?)
     }

@@ -2,6 +2,7 @@
 //! is ready and live (api.md section 8: "`/health` means ready (quorum reachable, at the tip, may vote) and says why not;
 //! `/health/live` means that mailboxes move").
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
@@ -15,6 +16,7 @@ use dtvn_actors::storage::store::{Counts, StoreStats};
 use dtvn_actors::supervision::{NodeTree, TreeNode};
 use dtvn_messages::{Height, limits};
 
+use super::actors::Figures;
 use super::process::Process;
 
 /// Where figures come from.
@@ -43,6 +45,7 @@ pub struct Reading {
     pub(super) live: bool,
     pub(super) health: HealthShown,
     pub(super) tree: Option<TreeNode>,
+    pub(super) actors: BTreeMap<String, Figures>,
     pub(super) network: Option<Arc<NetworkMetrics>>,
     pub(super) store: Option<StoreRead>,
     pub(super) listeners: u64,
@@ -83,6 +86,7 @@ impl Sources {
             live: self.not_live().is_empty(),
             health: self.board.health(),
             tree: self.tree.get().map(NodeTree::snapshot),
+            actors: BTreeMap::new(),
             network: self.network.get().map(|handle| Arc::clone(handle.metrics())),
             store: self.read_store(),
             listeners: self.listeners.load(Ordering::Relaxed),
