@@ -4,11 +4,11 @@
 //! while they are busy.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
 
-use dtvn_messages::{Genesis, Height, NodeName, PublicKey, Scheme, Timestamp, Validator, ValidatorIndex, View};
+use dtvn_messages::{Genesis, Height, NodeName, PublicKey, Scheme, Timestamp, Validator, ValidatorIndex, View, limits};
 use dtvn_pbft::{Cause, Config, ReplicaView};
 use dtvn_replication::verify::Verifier;
 use libp2p::PeerId;
@@ -115,6 +115,8 @@ pub struct Board {
     health: RwLock<HealthShown>,
     /// The highest height whose outcomes were given to those who wait for them.
     decided: AtomicU64,
+    /// Whether the store was begun anew although the node was used, and may lack what the node knew.
+    rebuilding: AtomicBool,
 }
 
 impl Board {
@@ -132,6 +134,7 @@ impl Board {
             view_changes: Default::default(),
             health: RwLock::default(),
             decided: AtomicU64::new(0),
+            rebuilding: AtomicBool::new(false),
         };
         board.post_whether_validator();
         Arc::new(board)
@@ -239,6 +242,38 @@ impl Board {
     /// Posts whether a quorum is connected.
     pub fn post_quorum(&self, connected: bool) {
         self.quorum.send_if_modified(|quorum| std::mem::replace(quorum, connected) != connected);
+    }
+
+    /// Posts whether the store was begun anew although the node was used before.
+    pub fn post_rebuilding(&self, rebuilding: bool) {
+        self.rebuilding.store(rebuilding, Ordering::Relaxed);
+    }
+
+    /// Why this node's state is not what a client may be told, if it is not: it was found to be wrong, or the database was
+    /// lost, and what this node or others know to be decided is not in it again.
+    #[must_use]
+    pub fn is_unsound(&self) -> Option<&'static str> {
+        let consensus = self.consensus.borrow();
+        if consensus.not_voting == Some(NotVoting::Diverged) {
+            return Some("its state differs from the certified one, which it fetches");
+        }
+        if !self.rebuilding.load(Ordering::Relaxed) {
+            return None;
+        }
+        let base = self.identity.genesis.base();
+        let here = self.committed().max(base);
+        let forgot = matches!(consensus.not_voting, Some(NotVoting::Amnesia(_)));
+        let is_back = consensus.replica.is_some_and(|shown| {
+            let known = shown.committed.max(shown.proved);
+            // A node without its log does not know of anything that it has lost.
+            let has_some = here > base || !forgot;
+            has_some && here >= shown.stable && known.above(here) <= limits::INTAKE_SYNCING_BLOCKS
+        });
+        if is_back {
+            self.rebuilding.store(false, Ordering::Relaxed);
+            return None;
+        }
+        Some("its database was lost, and is made anew")
     }
 
     /// Whether the node is shutting down.

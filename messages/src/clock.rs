@@ -27,6 +27,16 @@ impl VectorClock {
         }
     }
 
+    /// Counts one less for `node`.
+    pub fn take_back(&mut self, node: &NodeName) {
+        if let Ok(position) = self.position(node) {
+            self.0[position].1 -= 1;
+            if self.0[position].1 == 0 {
+                self.0.remove(position);
+            }
+        }
+    }
+
     /// The counter of `node`; 0 if it never counted.
     #[must_use]
     pub fn get(&self, node: &NodeName) -> u64 {

@@ -151,6 +151,30 @@ pub struct Ticket {
     pub dispute_reason: Option<Box<str>>,
 }
 
+impl Ticket {
+    /// The ticket as it was after an earlier operation that took effect on it: `validator` took that in, it was decided at
+    /// the agreed time `at`, and brought the ticket to this state and version. What came later is taken back: each of the
+    /// states is reached once, and leaves its scan.
+    #[must_use]
+    pub fn as_after(&self, (state, version): (TicketState, u64), validator: &NodeName, at: Timestamp) -> Self {
+        let mut earlier = Self { state, version, validator: validator.clone(), updated_at: at, ..self.clone() };
+        let scans = [
+            (TicketState::Validated, &mut earlier.validated),
+            (TicketState::Consumed, &mut earlier.consumed),
+            (TicketState::Disputed, &mut earlier.disputed),
+        ];
+        for (reached, scan) in scans {
+            if reached > state
+                && let Some(later) = scan.take()
+            {
+                earlier.vector_clock.take_back(&later.validator);
+            }
+        }
+        earlier.dispute_reason.take_if(|_| state != TicketState::Disputed);
+        earlier
+    }
+}
+
 impl Layout for Ticket {
     fn write(&self, writer: &mut Writer) {
         self.event.write(writer);

@@ -74,6 +74,8 @@ impl Storage {
             tracing::error!(why, "This node may have signed what it does not remember: it follows and does not vote.");
             arguments.shared.board.post_forgotten(Some(why.clone()));
         }
+        let is_new = arguments.used_before && opened.applied.height <= arguments.shared.genesis.base();
+        arguments.shared.board.post_rebuilding(is_new);
         arguments.store.publish(Some(store.reader()));
         let ((log, log_work), (store_sender, store_work)) = (queue(), queue());
         let parameters = arguments.shared.genesis.parameters();

@@ -87,10 +87,15 @@ impl StoreThread {
                 StoreWork::Load(reply) => {
                     self.apply(&mut blocks)?;
                     let loaded = load(&self.store, &self.board.identity.genesis.hash());
-                    let damage = loaded.as_ref().err().map(ToString::to_string);
-                    reply.send(loaded.map_err(|error| error.to_string()));
-                    if let Some(what) = damage {
-                        return Err(StoreError::Damaged { what });
+                    let said = loaded.as_ref().err().map(ToString::to_string);
+                    match (loaded, said) {
+                        (Err(error), Some(said)) => {
+                            reply.send(Err(said.clone()));
+                            // A disk that does not answer now may answer at the next start.
+                            let is_passing = matches!(error, StoreError::Disk { .. } | StoreError::Closed);
+                            return Err(if is_passing { error } else { StoreError::Damaged { what: said } });
+                        }
+                        (loaded, _) => _ = reply.send(loaded.map_err(|error| error.to_string())),
                     }
                 }
                 StoreWork::Condemn(what) => {

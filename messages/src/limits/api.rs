@@ -15,6 +15,11 @@ pub const API_BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// Connections to the API at a time; each may have a session. Beyond it further ones wait in the listener's backlog.
 pub const API_CONNECTIONS_MAX: usize = 4_096;
+/// Connections to the admin listener at a time.
+pub const ADMIN_CONNECTIONS_MAX: usize = 256;
+/// Files that a node opens itself, at most, beside connections to its API: the database's (`STORE_OPEN_FILES_MAX`), links to
+/// validators and to peers that are not known yet, the log, snapshots that are read, the runtime.
+pub const NODE_FILES_MAX: usize = 1_536;
 /// Every so many requests, the rate limits forget callers that have not asked for a second: about so many more are
 /// remembered at most.
 pub const RATE_SWEEP_REQUESTS: u64 = 4_096;
@@ -41,6 +46,8 @@ pub const SESSION_MAILBOX_MAX: usize = 16;
 pub const EVENTS_MAILBOX_MAX: usize = 256;
 /// Clients that may listen for events at a time. One more is refused as `overloaded`.
 pub const EVENT_CLIENTS_MAX: usize = 1_024;
+/// Those of them that have not shown the key yet, so that whoever has none takes no place for long. One more likewise.
+pub const EVENT_STRANGERS_MAX: usize = 128;
 /// Blocks with events that may wait for one client. One more, and it is cut off as slow; it may resume.
 pub const EVENT_QUEUE_BLOCKS_MAX: usize = 1_024;
 /// Events that may wait for one client: the largest block, and as much again. Beyond it as above.

@@ -14,7 +14,7 @@ use dtvn_messages::limits;
 use percent_encoding::percent_decode_str;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::events::Closing;
+use super::events::{Closing, origin};
 use super::problem::Refusal;
 use super::{Services, admin, auth, connection, info, measure, metrics, routes};
 
@@ -153,6 +153,7 @@ fn admit(services: &Services, request: &HttpRequest) -> Result<(), actix_web::Er
     services.rates.check_address(request.peer_addr().map(|peer| peer.ip()))?;
     auth::check(request, services.config.api.key.as_ref())?;
     services.rates.check_key(auth::key_of(request))?;
+    origin::check_change(request, &services.config.api.ws_origins)?;
     let path = request.uri().path();
     if path.contains('%') && percent_decode_str(path).decode_utf8().is_err() {
         // The router would put a replacement character there: the name of another ticket.
@@ -168,7 +169,18 @@ fn operator(
 ) -> Result<actix_web::dev::Server, ActorError> {
     let services = Data::new(services);
     let server = HttpServer::new(move || {
+        let own_pages = {
+            let services = services.clone();
+            middleware::from_fn(move |request: actix_web::dev::ServiceRequest, next: middleware::Next<_>| {
+                let services = services.clone();
+                async move {
+                    origin::check_change(request.request(), &services.config.api.ws_origins)?;
+                    next.call(request).await
+                }
+            })
+        };
         App::new()
+            .wrap(own_pages)
             .wrap(middleware::from_fn(measure::admin))
             .app_data(services.clone())
             .route("/metrics", web::get().to(metrics::admin))

@@ -12,8 +12,9 @@ use crate::telemetry::PROMETHEUS_TEXT;
 #[utoipa::path(get, path = "/metrics", tag = "node", security(("api_key" = []), ("bearer" = [])),
     responses((status = 200, body = String, content_type = "text/plain")))]
 /// The node's metrics, in Prometheus' text format; guarded as `/api/` is.
-pub(super) async fn public(services: web::Data<Services>, request: HttpRequest) -> Result<HttpResponse, Refusal> {
-    metrics(&services, &request, services.config.api.key.as_ref()).await
+pub(super) async fn public(services: web::Data<Services>, request: HttpRequest) -> actix_web::Result<HttpResponse> {
+    services.rates.check_address(request.peer_addr().map(|peer| peer.ip()))?;
+    Ok(metrics(&services, &request, services.config.api.key.as_ref()).await?)
 }
 
 /// On the admin listener: guarded by its own key.

@@ -60,6 +60,8 @@ pub struct Services {
     pub events: Address<EventsMessage>,
     /// How many clients listen for events.
     pub listeners: Arc<AtomicU64>,
+    /// How many of them have not shown the key yet.
+    pub strangers: Arc<AtomicU64>,
     /// Short-lived keys for WebSockets.
     pub passes: Passes,
     /// How often one may ask.
@@ -109,6 +111,23 @@ impl Services {
             is_news
         });
         Ok((height, read, chronicle))
+    }
+
+    /// As [`Services::read`], of tickets and outcomes: refused while this node's state is known to be wrong or to lack what
+    /// was decided, as "there is no such ticket" would then be a lie.
+    async fn read_state<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&View<'_>) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<(Height, T), Refusal> {
+        let refuse_if_unsound = || match self.board.is_unsound() {
+            Some(why) => Err(Refusal::new(Reason::Syncing, format!("this node is not ready: {why}"))),
+            None => Ok(()),
+        };
+        refuse_if_unsound()?;
+        let read = self.read(read).await?;
+        // It may have been found out meanwhile.
+        refuse_if_unsound()?;
+        Ok(read)
     }
 
     /// Reads from the committed state, once the store has caught up with what this node has committed; the height goes

@@ -85,6 +85,7 @@ fn into_operation(request: OperationRequest, key: IdempotencyKey) -> Result<Oper
 async fn run(services: &Services, request: &HttpRequest, operation: OperationRequest) -> Result<HttpResponse, Refusal> {
     let key = key_of(request, operation.idempotency_key.clone())?;
     let operation = into_operation(operation, key.clone())?;
+    let event = operation.event.clone();
     let wait = match preference(request) {
         Preference { respond_async: true, .. } => return accept_later(services, request, operation, key).await,
         Preference { wait, .. } => wait,
@@ -93,7 +94,7 @@ async fn run(services: &Services, request: &HttpRequest, operation: OperationReq
         Ok(answered) => decided(services, answered, Wanted::of(request)).await,
         Err(refusal) => Err(refusal),
     };
-    with_key(response, &key)
+    with_key(response, &event, &key)
 }
 
 /// Runs one operation that is about no ticket, and answers what `show` makes of its outcome.
@@ -103,13 +104,13 @@ pub(super) async fn run_plain(
     operation: Operation,
     show: impl FnOnce(&Outcome) -> Result<HttpResponse, Refusal>,
 ) -> Result<HttpResponse, Refusal> {
-    let key = operation.key.clone();
+    let (event, key) = (operation.event.clone(), operation.key.clone());
     let wait = match preference(request) {
         Preference { respond_async: true, .. } => return accept_later(services, request, operation, key).await,
         Preference { wait, .. } => wait,
     };
     let answered = one(services, request, operation, wait).await;
-    with_key(answered.and_then(|answered| show(refusal_of(&answered)?)), &key)
+    with_key(answered.and_then(|answered| show(refusal_of(&answered)?)), &event, &key)
 }
 
 async fn one(
@@ -123,8 +124,12 @@ async fn one(
 }
 
 /// An answer or a refusal with the key that it is about.
-fn with_key(response: Result<HttpResponse, Refusal>, key: &IdempotencyKey) -> Result<HttpResponse, Refusal> {
-    let mut response = response.map_err(|refusal| Refusal(Box::new(refusal.0.with_key(key.clone()))))?;
+fn with_key(
+    response: Result<HttpResponse, Refusal>,
+    event: &EventId,
+    key: &IdempotencyKey,
+) -> Result<HttpResponse, Refusal> {
+    let mut response = response.map_err(|refusal| Refusal(Box::new(refusal.0.with_key(event, key.clone()))))?;
     if let Ok(value) = key.as_str().parse() {
         response.headers_mut().insert(actix_web::http::header::HeaderName::from_static("idempotency-key"), value);
     }
@@ -138,12 +143,12 @@ async fn accept_later(
     operation: Operation,
     key: IdempotencyKey,
 ) -> Result<HttpResponse, Refusal> {
+    let location = operation_path(&operation.event, &key);
     // A wait of nothing: what is refused at once is said at once, everything else is on its way.
     let answers = submit(services, request, vec![operation], Duration::ZERO).await;
     if let Some(Answered { answer: Answer::Refused { reason, detail }, .. }) = answers.first() {
         return Err(Refusal::new(*reason, detail.clone().unwrap_or_else(|| why(*reason).to_owned())));
     }
-    let location = operation_path(&key);
     let pending = Pending { status: OperationState::Pending, idempotency_key: key, location: location.clone() };
     Ok(HttpResponse::Accepted().insert_header(("Location", location)).json(pending))
 }
@@ -197,20 +202,28 @@ async fn decided(services: &Services, answered: Answered, wanted: Wanted) -> Res
         (Some(ticket), _) => ticket,
         (None, Some(id)) => {
             let (event, id) = (outcome.event.clone(), id.clone());
-            let (_, found) = services.read(move |view| view.ticket(&event, &id)).await?;
+            let found = services.read(move |view| view.ticket(&event, &id)).await;
+            // It is decided: no failure from here on may read as if it were not.
+            let (_, found) = found.map_err(|refusal| {
+                let detail = format!(
+                    "it is decided at height {}, but cannot be shown now: ask again with the same key",
+                    outcome.height
+                );
+                tracing::debug!(why = refusal.0.detail, "A decided ticket could not be read.");
+                Refusal::new(Reason::OutcomeUnknown, detail)
+            })?;
             std::sync::Arc::new(found.ok_or_else(|| Refusal::new(Reason::Internal, "the ticket is not in the store"))?)
         }
         (None, None) => return Err(Refusal::new(Reason::Internal, "the operation is about no ticket")),
     };
-    let mut ticket = dtvn_messages::Ticket::clone(&ticket);
-    if let Verdict::Accepted { version_after, state: Some(state), .. } = outcome.verdict
-        && ticket.version != version_after
-    {
-        // A later operation of the same block: the answer is about this one.
-        ticket.version = version_after;
-        ticket.state = state;
-    }
-    let mut accepted = Accepted::new(&outcome, &ticket);
+    let mut accepted = match outcome.verdict {
+        // There were later operations on it: the answer is about this one.
+        Verdict::Accepted { version_after, state: Some(state), .. } if ticket.version != version_after => {
+            let then = ticket.as_after((state, version_after), &outcome.origin, outcome.agreed_time);
+            Accepted::new(&outcome, &then)
+        }
+        _ => Accepted::new(&outcome, &ticket),
+    };
     if wanted != Wanted::Nothing
         // What happened has happened: without a receipt it is told all the same.
         && let Ok(Some(receipt)) = receipt_of(services, outcome.height, outcome.index).await
@@ -402,7 +415,8 @@ pub(super) async fn status(
     let key = IdempotencyKey::new(&path).map_err(|fault| Refusal::malformed(fault.to_string()))?;
     let event = query.into_inner().event.unwrap_or_else(EventId::default_event);
     let wanted = key.clone();
-    let (height, outcome) = services.read(move |view| view.outcome_of_key(&KeyScope::Event(event), &wanted)).await?;
+    let (height, outcome) =
+        services.read_state(move |view| view.outcome_of_key(&KeyScope::Event(event), &wanted)).await?;
     let Some(outcome) = outcome else {
         let detail = "no operation with this key is decided; it may be on its way, or its time is over";
         return Err(Refusal::new(Reason::NotFound, detail));

@@ -66,7 +66,7 @@ pub(super) async fn get(
     let id = ticket_id(&path)?;
     let event = query.into_inner().event.unwrap_or_else(EventId::default_event);
     let (name, wanted) = (event.clone(), id.clone());
-    let (height, ticket) = services.read(move |view| view.ticket(&name, &wanted)).await?;
+    let (height, ticket) = services.read_state(move |view| view.ticket(&name, &wanted)).await?;
     let ticket = ticket
         .ok_or_else(|| Refusal::new(Reason::UnknownTicket, format!("there is no ticket {id} in the event {event}")))?;
     Ok(HttpResponse::Ok().insert_header(("DTVN-Height", height.to_string())).json(Ticket::from(&ticket)))
@@ -79,7 +79,7 @@ pub(super) async fn list(services: web::Data<Services>, query: web::Query<ListQu
     let ListQuery { event, state, after, limit } = query.into_inner();
     let limit = limit_of(limit)?;
     let filter = TicketFilter { event, state };
-    let (height, page) = services.read(move |view| view.tickets(&filter, after.as_deref(), limit)).await?;
+    let (height, page) = services.read_state(move |view| view.tickets(&filter, after.as_deref(), limit)).await?;
     let tickets = page.items.iter().map(Ticket::from).collect();
     let page = TicketPage { tickets, next: page.next };
     Ok(HttpResponse::Ok().insert_header(("DTVN-Height", height.to_string())).json(page))
@@ -99,7 +99,7 @@ pub(super) async fn history(
     let event = event.unwrap_or_else(EventId::default_event);
     let limit = limit_of(limit)?;
     let (name, wanted) = (event.clone(), id.clone());
-    let (height, page) = services.read(move |view| view.history(&name, &wanted, after.as_deref(), limit)).await?;
+    let (height, page) = services.read_state(move |view| view.history(&name, &wanted, after.as_deref(), limit)).await?;
     let history = page.items.iter().map(OutcomeRecord::from).collect();
     let answer = History { ticket_id: id, event, history, next: page.next };
     Ok(HttpResponse::Ok().insert_header(("DTVN-Height", height.to_string())).json(answer))

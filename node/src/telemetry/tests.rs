@@ -88,6 +88,7 @@ pub(crate) fn services() -> (Services, Arc<OnceLock<NodeTree>>) {
         intake: Directory::new().address(&dtvn_actors::intake::ROLE),
         events: Directory::new().address(&crate::http::events::EVENTS),
         listeners: Arc::default(),
+        strangers: Arc::default(),
         passes: crate::http::events::Passes::default(),
         rates: crate::http::Rates::new(&ValidatorConfig::default().api),
         store,

@@ -1,5 +1,6 @@
 //! A validator: from its settings to a running actor tree, and to its end.
 
+mod files;
 mod tree;
 
 use std::io::Write as _;

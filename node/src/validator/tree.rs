@@ -27,6 +27,7 @@ use dtvn_messages::{Ed25519, Genesis, limits};
 use dtvn_replication::verify::Remembering;
 use tokio::sync::{Mutex, mpsc, watch};
 
+use super::files;
 use crate::config::{Identity, ValidatorConfig, keys};
 use crate::http::events::{self, EVENTS, EventsActor, EventsMessage, Passes};
 use crate::http::{ADMIN, HTTP, HttpActor, HttpArguments, Rates, Server, Services};
@@ -57,6 +58,8 @@ struct Parts {
     events: Arc<Mutex<mpsc::Receiver<NetworkEvent>>>,
     /// Where committed blocks are told.
     hub: Address<EventsMessage>,
+    /// Connections that the API may have at a time.
+    api_connections: usize,
     used_before: bool,
 }
 
@@ -96,6 +99,7 @@ impl Node {
             inbound,
             listening: Arc::new(listening_sender),
             shared,
+            api_connections: files::api_connections()?,
             config,
             used_before,
         };
@@ -106,6 +110,7 @@ impl Node {
             intake: directory.address(&intake::ROLE),
             events: parts.hub.clone(),
             listeners,
+            strangers: Arc::default(),
             passes: Passes::default(),
             rates: Rates::new(&parts.config.api),
             store: parts.store.clone(),
@@ -286,8 +291,8 @@ fn edge(parts: &Parts, services: &Services, (api, admin): (&Bound, &Bound)) -> S
     let start = Duration::from_millis(limits::CORE_START_WAIT_MS);
     let api_address = SocketAddr::new(parts.config.api.addr, parts.config.api.port);
     let listeners = [
-        (HTTP, Server::Public, api_address, Arc::clone(api)),
-        (ADMIN, Server::Admin, parts.config.admin_addr(), Arc::clone(admin)),
+        (HTTP, Server::Public, api_address, Arc::clone(api), parts.api_connections),
+        (ADMIN, Server::Admin, parts.config.admin_addr(), Arc::clone(admin), limits::ADMIN_CONNECTIONS_MAX),
     ];
     let mut spec = SupervisorSpec::new("edge", Strategy::OneForOne).child(
         ChildSpec::worker(intake::ROLE, move |context| Intake::start(context, intake.clone()))
@@ -297,8 +302,8 @@ fn edge(parts: &Parts, services: &Services, (api, admin): (&Bound, &Bound)) -> S
     let board = Arc::clone(&parts.shared.board);
     let hub = ChildSpec::worker(EVENTS, move |context| EventsActor::start(context, Arc::clone(&board)));
     spec = spec.child(hub.mailbox(limits::EVENTS_MAILBOX_MAX)).dynamic(limits::API_CONNECTIONS_MAX);
-    for (role, server, address, bound) in listeners {
-        let (services, connections) = (services.clone(), limits::API_CONNECTIONS_MAX);
+    for (role, server, address, bound, connections) in listeners {
+        let services = services.clone();
         let arguments = HttpArguments { services, server, address, bound, connections };
         spec = spec.child(ChildSpec::worker(role, move |context| HttpActor::start(context, arguments.clone())));
     }

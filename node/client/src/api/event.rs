@@ -22,6 +22,10 @@ pub enum EventKind {
     TicketDisputed,
     /// The seed tickets were issued.
     TicketsSeeded,
+    /// The validators agreed on other validators.
+    ValidatorsChanged,
+    /// The validators agreed that one of them begins anew after a loss of memory.
+    RecoveryAgreed,
     /// The network refused an operation.
     OperationRefused,
     /// Another validator leads.
@@ -39,6 +43,8 @@ impl EventKind {
             Self::TicketConsumed => "ticket_consumed",
             Self::TicketDisputed => "ticket_disputed",
             Self::TicketsSeeded => "tickets_seeded",
+            Self::ValidatorsChanged => "validators_changed",
+            Self::RecoveryAgreed => "recovery_agreed",
             Self::OperationRefused => "operation_refused",
             Self::ViewChanged => "view_changed",
         }
@@ -136,10 +142,12 @@ impl From<&Outcome> for Event {
             Verdict::Accepted { version_after, state, tickets, .. } => {
                 let kind = accepted_kind(outcome.action_name());
                 let seeded = kind == EventKind::TicketsSeeded;
+                let is_about_tickets = !matches!(kind, EventKind::ValidatorsChanged | EventKind::RecoveryAgreed);
                 Self {
                     kind,
+                    event: event.event.clone().filter(|_| is_about_tickets),
                     state: *state,
-                    version: (!seeded).then_some(*version_after),
+                    version: (is_about_tickets && !seeded).then_some(*version_after),
                     count: seeded.then_some(*tickets),
                     ..event
                 }
@@ -162,6 +170,8 @@ fn accepted_kind(action: &str) -> EventKind {
         "consume" => EventKind::TicketConsumed,
         "dispute" => EventKind::TicketDisputed,
         "seed" => EventKind::TicketsSeeded,
+        "change_validators" => EventKind::ValidatorsChanged,
+        "recover" => EventKind::RecoveryAgreed,
         _ => EventKind::TicketValidated,
     }
 }

@@ -41,7 +41,7 @@ pub use ticket::{Dispute, Scan, Ticket, TicketPage};
 pub use time::{Time, TimeError};
 pub use validators::{ChangeError, Changed, Member, ProposedChange};
 
-use dtvn_messages::IdempotencyKey;
+use dtvn_messages::{EventId, IdempotencyKey};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
 /// The answer to `GET /api/v1/genesis`: the file, as `dtvn validator --genesis` takes it.
@@ -90,8 +90,9 @@ pub fn segment(name: &str) -> String {
     }
 }
 
-/// The path of an operation's outcome.
+/// The path of an operation's outcome. A key is one of its event.
 #[must_use]
-pub fn operation_path(key: &IdempotencyKey) -> String {
-    format!("/api/v1/operations/{}", segment(key.as_str()))
+pub fn operation_path(event: &EventId, key: &IdempotencyKey) -> String {
+    let path = format!("/api/v1/operations/{}", segment(key.as_str()));
+    if *event == EventId::default_event() { path } else { format!("{path}?event={}", segment(event.as_str())) }
 }

@@ -99,7 +99,7 @@ impl Problem {
 
     pub(super) fn of_refusal(outcome: &Outcome, reason: Reason) -> Self {
         let mut problem = Self {
-            instance: Some(operation_path(&outcome.key)),
+            instance: Some(operation_path(&outcome.event, &outcome.key)),
             idempotency_key: Some(outcome.key.clone()),
             event: Some(outcome.event.clone()),
             ticket_id: outcome.ticket.clone(),
@@ -125,8 +125,8 @@ impl Problem {
 
     /// The same with the key of the operation that it is about, and where to ask for its outcome.
     #[must_use]
-    pub fn with_key(self, key: IdempotencyKey) -> Self {
-        Self { instance: Some(operation_path(&key)), idempotency_key: Some(key), ..self }
+    pub fn with_key(self, event: &EventId, key: IdempotencyKey) -> Self {
+        Self { instance: Some(operation_path(event, &key)), idempotency_key: Some(key), ..self }
     }
 
     /// A refusal in words: what was asked, why not, and the earlier scan.

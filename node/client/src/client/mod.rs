@@ -157,6 +157,7 @@ impl Client {
         let deadline = Instant::now() + self.deadline;
         let first = if self.takes_turns { self.turn.fetch_add(1, Ordering::Relaxed) } else { 0 };
         let mut may_have_happened = false;
+        let mut without_vote = 0;
         let mut last = None;
         let mut position = first;
         for attempt in 0_u32.. {
@@ -168,7 +169,20 @@ impl Client {
             let reply = self.transport.ask(node, ask, until).await;
             let failure = match judge(node, reply, &read)? {
                 Attempt::Answered(answer) => return Ok(answer),
-                Attempt::Refused(problem) => return Err(ClientError::Refused(problem)),
+                // A node without a vote, which takes no operations in: others do.
+                Attempt::Refused(problem)
+                    if key.is_some() && is_of_this_node(&problem) && without_vote + 1 < self.nodes.len() =>
+                {
+                    without_vote += 1;
+                    Failure { why: Why::Problem(problem), wait: Duration::ZERO }
+                }
+                Attempt::Refused(problem) => {
+                    return Err(match key.filter(|_| may_have_happened && !is_decided(&problem)) {
+                        // What this node refuses another one may have taken in.
+                        Some(key) => ClientError::OutcomeUnknown { key: key.clone(), last: problem.detail },
+                        None => ClientError::Refused(problem),
+                    });
+                }
                 Attempt::NotNow(failure) => failure,
                 Attempt::Unknown(failure) => {
                     may_have_happened = true;
@@ -287,6 +301,16 @@ enum Fate {
     NotNow,
     /// It may happen, or have happened: only the same key may be used again.
     Unknown,
+}
+
+/// Whether only the node that was asked refuses, as it has no vote.
+fn is_of_this_node(problem: &Problem) -> bool {
+    problem.reason == Reason::NotPermitted && problem.index.is_none()
+}
+
+/// Whether the network decided so.
+fn is_decided(problem: &Problem) -> bool {
+    problem.index.is_some() || problem.reason == Reason::KeyReused
 }
 
 fn fate(problem: &Problem) -> Fate {

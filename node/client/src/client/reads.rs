@@ -68,12 +68,16 @@ impl Client {
         self.get(&query.after(&format!("/api/v1/tickets/{}/history", segment(id.as_str())))).await
     }
 
-    /// What became of an operation.
+    /// What became of an operation; without an event, of one of the default event.
     ///
     /// # Errors
     /// Refused with `not_found` if this network has not heard of the key; unavailable, unreachable.
-    pub async fn operation(&self, key: &IdempotencyKey) -> Result<OperationStatus, ClientError> {
-        self.get(&operation_path(key)).await
+    pub async fn operation(
+        &self,
+        event: Option<&EventId>,
+        key: &IdempotencyKey,
+    ) -> Result<OperationStatus, ClientError> {
+        self.get(&operation_path(event.unwrap_or(&EventId::default_event()), key)).await
     }
 
     /// How a node is.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use dtvn_actors::mailbox::CallError;
 use dtvn_actors::storage::store::{StoreError, View};
-use dtvn_messages::{Outcome, Reason, limits};
+use dtvn_messages::{Reason, limits};
 use tokio_util::sync::CancellationToken;
 
 use super::actor::{EventsMessage, Listening};
@@ -18,7 +18,7 @@ use crate::http::{READ_WAIT, Services};
 /// How long the hub may take to answer.
 const HUB_WAIT: Duration = Duration::from_secs(5);
 
-/// Why a feed ended. It can be resumed after the last event in each case.
+/// Why a feed ended. It can be resumed after the last event in each case, at another node if it is gone here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum FeedEnd {
     /// The listener did not keep up.
@@ -27,6 +27,8 @@ pub(super) enum FeedEnd {
     Restarting,
     /// The store is too far behind what is committed.
     Behind,
+    /// This node has taken over a state, and what came before it is not in its store.
+    Gone,
 }
 
 /// One listener's events.
@@ -138,11 +140,14 @@ impl Feed {
             }
         }
         let next = self.next;
-        let read = self.services.read(move |view| view.outcomes(next, limit)).await;
-        let (_, outcomes) = read.map_err(|refusal| match refusal.0.reason {
+        let read = self.services.read(move |view| Ok((view.installed()?.log_size, view.outcomes(next, limit)?))).await;
+        let (_, (begin, outcomes)) = read.map_err(|refusal| match refusal.0.reason {
             Reason::Overloaded => FeedEnd::Behind,
             _ => FeedEnd::Restarting,
         })?;
+        if next < begin {
+            return Err(FeedEnd::Gone);
+        }
         Ok(outcomes.iter().map(Line::of_outcome).collect())
     }
 }
@@ -152,24 +157,37 @@ async fn subscribe(services: &Services) -> Result<Subscription, CallError> {
     Ok(live)
 }
 
-fn newest_in(view: &View<'_>) -> Result<Option<Outcome>, StoreError> {
-    view.applied().log.size().checked_sub(1).map_or(Ok(None), |index| view.outcome(index))
+fn newest_in(view: &View<'_>) -> Result<Position, StoreError> {
+    let Some(index) = view.applied().log.size().checked_sub(1) else { return Ok(Position::BEGIN) };
+    Ok(match view.outcome(index)? {
+        Some(outcome) => Position::from(&outcome),
+        // The last one of a state that was taken over.
+        None => Position { height: view.installed()?.height, index },
+    })
 }
 
 async fn newest(services: &Services) -> Result<Position, Refusal> {
     let (_, newest) = services.read(newest_in).await?;
-    Ok(newest.as_ref().map_or(Position::BEGIN, Position::from))
+    Ok(newest)
 }
 
 /// Whether an event of this chain is at that position, as far as this node can know: a client may have heard more from
 /// another node.
 async fn check(services: &Services, since: Position) -> Result<(), Refusal> {
-    if since == Position::BEGIN {
-        return Ok(());
+    let (height, (found, installed)) =
+        services.read(move |view| Ok((view.outcome(since.index)?, view.installed()?))).await?;
+    if since.next_index() < installed.log_size {
+        let detail = format!(
+            "this node took over the state of height {} and has no events before it: ask another node",
+            installed.height
+        );
+        return Err(Refusal::new(Reason::Gone, detail));
     }
-    let (height, found) = services.read(move |view| view.outcome(since.index)).await?;
     let is_known = match found {
+        _ if since == Position::BEGIN => true,
         Some(outcome) => outcome.height == since.height,
+        // It may be the very last one that this store does not reach back to.
+        None if since.next_index() == installed.log_size => since.height <= installed.height,
         None => since.height > height,
     };
     if is_known { Ok(()) } else { Err(of_store(&StoreError::BadCursor)) }

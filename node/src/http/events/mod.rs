@@ -12,7 +12,7 @@
 mod actor;
 mod feed;
 mod hub;
-mod origin;
+pub(super) mod origin;
 mod pass;
 mod position;
 mod socket;

@@ -9,8 +9,8 @@ use dtvn_messages::Reason;
 
 use crate::http::problem::Refusal;
 
-/// Checks the origin of the page that opens a WebSocket.
-pub(super) fn check(request: &HttpRequest, further: &[String]) -> Result<(), Refusal> {
+/// Checks the origin of the page that opens a WebSocket, or asks for more than to read.
+pub(in crate::http) fn check(request: &HttpRequest, further: &[String]) -> Result<(), Refusal> {
     let headers = request.headers();
     let Some(origin) = headers.get(ORIGIN) else { return Ok(()) };
     let origin = origin.to_str().unwrap_or_default();
@@ -18,9 +18,16 @@ pub(super) fn check(request: &HttpRequest, further: &[String]) -> Result<(), Ref
     if is_allowed(origin, host, further) {
         Ok(())
     } else {
-        let detail = "pages of this origin may not listen here: add it to DTVN_WS_ORIGINS if they should";
+        let detail =
+            "pages of this origin may not listen or change anything here: add it to DTVN_WS_ORIGINS if they should";
         Err(Refusal::new(Reason::NotPermitted, detail))
     }
+}
+
+/// Checks the origin of the page that asks for more than to read: a browser sends it to any address for any page, and
+/// only keeps the answer from that page.
+pub(in crate::http) fn check_change(request: &HttpRequest, further: &[String]) -> Result<(), Refusal> {
+    if request.method().is_safe() { Ok(()) } else { check(request, further) }
 }
 
 fn is_allowed(origin: &str, host: &str, further: &[String]) -> bool {

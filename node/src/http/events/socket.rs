@@ -66,6 +66,8 @@ enum Ending {
     Unauthenticated,
     /// It resumes where nothing is.
     BadCursor,
+    /// It resumes before what this node has.
+    Gone,
     /// This node, or a part of it, restarts.
     Restarting,
     /// This node has no room, or is behind.
@@ -76,6 +78,7 @@ impl Ending {
     fn of_refusal(refusal: &Refusal) -> Self {
         match refusal.0.reason {
             Reason::BadCursor => Self::BadCursor,
+            Reason::Gone => Self::Gone,
             Reason::Restarting => Self::Restarting,
             _ => Self::Overloaded,
         }
@@ -92,6 +95,9 @@ impl Ending {
                 (CloseCode::Policy, "unauthenticated: send {\"type\":\"auth\",\"key\":\"...\"} first")
             }
             Self::BadCursor => (CloseCode::Policy, "bad_cursor: no event of this chain is there"),
+            Self::Gone => {
+                (CloseCode::Policy, "gone: this node has no events before a state that it took over, ask another")
+            }
             Self::Restarting => (CloseCode::Restart, "restarting"),
             Self::Overloaded => (CloseCode::Again, "overloaded"),
         };
@@ -108,6 +114,7 @@ impl From<FeedEnd> for Ending {
             FeedEnd::Slow => Self::Slow,
             FeedEnd::Restarting => Self::Restarting,
             FeedEnd::Behind => Self::Overloaded,
+            FeedEnd::Gone => Self::Gone,
         }
     }
 }
@@ -119,10 +126,10 @@ struct Listener {
 }
 
 impl Listener {
-    fn count(count: &Arc<AtomicU64>, subscription: Option<Place>) -> Result<Self, Refusal> {
+    fn count(count: &Arc<AtomicU64>, subscription: Option<Place>, most: usize) -> Result<Self, Refusal> {
         let before = count.fetch_add(1, Ordering::Relaxed);
         let listener = Self { count: Arc::clone(count), _subscription: subscription };
-        if before < limits::EVENT_CLIENTS_MAX as u64 {
+        if before < most as u64 {
             return Ok(listener);
         }
         Err(Refusal::new(Reason::Overloaded, format!("{before} clients listen already, which is the limit")))
@@ -144,7 +151,8 @@ pub(in crate::http) async fn listen(
     request: HttpRequest,
     query: web::Query<ListenQuery>,
     body: web::Payload,
-) -> Result<HttpResponse, Refusal> {
+) -> actix_web::Result<HttpResponse> {
+    services.rates.check_address(request.peer_addr().map(|peer| peer.ip()))?;
     origin::check(&request, &services.config.api.ws_origins)?;
     let ListenQuery { since, ticket } = query.into_inner();
     let since = since.map(|since| since.parse::<Position>()).transpose();
@@ -152,12 +160,19 @@ pub(in crate::http) async fn listen(
     let key = services.config.api.key.as_ref();
     let is_known = match ticket {
         Some(ticket) if services.passes.take(&ticket) => true,
-        Some(_) => return Err(Refusal::new(Reason::Unauthenticated, "the ticket was used, is too old, or never was")),
+        Some(_) => {
+            return Err(Refusal::new(Reason::Unauthenticated, "the ticket was used, is too old, or never was").into());
+        }
         // Without a header the key may be the first message.
         None => auth::has_key(&request, key)?,
     };
+    // Few at a time, so that those without a key take no place from those with one.
+    let stranger = match is_known {
+        true => None,
+        false => Some(Listener::count(&services.strangers, None, limits::EVENT_STRANGERS_MAX)?),
+    };
     let place = connection::subscribe(&services, &request).await?;
-    let listener = Listener::count(&services.listeners, place)?;
+    let listener = Listener::count(&services.listeners, place, limits::EVENT_CLIENTS_MAX)?;
     let feed = if is_known { Some(Feed::open(Services::clone(&services), since).await?) } else { None };
     let (response, socket, messages) = actix_ws::handle(&request, body)
         .map_err(|fault| Refusal::malformed(format!("this is no WebSocket handshake: {fault}")))?;
@@ -165,7 +180,7 @@ pub(in crate::http) async fn listen(
     let messages = messages.max_continuation_size(limits::WS_MESSAGE_BYTES_MAX);
     let (services, closing) = (Services::clone(&services), closing.0.clone());
     actix_web::rt::spawn(async move {
-        converse(services, closing, socket, messages, (feed, since)).await;
+        converse(services, closing, socket, messages, (feed, since, stranger)).await;
         drop(listener);
     });
     Ok(response)
@@ -176,12 +191,13 @@ async fn converse(
     closing: CancellationToken,
     socket: Session,
     mut messages: AggregatedMessageStream,
-    (feed, since): (Option<Feed>, Option<Position>),
+    (feed, since, stranger): (Option<Feed>, Option<Position>, Option<Listener>),
 ) {
     let opened = match feed {
         Some(feed) => Ok(feed),
         None => admit(services.clone(), &mut messages, since).await,
     };
+    drop(stranger);
     let (ending, resume) = match opened {
         Err(ending) => (ending, since),
         Ok(mut feed) => {
@@ -292,15 +308,15 @@ mod tests {
     #[test]
     fn so_many_clients_listen_and_a_further_one_is_refused_until_one_leaves() {
         let count = Arc::default();
-        let mut listeners: Vec<_> =
-            (0..limits::EVENT_CLIENTS_MAX).map(|_| Listener::count(&count, None).ok().unwrap()).collect();
+        let one = || Listener::count(&count, None, 100);
+        let mut listeners: Vec<_> = (0..100).map(|_| one().ok().unwrap()).collect();
         for _ in 0..3 {
-            let refused = Listener::count(&count, None).err().map(|refusal| refusal.0.reason);
+            let refused = one().err().map(|refusal| refusal.0.reason);
             assert_eq!(refused, Some(Reason::Overloaded), "who is refused is not counted");
         }
         drop(listeners.pop());
-        listeners.push(Listener::count(&count, None).ok().unwrap());
-        assert!(Listener::count(&count, None).is_err());
+        listeners.push(one().ok().unwrap());
+        assert!(one().is_err());
         drop(listeners);
         assert_eq!(count.load(Ordering::Relaxed), 0);
     }
