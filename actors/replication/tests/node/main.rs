@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 mod continued;
+mod cosignatures;
 mod disks;
 mod epochs;
 mod harness;
