@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use dtvn_messages::view_change::{Sealed, SealedViewChange};
-use dtvn_messages::{Block, Epoch, Height, NewView, View, ViewChange, Vote, VoteKind};
+use dtvn_messages::{Block, Epoch, Height, NewView, ValidatorSet, View, ViewChange, Vote, VoteKind};
 use dtvn_pbft::{Base, Config, Effect, Input, Message, Say};
 
 use crate::common::build::{numbered, validator};
@@ -16,11 +16,18 @@ const BASE: u64 = 4;
 
 /// Validator 3 of four in epoch 1, and the block on which the epoch begins.
 fn second_epoch() -> (Under, Block) {
+    second_epoch_of(4, 3)
+}
+
+/// Validator `me` in epoch 1, whose validators are the first `count` of four; and the block on which the epoch begins.
+fn second_epoch_of(count: usize, me: u16) -> (Under, Block) {
     let genesis = Arc::new(genesis(4, small));
     let story = crate::common::build::Story::new(&genesis);
     let last = story.chain(0, BASE, 1).pop().unwrap();
-    let key = genesis.validators().key(validator(3));
+    let key = genesis.validators().key(validator(me));
     let mut config = Config::from_genesis(&genesis, key.as_ref());
+    let left = genesis.validators().iter().take(count).map(|(_, validator)| validator.clone());
+    config.set = Arc::new(ValidatorSet::new(left.collect()).unwrap());
     config.epoch = Epoch(1);
     config.epoch_base = Height(BASE);
     config.epoch_base_digest = story.digest(&last);
@@ -111,6 +118,39 @@ fn what_was_said_in_the_epoch_before_counts_nowhere() {
     let old = Message::Stable(Arc::new(under.stable(&under.chain(0, 8, 1)[7], &[0, 1, 2])));
     assert_eq!(under.hear(0, old), []);
     assert_eq!(under.replica.show().proved, Height(BASE));
+}
+
+/// A message that changes nothing, and of which nothing is kept.
+fn left_alone(under: &mut Under, from: u16, message: Message) {
+    let before = format!("{:?}", under.replica);
+    assert_eq!(under.hear(from, message.clone()), [], "{message:?}");
+    assert_eq!(format!("{:?}", under.replica), before, "{message:?}");
+}
+
+/// Validator 3 of the epoch before goes on in the next one, with its own key, about what the three that are left vote on.
+#[test]
+fn fresh_votes_of_a_removed_validator_count_nowhere() {
+    let (mut under, last) = second_epoch_of(3, 2);
+    let next = block(&under, 0, &last);
+    let message = pre_prepare(&under, 0, &next);
+    let effects = under.hear(1, message);
+    assert_eq!(voted(&under.settle(effects)), [under.prepare(0, &next)]);
+    for kind in [VoteKind::Prepare, VoteKind::Commit] {
+        let vote = Message::Vote(under.signed(3, under.vote(kind, 0, &next)));
+        left_alone(&mut under, 3, vote.clone());
+        left_alone(&mut under, 0, vote);
+    }
+    let bare = ViewChange { epoch: Epoch(1), view: View(1), stable: None, committed: None, prepared: Vec::new() };
+    let view_change = Message::ViewChange(under.view_change(3, bare));
+    left_alone(&mut under, 3, view_change);
+    left_alone(&mut under, 3, Message::Wish { epoch: Epoch(1), view: View(1) });
+    // The leader's, its own, and that of validator 0 are all that there are.
+    let prepared = under.votes(VoteKind::Prepare, 0, &next, &[0]);
+    assert_eq!(voted(&under.settle(prepared)), [under.commit(0, &next)]);
+    under.votes(VoteKind::Commit, 0, &next, &[1, 3]);
+    assert_eq!(under.replica.committed(), Height(BASE), "two of three");
+    under.votes(VoteKind::Commit, 0, &next, &[0]);
+    assert_eq!(under.replica.committed(), Height(BASE + 1));
 }
 
 #[test]

@@ -1,20 +1,25 @@
-//! From one epoch to the next, and how a node learns of it to which nobody says so.
+//! From one epoch to the next, how a node learns of it to which nobody says so, and what a validator says that was
+//! removed.
+
+use std::sync::Arc;
 
 use dtvn_messages::certificate::Signatures;
 use dtvn_messages::membership::ValidatorsChange;
 use dtvn_messages::wire::PeerMessage;
 use dtvn_messages::{
-    Action, Epoch, Genesis, Height, KeyPair, PublicKey, Statement, Validator, ValidatorIndex, ValidatorSet,
+    Action, Certificate, CommittedProof, Epoch, Genesis, Header, Height, KeyPair, PublicKey, Signed, Statement,
+    Validator, ValidatorIndex, ValidatorSet, View, Vote, VoteKind,
 };
 use dtvn_replication::node::{Effect, Input};
 
+use crate::cosignatures::blamed;
 use crate::harness::{Network, SEED, issue, operation};
 
-/// The first validator has more power, and all of the present ones signed that.
-fn change(genesis: &Genesis) -> Action {
+/// The validators are others from now on, and all of the present ones signed that.
+fn change(genesis: &Genesis, alter: impl FnOnce(&mut Vec<Validator>)) -> Action {
     let present = genesis.validators();
     let mut validators: Vec<Validator> = present.iter().map(|(_, validator)| validator.clone()).collect();
-    validators[0].power = 2;
+    alter(&mut validators);
     let set = ValidatorSet::new(validators).unwrap();
     let (epoch, replaces, signatures) = (Epoch(0), present.hash(), Signatures::default());
     let mut change = ValidatorsChange { epoch, replaces, set, signatures };
@@ -37,7 +42,8 @@ fn who_lacks_the_end_of_its_epoch_and_is_told_nothing_asks_for_it() {
         message => Some(message),
     }));
     let genesis = network.genesis().clone();
-    network.submit(0, 1, operation(change(&genesis), 1));
+    let heavier = change(&genesis, |validators| validators[0].power = 2);
+    network.submit(0, 1, operation(heavier, 1));
     network.run();
     network.run();
     assert_eq!(network.accepted(), [1]);
@@ -79,4 +85,80 @@ fn an_observer_is_answered_when_it_asks_and_not_heard_otherwise() {
     ] {
         assert!(ask(said).is_empty());
     }
+}
+
+/// Node 3 is removed, and its process has ended. Of the other three node 2 is cut off, so that the block that is proposed
+/// in the new epoch has one vote too few: the network, and that block's header.
+fn without_node_3_and_a_quorum() -> (Network, Header) {
+    let mut network = Network::new(4);
+    network.run_for(500_000);
+    drop(network.kill(3));
+    let genesis = network.genesis().clone();
+    let removed = change(&genesis, |validators| drop(validators.pop()));
+    network.submit(0, 1, operation(removed, 1));
+    network.run();
+    network.run();
+    for node in 0..3 {
+        let node = network.node(node);
+        assert_eq!((node.config().epoch, node.show().committed), (Epoch(1), Height(4)));
+        assert_eq!(node.config().set.quorum(), 3);
+    }
+    network.tamper = Some(Box::new(|from, to, message| (from != 2 && to != 2).then_some(message)));
+    network.submit(0, 2, issue("A", 2));
+    network.run_for(100_000);
+    let proposed = network.all_said().find_map(|message| match message {
+        PeerMessage::PrePrepare(proposal) => Some(&proposal.block.header).filter(|header| header.epoch == Epoch(1)),
+        _ => None,
+    });
+    let header = proposed.cloned().unwrap();
+    assert_eq!(header.height, Height(5));
+    (network, header)
+}
+
+/// What a validator of epoch 0 signs about a block in epoch 1.
+fn voted(network: &Network, signer: u16, kind: VoteKind, header: &Header) -> Signed<Vote> {
+    let chain = network.genesis().chain_id();
+    let (epoch, height, digest) = (header.epoch, header.height, header.digest(chain));
+    let key = KeyPair::development(SEED, &format!("node{signer}"));
+    Signed::new(Vote { kind, epoch, view: View(0), height, digest }, chain, ValidatorIndex(signer), &key)
+}
+
+#[test]
+fn fresh_votes_of_a_removed_validator_count_for_nothing() {
+    let (mut network, header) = without_node_3_and_a_quorum();
+    let peer = KeyPair::development(SEED, "node3").public();
+    for (node, other) in [(0, 1), (1, 0)] {
+        for kind in [VoteKind::Prepare, VoteKind::Commit] {
+            let message = PeerMessage::Vote(voted(&network, 3, kind, &header));
+            let as_observer = network.input(node, Input::Observer { peer, message: message.clone() });
+            assert!(as_observer.is_empty(), "{as_observer:?}");
+            // As over a link of the epoch before, and relayed by one that is a validator.
+            for (from, expected) in [(3, "does not hold"), (other, "by another than its signer")] {
+                let heard =
+                    network.input(node, Input::Message { from: ValidatorIndex(from), message: message.clone() });
+                let [(culprit, why)] = blamed(&heard)[..] else { panic!("{heard:?}") };
+                assert_eq!(culprit, from);
+                assert!(why.contains(expected), "{why}");
+            }
+        }
+    }
+    network.run_for(100_000);
+    assert!([0, 1].into_iter().all(|node| network.node(node).show().committed == Height(4)), "two of three");
+    network.tamper = None;
+    network.run_for(30_000_000);
+    assert_eq!(network.accepted(), [1, 2], "with node 2 it is decided");
+}
+
+#[test]
+fn a_certificate_with_the_vote_of_a_removed_validator_proves_nothing() {
+    let (mut network, header) = without_node_3_and_a_quorum();
+    let signed = [0, 1, 3].map(|signer| voted(&network, signer, VoteKind::Commit, &header));
+    let signatures = Signatures(signed.iter().map(|vote| (vote.signer, vote.signature)).collect());
+    let certificate = Certificate { vote: signed[0].body, signatures };
+    let message = PeerMessage::Committed(Arc::new(CommittedProof { header, certificate }));
+    let heard = network.input(0, Input::Message { from: ValidatorIndex(1), message });
+    let stranger = "a certificate proves nothing: signer 3 is no validator of this epoch";
+    assert_eq!(blamed(&heard), [(1, stranger)]);
+    network.run_for(100_000);
+    assert_eq!(network.node(0).show().committed, Height(4));
 }
