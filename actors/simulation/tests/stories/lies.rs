@@ -2,8 +2,9 @@
 //! is told, nothing is violated, everything is decided, and where the lie can be seen its teller is blamed.
 
 use dtvn_simulation::run::simulate_scenario;
-use dtvn_simulation::{Behaviour, Coverage, End, Fault, Level, Report, Scenario};
+use dtvn_simulation::{Behaviour, Coverage, End, Fault, Level, Report, Scenario, Stage};
 
+use crate::members::decides;
 use crate::snapshots::late;
 
 /// Seeds that are tried until a lie was told: most are at once.
@@ -163,4 +164,37 @@ lies! {
 #[test]
 fn every_behaviour_has_its_story() {
     assert_eq!(TOLD, Behaviour::ALL);
+}
+
+/// The leader colludes with as many others as are tolerated: of those who are honest each half is shown a block of its own,
+/// and the votes of all liars for it. One half may come to a quorum, and never both.
+#[test]
+fn leader_two_blocks_with_all_that_are_tolerated() {
+    for validators in [4, 7, 10] {
+        let liars = (validators - 1) / 3;
+        let mut scenario = Scenario::story(validators, 10, 3_000);
+        // The first views are the liars', one after the other.
+        scenario.parameters.rotation_interval = 6;
+        scenario.liars = (0..liars).map(|liar| (liar, Behaviour::TwoBlocks)).collect();
+        let mut stage = Stage::new(scenario);
+        assert_eq!(stage.leader(), 0);
+        stage.settle(60_000);
+        assert!(stage.view().0 >= liars as u64, "each of them has led");
+        let met = stage.coverage();
+        assert!(met.told.0[Behaviour::TwoBlocks as usize] > 0 && met.two_votes > 0, "{validators}: {met:?}");
+        // All who are left are needed, and they agree.
+        (0..liars).for_each(|liar| stage.kill(liar));
+        stage.run(500);
+        decides(&mut stage, liars, "without-the-liars");
+        stage.settle(20_000);
+    }
+}
+
+#[test]
+fn leader_two_blocks_with_all_that_are_tolerated_amid_faults() {
+    for validators in [4, 7, 10] {
+        let told =
+            |seed| troubled(Behaviour::TwoBlocks, validators, seed).coverage.told.0[Behaviour::TwoBlocks as usize];
+        assert!((0..4).map(told).sum::<u64>() > 0, "{validators}: never told");
+    }
 }

@@ -15,7 +15,7 @@ fn members(hosts: impl IntoIterator<Item = usize>) -> Vec<Member> {
 }
 
 /// A ticket is asked for at a host, again and again while that says that it cannot be, and gets an outcome.
-fn decides(stage: &mut Stage, host: usize, name: &str) {
+pub fn decides(stage: &mut Stage, host: usize, name: &str) {
     for _ in 0..100 {
         let request = stage.ask(host, &format!("the key of the ticket {name}"), name);
         stage.until("an answer", 20_000, |stage| stage.answer(request).is_some());
