@@ -4,6 +4,7 @@
 mod access;
 mod events;
 mod http;
+mod idle;
 mod kit;
 mod limits;
 mod operations;
