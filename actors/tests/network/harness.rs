@@ -248,6 +248,16 @@ pub async fn pair(one: u16, other: u16) -> (Node, Node) {
     pair_listening(one, other, TCP).await
 }
 
+/// Votes pass between two validators, each with its index, in both directions.
+pub async fn votes_pass((one, first): (&mut Node, u16), (other, second): (&mut Node, u16)) {
+    for round in 0..50_u8 {
+        one.handle.send(ValidatorIndex(second), Class::Consensus, &vec![round; 50].into(), None).unwrap();
+        assert_eq!(other.receive(Class::Consensus).await.bytes[0], round);
+        other.handle.send(ValidatorIndex(first), Class::Consensus, &vec![round; 50].into(), None).unwrap();
+        assert_eq!(one.receive(Class::Consensus).await.bytes[0], round);
+    }
+}
+
 pub const ZERO: ValidatorIndex = ValidatorIndex(0);
 pub const ONE: ValidatorIndex = ValidatorIndex(1);
 pub const TWO: ValidatorIndex = ValidatorIndex(2);

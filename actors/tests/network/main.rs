@@ -10,3 +10,4 @@ mod mesh;
 mod raw;
 mod restarts;
 mod streams;
+mod versions;

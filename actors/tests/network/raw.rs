@@ -40,10 +40,22 @@ pub struct RawPeer {
 impl RawPeer {
     /// Connects to a node with any key.
     pub async fn connect(key: &KeyPair, target: PeerId, address: Multiaddr) -> Self {
-        let builder = SwarmBuilder::with_existing_identity(identity(key)).with_tokio();
-        let builder = builder.with_tcp(tcp::Config::default(), noise::Config::new, yamux::Config::default).unwrap();
-        let swarm = builder.with_behaviour(|_| Behaviour::new()).unwrap().build();
-        Self::dial(swarm, target, address).await
+        Self::dial(swarm_of(key), target, address).await
+    }
+
+    /// Connects to a node that opens the streams, and takes its first one of a protocol.
+    pub async fn connect_and_accept(
+        key: &KeyPair,
+        target: PeerId,
+        address: Multiaddr,
+        protocol: &'static str,
+    ) -> (Self, Stream) {
+        let swarm = swarm_of(key);
+        // Before there is a connection: the node opens its stream at once.
+        let mut accepted = swarm.behaviour().streams.new_control().accept(StreamProtocol::new(protocol)).unwrap();
+        let raw = Self::dial(swarm, target, address).await;
+        let (_, stream) = accepted.next().await.unwrap();
+        (raw, stream)
     }
 
     /// Connects to a node that shall speak TLS instead of Noise.
@@ -93,6 +105,12 @@ impl RawPeer {
     pub fn hang_up(self) {
         self.task.abort();
     }
+}
+
+fn swarm_of(key: &KeyPair) -> Swarm<Behaviour> {
+    let builder = SwarmBuilder::with_existing_identity(identity(key)).with_tokio();
+    let builder = builder.with_tcp(tcp::Config::default(), noise::Config::new, yamux::Config::default).unwrap();
+    builder.with_behaviour(|_| Behaviour::new()).unwrap().build()
 }
 
 /// A connection without a swarm: its streams carry nothing but what the test writes, and what the node opens is neither
@@ -151,7 +169,8 @@ async fn drive(mut muxer: StreamMuxerBox, mut asked: mpsc::Receiver<oneshot::Sen
     drop(end);
 }
 
-async fn read_frame(stream: &mut Stream) -> Vec<u8> {
+/// The next frame of a stream.
+pub async fn read_frame(stream: &mut Stream) -> Vec<u8> {
     let mut length = [0; 4];
     stream.read_exact(&mut length).await.unwrap();
     let mut frame = vec![0; u32::from_be_bytes(length) as usize];
@@ -171,6 +190,11 @@ pub fn hello(classes: u8) -> Vec<u8> {
     let mut frame = u32::try_from(body.len()).unwrap().to_be_bytes().to_vec();
     frame.extend(body);
     frame
+}
+
+/// A handshake of another wire version, of which this one can read nothing but the first byte.
+pub fn hello_of_version(version: u8) -> Vec<u8> {
+    vec![0, 0, 0, 3, version, 0xff, 0xff]
 }
 
 fn text(into: &mut Vec<u8>, text: &str) {

@@ -12,7 +12,7 @@ mod snapshots;
 
 use std::sync::Arc;
 
-use dtvn_messages::wire::{Class, PeerMessage, encode};
+use dtvn_messages::wire::{Class, PeerMessage, WIRE_VERSION, WireError, encode};
 use dtvn_messages::{
     Digest, Epoch, Evidence, Height, KeyPair, Signed, Statement, ValidatorIndex, View, Vote, VoteKind,
 };
@@ -107,6 +107,25 @@ fn frames_are_decoded_and_junk_is_blamed() {
     assert_eq!(blamed(&network.input(0, frame(Class::Sync, bytes.clone()))), 0);
     assert_eq!(blamed(&network.input(0, frame(Class::Consensus, bytes.clone()))), 1, "on the wrong stream");
     assert_eq!(blamed(&network.input(0, frame(Class::Sync, bytes[..bytes.len() - 1].to_vec()))), 1, "cut short");
+}
+
+#[test]
+fn a_frame_of_another_version_is_blamed_by_name_and_one_of_ours_is_answered_after_it() {
+    let mut network = Network::new(4);
+    let from = ValidatorIndex(2);
+    let mut hear = |version| {
+        let mut bytes = encode(&PeerMessage::SnapshotRequest { height: Height(4), at_least: Height(1) }).unwrap();
+        bytes[0] = version;
+        let effects = network.input(0, Input::Frame { from, class: Class::Sync, bytes });
+        let said = effects.into_iter().filter_map(|effect| match effect {
+            Effect::Blame { peer, why } if peer == from => Some(why),
+            Effect::Send { to, message } if to == from => Some(message.name().to_owned()),
+            _ => None,
+        });
+        said.collect::<Vec<_>>()
+    };
+    assert_eq!(hear(WIRE_VERSION + 1), [WireError::Version(WIRE_VERSION + 1).to_string()]);
+    assert_eq!(hear(WIRE_VERSION), ["snapshot_refused"]);
 }
 
 #[test]
