@@ -3,8 +3,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod classes;
+mod discovery;
 mod harness;
 mod hostile;
+mod liar;
 mod membership;
 mod mesh;
 mod raw;
