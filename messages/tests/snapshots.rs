@@ -73,7 +73,7 @@ fn a_certificate_that_is_shown_must_hold_wherever_it_is() {
             check(manifest)
         };
         let few = CertificateError::TooFew { power: 2, quorum: 3 };
-        assert_eq!(with(&|it| drop(it.signatures.0.pop())), Err(ManifestError::Certificate(few)));
+        assert_eq!(with(&|it| _ = it.signatures.0.pop()), Err(ManifestError::Certificate(few)));
         let bad = CertificateError::BadSignature(ValidatorIndex(2));
         assert_eq!(with(&|it| it.signatures.0[1].1.0[40] ^= 1), Err(ManifestError::Certificate(bad)));
         let other = with(&|it| it.vote.digest = Digest([9; 32]));

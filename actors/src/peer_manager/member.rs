@@ -44,6 +44,8 @@ pub enum PeerMessage {
     NewNeighbour,
     /// What it is to this node has changed: its link tells.
     NewRole,
+    /// The manager started again: what it should have told in between is lost.
+    NewManager,
     /// The receiver of its frames says that it misbehaved.
     Report(Offence),
     /// Close its connections.
@@ -61,6 +63,7 @@ impl Mail for PeerMessage {
             Self::DialTime => "dial_time",
             Self::NewNeighbour => "new_neighbour",
             Self::NewRole => "new_role",
+            Self::NewManager => "new_manager",
             Self::Report(_) => "report",
             Self::Disconnect => "disconnect",
             Self::Ban => "ban",
@@ -146,6 +149,11 @@ impl Member {
     /// If the swarm is gone.
     pub async fn handle(&mut self, message: PeerMessage) -> Result<(), ActorError> {
         while self.greetings.try_join_next().is_some() {}
+        if matches!(message, PeerMessage::NewManager) && !self.peer.is_up() {
+            // A dial may have failed, or a connection ended, without anybody to tell of it: it would wait for ever.
+            self.peer = Peer::new(self.shared.local, self.peer.id(), self.link.role(), moment());
+            self.begin_afresh().await?;
+        }
         let mut effects = Vec::new();
         self.feed(message, moment(), &mut effects);
         for effect in effects {
@@ -164,7 +172,7 @@ impl Member {
             PeerMessage::DialTime => peer.on_dial_time(at, effects),
             PeerMessage::NewNeighbour if peer.is_missing() => effects.push(Effect::LookUp),
             PeerMessage::NewNeighbour => {}
-            PeerMessage::NewRole => peer.on_role(self.link.role(), at, effects),
+            PeerMessage::NewRole | PeerMessage::NewManager => peer.on_role(self.link.role(), at, effects),
             PeerMessage::Report(offence) => {
                 self.shared.metrics.offences.add(1);
                 peer.on_offence(offence, at, effects);

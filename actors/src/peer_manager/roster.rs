@@ -203,7 +203,7 @@ impl PeerManager {
             match tree.add(&supervisor, child).await {
                 Err(CommandError::AlreadyThere(_)) => {
                     // As above.
-                    drop(address.send(PeerMessage::NewRole).await);
+                    drop(address.send(PeerMessage::NewManager).await);
                     Ok(())
                 }
                 other => other.map_err(|error| ActorError::from(error).context(name)),
