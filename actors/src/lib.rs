@@ -16,6 +16,8 @@ pub mod peer_manager;
 pub mod replica;
 pub mod session;
 pub mod shared;
+#[cfg(test)]
+mod starts;
 pub mod state_machine;
 pub mod storage;
 pub mod supervision;
