@@ -8,7 +8,7 @@ use dtvn_client::{Client, ClientError};
 use dtvn_messages::TicketState;
 use rocksdb::{DB, Options};
 
-use crate::kit::{Network, accepted, seed_ticket, until};
+use crate::kit::{Network, accepted, answer, seed_ticket, until};
 
 /// Load until the network has made so many more blocks.
 async fn blocks(network: &Network, count: u64) {
@@ -49,6 +49,9 @@ async fn a_node_without_its_database_and_then_without_its_log_too_is_back_at_the
     network.assert_equal_histories().await;
     assert!(network.log(3).contains("The core starts again from a certified state."), "{}", network.log(3));
     assert!(network.log(3).contains("may have signed what it does not remember"), "{}", network.log(3));
+    // What came before the state that it took over it cannot tell, and says so.
+    let (head, body) = answer(network.cluster.urls()[3].as_str(), "/ws?since=0.0");
+    assert!(head.starts_with("HTTP/1.1 410") && body.contains("ask another node"), "{head} {body}");
     until("the others recover it", async || network.at(3).status().await.is_ok_and(|status| status.voting)).await;
     network.stop().await;
 }

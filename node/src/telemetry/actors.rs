@@ -216,6 +216,53 @@ mod tests {
         assert!(REASONS.contains(&label(EndCause::Finished("done".to_owned()))));
     }
 
+    fn worker(name: &str, handled: u64) -> TreeNode {
+        TreeNode {
+            name: name.to_owned(),
+            kind: NodeKind::Worker,
+            strategy: None,
+            status: Status::Running,
+            uptime_ms: 0,
+            restarts: 0,
+            last_restart_reason: None,
+            last_restart_at: None,
+            mailbox_depth: 0,
+            mailbox_bound: 16,
+            mailbox_high_water: 0,
+            mailbox_refused: handled,
+            mailbox_dropped: 0,
+            messages_handled: handled,
+            handler_total_us: 10 * handled,
+            handler_max_us: 0,
+            handling_us: None,
+            kinds: Vec::new(),
+            children: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn no_counter_goes_back_when_an_actor_goes() {
+        let mut gone = Gone::default();
+        let mut look = |sessions: &[(u64, u64)]| {
+            let sessions = sessions.iter().map(|(number, handled)| worker(&format!("edge/session-{number}"), *handled));
+            let tree = TreeNode {
+                kind: NodeKind::Supervisor,
+                children: sessions.chain([worker("core/storage", 5)]).collect(),
+                ..worker("root", 0)
+            };
+            let figures = gone.figures(&tree, &[]);
+            assert_eq!(figures["core/storage"].counts.handled, 5);
+            let all = figures.get("edge/session-*").cloned().unwrap_or_default();
+            (all.running, all.counts.handled, all.counts.refused, all.counts.handler_us)
+        };
+        assert_eq!(look(&[]), (0, 0, 0, 0));
+        assert_eq!(look(&[(1, 100), (2, 7)]), (2, 107, 107, 1_070));
+        assert_eq!(look(&[(2, 8)]), (1, 108, 108, 1_080), "the first one is gone");
+        assert_eq!(look(&[]), (0, 108, 108, 1_080));
+        assert_eq!(look(&[(3, 1)]), (1, 109, 109, 1_090));
+        assert_eq!(look(&[(3, 0)]), (1, 109, 109, 1_090), "another one by the same name");
+    }
+
     #[test]
     fn what_comes_and_goes_with_clients_and_strangers_shares_a_label() {
         assert_eq!(actor_label("edge/session-17"), "edge/session-*");

@@ -114,6 +114,33 @@ async fn who_does_not_want_to_wait_is_told_where_to_ask() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_operation_of_another_event_is_found_where_the_answer_says() {
+    let node = TestNode::start().await;
+    let ask = Ask::post("/api/v1/tickets/validate").json(&json!({"ticket_id": "A", "event": "else where"}));
+    let pending = node.ask(&ask.header("Prefer", "respond-async").header("Idempotency-Key", &key(1))).await;
+    let location = pending.header("location").unwrap().to_owned();
+    assert_eq!(location, format!("/api/v1/operations/{}?event=else%20where", key(1)));
+    let begin = std::time::Instant::now();
+    while node.get(&location).await.status == 404 {
+        assert!(begin.elapsed() < crate::http::PATIENCE);
+    }
+    let told = node.get(&location).await.good();
+    assert_eq!((&told["status"], &told["outcome"]["reason"]), (&json!("refused"), &json!("unknown_event")));
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_is_asked_for_again_tells_of_its_own_operation_only() {
+    let node = TestNode::start().await;
+    node.post("/api/v1/tickets", on("A")).await.good();
+    let validate = Ask::post("/api/v1/tickets/validate").json(&on("A")).header("Idempotency-Key", &key(1));
+    let first = node.ask(&validate).await.good();
+    node.post("/api/v1/tickets/consume", on("A")).await.good();
+    assert_eq!(node.ask(&validate).await.good(), first);
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn who_does_not_wait_is_taken_in_also_while_others_are_being_decided() {
     let node = TestNode::start().await;
     let asks: Vec<Ask> = (0..60)

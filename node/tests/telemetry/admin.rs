@@ -126,3 +126,17 @@ async fn crashes_are_refused_where_faults_may_not_be_injected() {
     assert_eq!(get(alone.admin, "/admin/actors/nobody").await.status, 404);
     alone.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_of_other_origins_may_look_and_change_nothing() {
+    let alone = Alone::start(|_| {}).await;
+    let from = async |origin: &str, method: &str, to: SocketAddr, path: &str| {
+        ask(to, method, path, &[("Origin", origin), ("Content-Type", "application/json")], "{}").await.status
+    };
+    let restart = "/admin/actors/edge%2Fintake/restart";
+    assert_eq!(from("https://evil.example", "POST", alone.admin, restart).await, 403);
+    assert_eq!(from("https://evil.example", "GET", alone.admin, "/admin/actors").await, 200);
+    assert_eq!(from("https://evil.example", "POST", alone.api, "/api/v1/tickets/seed").await, 403);
+    assert_ne!(from("http://localhost:3000", "POST", alone.admin, restart).await, 403);
+    alone.stop().await;
+}

@@ -51,6 +51,23 @@ fn stored_ticket() -> ticket::Ticket {
     }
 }
 
+#[test]
+fn a_ticket_is_told_as_it_was_after_an_earlier_operation() {
+    let then = stored_ticket();
+    let (gate, later) = (NodeName::new("node3").unwrap(), Timestamp(1_767_225_700_000_000));
+    let mut now = then.clone();
+    now.vector_clock.increment(&gate);
+    now.vector_clock.increment(&gate);
+    let scan = Some(Arc::new(ticket::Scan { validator: gate.clone(), at: later, ..scan() }));
+    (now.state, now.version, now.validator, now.updated_at) = (TicketState::Disputed, 4, gate, later);
+    (now.consumed, now.disputed, now.dispute_reason) = (scan.clone(), scan, Some("a copy".into()));
+    assert_eq!(now.as_after((TicketState::Validated, 2), &then.validator, then.updated_at), then);
+    let issued = now.as_after((TicketState::Issued, 1), &then.validator, Timestamp(1));
+    assert_eq!((issued.validated, issued.vector_clock), (None, VectorClock::default()));
+    let same = now.as_after((TicketState::Disputed, 4), &now.validator, later);
+    assert_eq!(same, now);
+}
+
 fn refusal() -> Outcome {
     Outcome {
         index: 1_234,
@@ -283,8 +300,11 @@ fn events_are_named_after_what_happened() {
         (2, EventKind::TicketValidated),
         (3, EventKind::TicketConsumed),
         (4, EventKind::TicketDisputed),
+        (6, EventKind::ValidatorsChanged),
+        (7, EventKind::RecoveryAgreed),
     ] {
-        assert_eq!(Event::from(&Outcome { action, ..seeded.clone() }).kind, kind);
+        let event = Event::from(&Outcome { action, ..seeded.clone() });
+        assert_eq!((event.kind, event.event.is_some(), event.version.is_some()), (kind, action < 6, action < 6));
     }
 }
 

@@ -249,6 +249,37 @@ async fn an_unknown_outcome_is_never_told_as_unavailable() {
 }
 
 #[tokio::test]
+async fn a_node_without_a_vote_is_passed_over() {
+    let observer = ScriptedNode::start(|_, _| problem(Reason::NotPermitted, "")).await;
+    let node = ScriptedNode::start(|_, _| accepted(KEY)).await;
+    client(&[&observer, &node], 20_000).validate(request()).await.unwrap();
+    let other = ScriptedNode::start(|_, _| problem(Reason::NotPermitted, "")).await;
+    let error = client(&[&observer, &other], 20_000).validate(request()).await.unwrap_err();
+    assert!(matches!(&error, ClientError::Refused(problem) if problem.reason == Reason::NotPermitted), "{error:?}");
+}
+
+#[tokio::test]
+async fn what_a_node_refuses_by_itself_says_nothing_of_an_attempt_at_another_one() {
+    for reason in [Reason::Unauthenticated, Reason::NotPermitted] {
+        let lost = ScriptedNode::start(|number, _| match number {
+            0 => Step::Break,
+            _ => problem(Reason::NotPermitted, ""),
+        })
+        .await;
+        let strict = ScriptedNode::start(move |_, _| problem(reason, "")).await;
+        let error = client(&[&lost, &strict], 20_000).validate(request()).await.unwrap_err();
+        assert!(matches!(&error, ClientError::OutcomeUnknown { key, .. } if key.as_str() == KEY), "{error:?}");
+    }
+    // What the network decided is decided, whatever came before.
+    let lost = ScriptedNode::start(|_, _| Step::Break).await;
+    let decided = Problem { index: Some(7), ..Problem::new(Reason::AlreadyConsumed, "because") };
+    let body = serde_json::to_string(&decided).unwrap();
+    let node = ScriptedNode::start(move |_, _| Step::Reply(409, "", body.clone())).await;
+    let error = client(&[&lost, &node], 20_000).validate(request()).await.unwrap_err();
+    assert!(matches!(&error, ClientError::Refused(problem) if problem.index == Some(7)), "{error:?}");
+}
+
+#[tokio::test]
 async fn what_nobody_took_in_is_told_as_unavailable() {
     let node = ScriptedNode::start(|_, _| problem(Reason::NoQuorum, "")).await;
     let error = client(&[&node], 500).validate(request()).await.unwrap_err();
