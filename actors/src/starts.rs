@@ -20,9 +20,12 @@ use crate::storage::{self, StorageMessage, StoreSlot};
 use crate::supervision::tests::soon;
 use crate::supervision::{ActorError, Behaviour, ChildSpec, Context, NodeTree, Strategy, SupervisorSpec};
 
+/// What a neighbour does with a message.
+type Act<M> = Arc<dyn Fn(&Context<M>, M) + Send + Sync>;
+
 /// Does with each message as the test says.
 struct Neighbour<M: Mail> {
-    answer: Arc<dyn Fn(&Context<M>, M) + Send + Sync>,
+    answer: Act<M>,
 }
 
 impl<M: Mail> Behaviour for Neighbour<M> {
@@ -35,7 +38,7 @@ impl<M: Mail> Behaviour for Neighbour<M> {
 }
 
 fn neighbour<M: Mail>(role: Role<M>, answer: impl Fn(&Context<M>, M) + Send + Sync + 'static) -> ChildSpec {
-    let answer: Arc<dyn Fn(&Context<M>, M) + Send + Sync> = Arc::new(answer);
+    let answer: Act<M> = Arc::new(answer);
     ChildSpec::worker(role, move |_| std::future::ready(Ok(Neighbour { answer: Arc::clone(&answer) })))
 }
 

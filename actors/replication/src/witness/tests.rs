@@ -400,7 +400,7 @@ fn a_move_that_hides_much_is_looked_at_as_a_whole_until_it_has_proved_one_lie() 
     assert_eq!(case.see(&commits), []);
     assert_eq!(case.see(&[hiding]), [EvidenceKind::HiddenCertificate]);
     let later = case.vote(LIAR, VoteKind::Commit, 3, 101, digest(9));
-    assert_eq!(case.see(&[later.clone()]), []);
+    assert_eq!(case.see(std::slice::from_ref(&later)), []);
     // The next move of the same liar is another lie.
     let hiding = Message::ViewChange(case.sealed(LIAR, case.move_to(5, Vec::new())));
     assert_eq!(case.see(&[hiding]), [EvidenceKind::HiddenCertificate]);
