@@ -99,8 +99,13 @@ pub const SETTINGS: &[Setting] = &[
         .flag("api-key")
         .variable("DTVN_API_KEY")
         .secret(),
-    setting("api.ws_origins", List, "", "Further origins that may open /ws from a browser, commas between")
-        .variable("DTVN_WS_ORIGINS"),
+    setting(
+        "api.ws_origins",
+        List,
+        "",
+        "Further origins of pages that may open /ws or change anything, commas between",
+    )
+    .variable("DTVN_WS_ORIGINS"),
     setting("api.allow_open", Switch, "false", "Serve the API on other than loopback addresses without a key")
         .flag("allow-open-api"),
     setting("api.rate_per_address", Number, "20000", "Requests per second that one address may make; 0 is no limit"),

@@ -3,7 +3,7 @@
 //! session of every class with each honest node, and no shame.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -142,7 +142,7 @@ impl Liar {
 
     fn frame(&mut self, class: Class) -> Option<Bytes> {
         match self.attack {
-            Attack::Junk => Some(junk().into()),
+            Attack::Junk => Some(Bytes::from_static(junk())),
             _ => encode(&self.message(class)?).ok().map(Bytes::from),
         }
     }
@@ -187,17 +187,21 @@ impl Liar {
     }
 }
 
-fn junk() -> Vec<u8> {
-    let mut bytes = vec![0; JUNK_BYTES];
-    rand::fill(&mut bytes[..]);
-    bytes
+/// Made once: the attacker shares the processors with its victims.
+fn junk() -> &'static [u8] {
+    static JUNK: LazyLock<Vec<u8>> = LazyLock::new(|| {
+        let mut bytes = vec![0; JUNK_BYTES];
+        rand::fill(&mut bytes[..]);
+        bytes
+    });
+    &JUNK
 }
 
 /// Writes junk to a port as fast as it is taken, on one connection after the other.
 async fn pour(port: SocketAddr) {
     loop {
         if let Ok(mut stream) = TcpStream::connect(port).await {
-            while stream.write_all(&junk()).await.is_ok() {}
+            while stream.write_all(junk()).await.is_ok() {}
         }
         // It was hung up on, or refused.
         tokio::time::sleep(Duration::from_millis(5)).await;

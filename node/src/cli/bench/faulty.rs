@@ -100,7 +100,9 @@ impl Bench<'_> {
         liar.stop().await?;
         let after = self.phase(&client, "gone again", pace()).await?;
         self.cluster.restart(attacker).await?;
-        healthy(&self.cluster.urls(), limits::NODE_HEALTH_TIMEOUT).await.map_err(anyhow::Error::msg)?;
+        // Its key is banned for a while.
+        let patience = limits::BAN_DURATION + limits::NODE_HEALTH_TIMEOUT;
+        healthy(&self.cluster.urls(), patience).await.map_err(anyhow::Error::msg)?;
         let ratio = |figure: fn(&Phase) -> u64| times(figure(&under), figure(&before).midpoint(figure(&after)));
         let remark = format!(
             "with junk from one peer, of the latency without: p50 {}, p99 {}",
