@@ -226,3 +226,24 @@ impl Shared {
         Identity { genesis: Arc::clone(&self.genesis), key: self.board.identity.voting_key(), scheme }
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use dtvn_messages::crypto::DEVELOPMENT_SEED;
+    use dtvn_messages::{Ed25519, Genesis, KeyPair, NodeName, Timestamp};
+
+    use super::*;
+
+    /// What the actors of the first node of a development network share, in the first epoch.
+    pub(crate) fn shared() -> Shared {
+        let key = KeyPair::development(DEVELOPMENT_SEED, "node0");
+        let identity = crate::board::Identity {
+            name: NodeName::new("node0").unwrap(),
+            public_key: key.public(),
+            may_vote: true,
+            genesis: Arc::new(Genesis::development(4, DEVELOPMENT_SEED, false).unwrap()),
+            started_at: Timestamp(0),
+        };
+        Shared::new(Board::new(identity, Arc::new(Ed25519)), Arc::new(key))
+    }
+}

@@ -2,12 +2,10 @@
 
 use std::sync::Arc;
 
-use dtvn_messages::crypto::DEVELOPMENT_SEED;
-use dtvn_messages::{Digest, Ed25519, Genesis, Height, KeyPair, NodeName, Timestamp};
+use dtvn_messages::{Digest, Height};
 use dtvn_pbft::{Base, Config};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
-use crate::board::{Board, Identity};
 use crate::directory::Role;
 use crate::gossip::{self, Gossip, GossipArguments, GossipMessage};
 use crate::instruments::Instruments;
@@ -15,6 +13,7 @@ use crate::intake::{self, Intake, IntakeArguments, IntakeMessage};
 use crate::mailbox::Mail;
 use crate::replica::{self, Pending, Replica, ReplicaArguments, ReplicaMessage};
 use crate::shared::Shared;
+use crate::shared::tests::shared;
 use crate::state_machine::{self, Standing, StateMachineMessage};
 use crate::storage::{self, StorageMessage, StoreSlot};
 use crate::supervision::tests::soon;
@@ -40,18 +39,6 @@ impl<M: Mail> Behaviour for Neighbour<M> {
 fn neighbour<M: Mail>(role: Role<M>, answer: impl Fn(&Context<M>, M) + Send + Sync + 'static) -> ChildSpec {
     let answer: Act<M> = Arc::new(answer);
     ChildSpec::worker(role, move |_| std::future::ready(Ok(Neighbour { answer: Arc::clone(&answer) })))
-}
-
-fn shared() -> Shared {
-    let key = KeyPair::development(DEVELOPMENT_SEED, "node0");
-    let identity = Identity {
-        name: NodeName::new("node0").unwrap(),
-        public_key: key.public(),
-        may_vote: true,
-        genesis: Arc::new(Genesis::development(4, DEVELOPMENT_SEED, false).unwrap()),
-        started_at: Timestamp(0),
-    };
-    Shared::new(Board::new(identity, Arc::new(Ed25519)), Arc::new(key))
 }
 
 fn instruments() -> Instruments {

@@ -4,15 +4,16 @@ use futures::FutureExt as _;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
 use dtvn_messages::crypto::DEVELOPMENT_SEED;
-use dtvn_messages::{Digest, Ed25519, Epoch, Genesis, Height, KeyPair, NodeName, Timestamp, View, limits};
+use dtvn_messages::{Bundle, BundleBody, Digest, Epoch, Height, KeyPair, View, limits};
 
 use super::*;
-use crate::board::{Board, Identity};
 use crate::directory::Role;
 use crate::mailbox::Mail;
 use crate::network::Class as LinkClass;
+use crate::shared::tests::shared;
 use crate::supervision::tests::{PATIENCE, soon};
 use crate::supervision::{ChildSpec, NodeTree, Strategy, SupervisorSpec};
+use crate::verifier;
 
 /// Hands on what it is sent: a place in its mailbox is free again when the test has dropped the message.
 struct Keeper<M>(Sender<M>);
@@ -49,16 +50,7 @@ struct Stage {
 }
 
 async fn stage() -> (Stage, Kept) {
-    let genesis = Arc::new(Genesis::development(4, DEVELOPMENT_SEED, false).unwrap());
-    let key = KeyPair::development(DEVELOPMENT_SEED, "node0");
-    let identity = Identity {
-        name: NodeName::new("node0").unwrap(),
-        public_key: key.public(),
-        may_vote: true,
-        genesis,
-        started_at: Timestamp(0),
-    };
-    let shared = Shared::new(Board::new(identity, Arc::new(Ed25519)), Arc::new(key));
+    let shared = shared();
     let ((replica, kept_replica), (gossip, kept_gossip), (sync, kept_sync)) =
         (keeper(replica::ROLE), keeper(gossip::ROLE), keeper(sync::ROLE));
     let root = SupervisorSpec::new("root", Strategy::OneForOne).child(replica).child(gossip).child(sync);
@@ -164,4 +156,27 @@ async fn observers_have_so_many_requests_under_way_and_a_further_one_is_dropped(
     let again = soon("a request", kept.sync.recv()).await;
     assert!(matches!(again, Some(SyncMessage::Request { from: Height(60), .. })), "its place is free again");
     stage.tree.shutdown(PATIENCE).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bundle_of_another_epoch_is_judged_by_nobody() {
+    let (shared, inbound) = (shared(), Inbound::new());
+    let (chain, key) = (shared.genesis.chain_id().clone(), KeyPair::development(DEVELOPMENT_SEED, "node1"));
+    let arguments = WorkerArguments { shared, inbound, worker: 0 };
+    let worker = ChildSpec::worker(verifier::role(0), move |context| Worker::start(context, arguments.clone()));
+    let (gossip, mut kept) = keeper(gossip::ROLE);
+    let tree =
+        NodeTree::start(SupervisorSpec::new("root", Strategy::OneForOne).child(gossip).child(worker)).await.unwrap();
+    let worker = tree.directory().address(&verifier::role(0));
+    for epoch in [Epoch(1), Epoch(0)] {
+        let body = BundleBody { epoch, origin: ValidatorIndex(1), start: 1, number: 0, operations: Vec::new() };
+        let bundle = Bundle::sign(body, &chain, &key);
+        worker.send(VerifierMessage::Bundle { from: ValidatorIndex(1), bundle }).await.unwrap();
+    }
+    // Its origin may be another validator there: nobody is to be blamed by this epoch's keys.
+    match soon("a verdict", kept.recv()).await {
+        Some(GossipMessage::Verified { bundle, ok, .. }) => assert_eq!((bundle.body.epoch, ok), (Epoch(0), true)),
+        _ => panic!("no verdict"),
+    }
+    tree.shutdown(PATIENCE).await.unwrap();
 }
