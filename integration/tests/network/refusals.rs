@@ -239,6 +239,29 @@ async fn a_damaged_database_is_set_aside_and_rebuilt_from_the_log() {
     assert_unharmed(path).await;
 }
 
+/// As [`single`], in a process that may open so many files.
+fn with_files(directory: &Path, most: usize) -> NodeCommand {
+    let mut command = single(directory, &[]);
+    command.arguments.splice(0..0, [format!("--nofile={most}:{most}"), PROGRAM.to_owned()]);
+    command.program = "prlimit".into();
+    command
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_may_open_too_few_files_makes_none_and_one_that_may_open_few_serves() {
+    let directory = tempfile::tempdir().unwrap();
+    let refused = with_files(directory.path(), 1_000).spawn().unwrap().ready().await;
+    assert!(matches!(refused, Err(ClusterError::Ended { .. })), "{refused:?}");
+    let log = fs::read_to_string(directory.path().join("node0.log")).unwrap();
+    assert!(log.trim_end().ends_with("(`ulimit -n`, or LimitNOFILE)"), "{log}");
+    assert!(!directory.path().join("node0").exists(), "nothing was made");
+    let mut node = with_files(directory.path(), 2_000).spawn().unwrap().ready().await.unwrap();
+    let log = fs::read_to_string(directory.path().join("node0.log")).unwrap();
+    assert!(log.contains("the API takes fewer connections"), "{log}");
+    client(&node).seed(SeedRequest::default()).await.unwrap();
+    assert!(node.terminate().await);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_identity_that_is_damaged_or_missing_is_refused() {
     let directory = used().await;

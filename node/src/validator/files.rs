@@ -7,11 +7,29 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 /// With fewer connections to its API a node does not serve a venue.
 const API_CONNECTIONS_MIN: u64 = 64;
 
-/// Raises the soft limit as far as is needed and allowed.
+/// Whether enough files may be open for a node to start: asked before it makes anything.
 ///
 /// # Errors
 /// If not even a few connections are left beside what the node itself opens.
+pub(super) fn check() -> anyhow::Result<()> {
+    connections_within(raise()).map(drop)
+}
+
+/// Connections that the API may take at a time.
+///
+/// # Errors
+/// As [`check`].
 pub(super) fn api_connections() -> anyhow::Result<usize> {
+    let allowed = raise();
+    let connections = connections_within(allowed)?;
+    if connections < limits::API_CONNECTIONS_MAX {
+        tracing::warn!(allowed, connections, "This process may open few files, so the API takes fewer connections.");
+    }
+    Ok(connections)
+}
+
+/// Raises the soft limit as far as is needed and allowed; what it is then.
+fn raise() -> u64 {
     let wanted = (limits::NODE_FILES_MAX + limits::ADMIN_CONNECTIONS_MAX + limits::API_CONNECTIONS_MAX) as u64;
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     if current.is_some_and(|current| current < wanted) {
@@ -20,12 +38,7 @@ pub(super) fn api_connections() -> anyhow::Result<usize> {
             tracing::warn!(%error, "The limit of open files cannot be raised.");
         }
     }
-    let allowed = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-    let connections = connections_within(allowed)?;
-    if connections < limits::API_CONNECTIONS_MAX {
-        tracing::warn!(allowed, connections, "This process may open few files, so the API takes fewer connections.");
-    }
-    Ok(connections)
+    getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
 }
 
 /// Connections to the API where so many files may be open.

@@ -31,6 +31,7 @@ pub async fn run(config: ValidatorConfig) -> anyhow::Result<ExitCode> {
     // From here on: who is told that the node is ready may ask it to stop.
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    files::check()?;
     let mut identity = Identity::load(&config)?;
     warn_of_development_keys(&identity);
     let directory = config.node.data_dir.clone();
