@@ -46,9 +46,9 @@ pub const WITNESS_KEPT_HEIGHTS: u64 = 256;
 /// Headers of one leader's proposals that are remembered to prove a bad one: 100 kB. Beyond it the farthest future is
 /// forgotten. Those of committed blocks are remembered beside, for [`WITNESS_KEPT_HEIGHTS`].
 pub const WITNESS_HEADERS_PER_SENDER_MAX: usize = 512;
-/// How often a remembered VIEW-CHANGE or NEW-VIEW is looked at as a whole, for a proof against its signer: each time costs
-/// several times its length, and one proof is enough.
-pub const WITNESS_TRIES_MAX: usize = 8;
+/// Bytes that are looked at in all, for a proof against the signer of one remembered VIEW-CHANGE or NEW-VIEW, which is then
+/// looked at as a whole: a short one often, so that nobody uses up the looks before its lie. One proof is enough.
+pub const WITNESS_LOOKED_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// VIEW-CHANGEs, and NEW-VIEWs, of one validator that are remembered: the latest views.
 pub const WITNESS_VIEW_CHANGES_PER_SENDER_MAX: usize = 4;
 /// The least time between two answers to one peer that lacks receipts; what it asks meanwhile is dropped.

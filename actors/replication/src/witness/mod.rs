@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use dtvn_messages::evidence::EpochContext;
 use dtvn_messages::limits::{
-    EVIDENCE_BYTES_MAX, WITNESS_HEADERS_PER_SENDER_MAX, WITNESS_KEPT_HEIGHTS, WITNESS_TRIES_MAX,
+    EVIDENCE_BYTES_MAX, WITNESS_HEADERS_PER_SENDER_MAX, WITNESS_KEPT_HEIGHTS, WITNESS_LOOKED_BYTES_MAX,
     WITNESS_VIEW_CHANGES_PER_SENDER_MAX, WITNESS_VOTES_PER_SENDER_MAX,
 };
 use dtvn_messages::view_change::{Sealed, SealedNewView, SealedViewChange};
@@ -55,8 +55,8 @@ pub struct Witness {
     proposed: BTreeMap<ValidatorIndex, BTreeMap<(Height, Digest), Header>>,
     view_changes: BTreeMap<ValidatorIndex, Vec<SealedViewChange>>,
     new_views: BTreeMap<ValidatorIndex, Vec<SealedNewView>>,
-    /// How often a remembered VIEW-CHANGE or NEW-VIEW was looked at as a whole.
-    tries: BTreeMap<Digest, usize>,
+    /// How many bytes were looked at for a remembered VIEW-CHANGE or NEW-VIEW.
+    looked: BTreeMap<Digest, usize>,
 }
 
 impl Witness {
@@ -71,7 +71,7 @@ impl Witness {
             proposed: BTreeMap::new(),
             view_changes: BTreeMap::new(),
             new_views: BTreeMap::new(),
-            tries: BTreeMap::new(),
+            looked: BTreeMap::new(),
         }
     }
 
@@ -153,23 +153,23 @@ impl Witness {
     }
 
     /// Looks at a VIEW-CHANGE or NEW-VIEW, with `bytes` in all, as a whole: not if that is more than can be told, and only
-    /// until it has proved something, or a few times. A liar chooses how long it is, and how often there is occasion.
-    fn try_with(&mut self, name: Digest, bytes: usize, evidence: impl FnOnce() -> Evidence, found: &mut Vec<Evidence>) {
-        let tries = self.tries.get(&name).copied().unwrap_or(0);
-        if bytes > EVIDENCE_BYTES_MAX || tries >= WITNESS_TRIES_MAX {
+    /// until it has proved something, or so many bytes were looked at. A liar chooses how long it is, and how often there is occasion.
+    fn look_at(&mut self, name: Digest, bytes: usize, evidence: impl FnOnce() -> Evidence, found: &mut Vec<Evidence>) {
+        let looked = self.looked.get(&name).copied().unwrap_or(0);
+        if bytes > EVIDENCE_BYTES_MAX || looked >= WITNESS_LOOKED_BYTES_MAX {
             return;
         }
         let proven = self.proven(evidence());
-        self.tries.insert(name, if proven.is_some() { WITNESS_TRIES_MAX } else { tries + 1 });
+        self.looked.insert(name, if proven.is_some() { WITNESS_LOOKED_BYTES_MAX } else { looked + bytes });
         found.extend(proven);
     }
 
     /// What is remembered no more needs no count.
-    fn forget_tries(&mut self) {
+    fn forget_looked(&mut self) {
         let view_changes = self.view_changes.values().flatten().map(|known| known.digest);
         let kept: BTreeSet<Digest> =
             view_changes.chain(self.new_views.values().flatten().map(|known| known.digest)).collect();
-        self.tries.retain(|name, _| kept.contains(name));
+        self.looked.retain(|name, _| kept.contains(name));
     }
 
     /// The lowest height about which anything is remembered.
@@ -259,7 +259,7 @@ impl Witness {
                 .any(|shown| shown.height() == commit.body.height && shown.view() >= commit.body.view);
         if hides {
             let evidence = || Evidence::HiddenCertificate(commit.clone(), Box::new(view_change.signed.clone()));
-            self.try_with(view_change.digest, view_change.bytes, evidence, found);
+            self.look_at(view_change.digest, view_change.bytes, evidence, found);
         }
     }
 
@@ -271,14 +271,14 @@ impl Witness {
         if !keep(self.view_changes.entry(*signer).or_default(), view_change, |it| it.signed.body.view) {
             return;
         }
-        self.forget_tries();
+        self.forget_looked();
         let known = self.view_changes.get(signer).cloned().unwrap_or_default();
         for other in known.iter().filter(|it| it.signed.body.view == body.view && it.digest != view_change.digest) {
             let both = || {
                 let (first, second) = (Box::new(other.signed.clone()), Box::new(view_change.signed.clone()));
                 Evidence::TwoViewChanges(first, second)
             };
-            self.try_with(view_change.digest, other.bytes + view_change.bytes, both, found);
+            self.look_at(view_change.digest, other.bytes + view_change.bytes, both, found);
         }
         for (height, view, seen) in self.slots_of(*signer) {
             if let Some(signature) = seen.commit {
@@ -307,14 +307,14 @@ impl Witness {
         if !keep(self.new_views.entry(*signer).or_default(), new_view, |it| it.signed.body.view) {
             return;
         }
-        self.forget_tries();
+        self.forget_looked();
         let known = self.new_views.get(signer).cloned().unwrap_or_default();
         for other in known.iter().filter(|it| it.signed.body.view == body.view && it.digest != new_view.digest) {
             let both = || Evidence::TwoNewViews(other.signed.clone(), new_view.signed.clone());
-            self.try_with(new_view.digest, other.bytes + new_view.bytes, both, found);
+            self.look_at(new_view.digest, other.bytes + new_view.bytes, both, found);
         }
         let alone = || Evidence::BadNewView(new_view.signed.clone(), None);
-        self.try_with(new_view.digest, new_view.bytes, alone, found);
+        self.look_at(new_view.digest, new_view.bytes, alone, found);
         self.judge_new_view(new_view, found);
     }
 
@@ -324,7 +324,7 @@ impl Witness {
         for (_, digest) in &body.view_changes {
             if let Some(named) = self.find(digest).filter(|named| named.signed.body.view != body.view).cloned() {
                 let bad = || Evidence::BadNewView(new_view.signed.clone(), Some(Box::new(named.signed.body.clone())));
-                self.try_with(new_view.digest, new_view.bytes + named.bytes, bad, found);
+                self.look_at(new_view.digest, new_view.bytes + named.bytes, bad, found);
             }
         }
         let slots = self.slots_of(new_view.signed.signer);
@@ -365,7 +365,7 @@ impl Witness {
                 let bodies: Vec<ViewChange> = named.iter().map(|named| named.signed.body.clone()).collect();
                 Evidence::AgainstNewView(new_view.signed.clone(), bodies, vote.clone())
             };
-            self.try_with(new_view.digest, bytes, against, found);
+            self.look_at(new_view.digest, bytes, against, found);
         }
     }
 
