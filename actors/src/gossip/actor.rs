@@ -45,8 +45,10 @@ impl Gossip {
         let shared = arguments.shared;
         let replica = context.address_of(&replica::ROLE);
         let wait = Duration::from_millis(limits::CORE_START_WAIT_MS);
-        // Before it asks: what the replica says after its answer is not lost, nor what the intake cuts meanwhile.
+        // Before it asks: what the replica says after its answer is not lost, nor that it started again since, nor what the
+        // intake cuts meanwhile.
         context.listen();
+        watch(&context, &replica, || GossipMessage::ReplicaRestarted);
         let Pending { committee, bundles, positions } =
             replica.call_when_up(wait, ReplicaMessage::PendingBundles).await?;
         let epoch = committee.epoch;
@@ -73,7 +75,6 @@ impl Gossip {
         for bundle in bundles {
             gossip.step(&context, Input::Restored(bundle))?;
         }
-        watch(&context, &replica, || GossipMessage::ReplicaRestarted);
         for verifier in &gossip.verifiers {
             watch(&context, verifier, || GossipMessage::VerifierRestarted);
         }
