@@ -18,6 +18,8 @@ endif
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 DTVN := $(TARGET)/debug/dtvn
 DATA := ./data/devnet
+# Where node0 of a development network is: its key is derived from its name, and its peer id so too.
+NODE0 := /ip4/127.0.0.1/tcp/4001/p2p/12D3KooWLtBkKrip2jyaRzhUphqYyVXGUPMMbmpBWHZMYXaueb9C
 
 # Of `load`: nodes (commas between), requests, and how many at a time.
 NODES ?= http://127.0.0.1:8081,http://127.0.0.1:8082,http://127.0.0.1:8083,http://127.0.0.1:8084
@@ -27,6 +29,9 @@ CONCURRENCY ?= 5
 ## Build
 
 all: build
+
+# `dtvn --version` and /api/v1/status tell the commit.
+build release: export DTVN_COMMIT := $(shell git rev-parse --short HEAD 2> /dev/null)
 
 build: prerequisites ## Build dtvn, and bin/ with the names of the original's programs
 	cargo build --locked --package dtvn
@@ -54,6 +59,9 @@ test-integration: prerequisites ## Whole networks of real processes
 
 test-integration-single: prerequisites ## One of them: TEST=name
 	@test -n "$(TEST)" || { echo "say which: make test-integration-single TEST=name" >&2; exit 2; }
+	@tests=$$(cargo test --locked --package dtvn-integration -- --list $(TEST)); \
+	grep -q ': test$$' <<< "$$tests" || { \
+	  echo "no test has $(TEST) in its name; cargo test --package dtvn-integration -- --list shows all" >&2; exit 1; }
 	cargo test --locked --package dtvn-integration -- --nocapture $(TEST)
 
 test-coverage: prerequisites ## Tests with a coverage report in HTML (cargo-llvm-cov)
@@ -80,6 +88,9 @@ tidy: ## Find dependencies that are not used (cargo-machete), and check the lock
 deps: prerequisites ## Install what the build needs, fetch the crates
 	cargo fetch --locked
 
+proto: ## Nothing: messages are Rust types
+	@echo "nothing to generate: messages are Rust types, in messages/"
+
 dev-setup: deps build ## All that a developer needs
 
 prerequisites:
@@ -90,8 +101,9 @@ prerequisites:
 run-validator: build ## One node of four: node0
 	bin/validator -id node0 -port 4001 -api-port 8080 -data-dir ./data/node0 -primary -total-nodes 4
 
-run-bootstrap: build ## A node without a vote, to find others by
-	bin/validator -id bootstrap -port 4000 -api-port 8000 -data-dir ./data/bootstrap -bootstrap-node -total-nodes 7
+run-bootstrap: build ## A node without a vote beside run-network or run-validator, to find others by
+	bin/validator -id bootstrap -port 4000 -api-port 8000 -data-dir ./data/bootstrap -bootstrap-node -total-nodes 4 \
+	  -bootstrap $(NODE0)
 
 run-network: build ## A network of four on this machine, and a ticket's way through it; Ctrl-C stops it
 	$(DTVN) devnet -n 4 --data-dir $(DATA) --demo
@@ -135,5 +147,5 @@ help: ## This list
 	@awk -F ':.*## ' '/^## /{print "\n" substr($$0, 4) ":"} /^[a-z-]+:.*## /{printf "  %-26s %s\n", $$1, $$2}' Makefile
 
 .PHONY: all build release clean test test-unit test-integration test-integration-single test-coverage ci fmt lint vet \
-  tidy deps dev-setup prerequisites run-validator run-bootstrap run-network start stop run-simulator \
+  tidy deps proto dev-setup prerequisites run-validator run-bootstrap run-network start stop run-simulator \
   run-simulator-partition read-all checksum load-quick load-medium load-heavy load bench help

@@ -52,6 +52,13 @@ pub fn cosigner_name(chain: &ChainId, validator: &NodeName) -> String {
     format!("dtvn/{chain}/{validator}")
 }
 
+/// The chain in the name of a key, if it is that of a validator ([`cosigner_name`]): others have names of other forms.
+#[must_use]
+pub fn cosigner_chain(name: &str) -> Option<&str> {
+    let rest = name.strip_prefix("dtvn/")?;
+    Some(rest.split_once('/').map_or(rest, |(chain, _)| chain))
+}
+
 impl Head {
     /// The head after a block with this header and digest.
     #[must_use]

@@ -158,7 +158,7 @@ reasons! {
     BadCursor = 35, "bad_cursor", 400, false, Node;
     /// A fault of this node.
     Internal = 36, "internal", 500, true, Node;
-    /// The ledger holds as many tickets or keys as it may.
+    /// The ledger holds as many tickets or keys as it may, or as the validator that took the operation in may add.
     LedgerFull = 37, "ledger_full", 507, true, Network;
     /// The change or recovery is for another epoch or set than the present one, or the epoch's end is agreed already.
     StaleEpoch = 38, "stale_epoch", 409, false, Network;

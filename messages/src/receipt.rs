@@ -22,7 +22,7 @@ use thiserror::Error;
 use crate::certificate::{CertificateError, Signatures};
 use crate::codec::{DecodeError, Layout, Reader, Writer};
 use crate::crypto::{Digest, Scheme, Signature};
-use crate::head::{Head, cosignature_line, cosigned_text, cosigner_name, read_cosignature};
+use crate::head::{Head, cosignature_line, cosigned_text, cosigner_chain, cosigner_name, read_cosignature};
 use crate::ids::{ChainId, Epoch, ValidatorIndex};
 use crate::limits;
 use crate::merkle::{leaf_hash, verify_inclusion};
@@ -79,6 +79,25 @@ pub enum ReceiptError {
         /// The power that is needed.
         quorum: u64,
     },
+    /// It is of another chain than whoever judges it asks about.
+    #[error("it is of the chain {found}, but the genesis is of {expected}")]
+    OtherChain {
+        /// Its chain.
+        found: ChainId,
+        /// The chain that is asked about.
+        expected: ChainId,
+    },
+    /// The keys that are trusted are those of another chain. They may be the same keys.
+    #[error("it is of the chain {found}, but the policy is of {expected}")]
+    OtherPolicy {
+        /// Its chain.
+        found: ChainId,
+        /// The chain in the name of a witness of the policy that cosigned it.
+        expected: String,
+    },
+    /// The policy asks for nothing.
+    #[error("the policy asks for no cosignature at all, so it proves nothing")]
+    NothingAsked,
     /// The policy's quorum is not met.
     #[error("its cosigners do not meet the quorum of the policy: {0}")]
     Policy(String),
@@ -184,6 +203,13 @@ impl Receipt {
         Ok(Self { leaf, index, path, checkpoint: SignedNote::parse(note)? })
     }
 
+    /// The chain that its checkpoint names, if that is one of ours. That it is of this chain is not proved by that.
+    #[must_use]
+    pub fn chain(&self) -> Option<ChainId> {
+        let origin = self.checkpoint.text.lines().next()?;
+        ChainId::new(origin.strip_prefix("dtvn/")?).ok()
+    }
+
     /// Checks the receipt with the keys of the validators alone: `set_of` gives those of an epoch.
     ///
     /// # Errors
@@ -194,6 +220,9 @@ impl Receipt {
         set_of: impl Fn(Epoch) -> Option<&'a ValidatorSet>,
         scheme: &dyn Scheme,
     ) -> Result<Verified, ReceiptError> {
+        if let Some(found) = self.chain().filter(|found| found != chain) {
+            return Err(ReceiptError::OtherChain { found, expected: chain.clone() });
+        }
         let mut head = Head::from_checkpoint(&self.checkpoint.text, chain, 0)?;
         let set = set_of(head.epoch).ok_or(ReceiptError::Epoch(head.epoch))?;
         let outcome = self.included(&head)?;
@@ -207,7 +236,8 @@ impl Receipt {
         Ok(Verified { outcome, head, cosigners: names.collect(), power: Some((power, set.quorum())) })
     }
 
-    /// Checks the receipt with a policy (C2SP `tlog-policy`), which knows neither powers nor epochs.
+    /// Checks the receipt with a policy (C2SP `tlog-policy`), which knows neither powers nor epochs. A cosignature does not
+    /// say the name of its key, so one by a validator of another chain counts for nothing: only the name in the policy tells.
     ///
     /// # Errors
     /// With the first fault found.
@@ -217,15 +247,23 @@ impl Receipt {
         chain: &ChainId,
         scheme: &dyn Scheme,
     ) -> Result<Verified, ReceiptError> {
+        if policy.is_met(|_| false) {
+            return Err(ReceiptError::NothingAsked);
+        }
         let mut head = Head::from_checkpoint(&self.checkpoint.text, chain, 0)?;
         let outcome = self.included(&head)?;
-        let mut cosigners = BTreeMap::new();
+        let (mut cosigners, mut elsewhere) = (BTreeMap::new(), None);
         for (label, name, key) in policy.witnesses() {
-            if let Some((time, _)) = cosignature(&self.checkpoint, name, key, scheme)? {
-                cosigners.insert(label, time);
+            let Some((time, _)) = cosignature(&self.checkpoint, name, key, scheme)? else { continue };
+            match cosigner_chain(name).filter(|other| *other != chain.as_str()) {
+                Some(other) => elsewhere = Some(other),
+                None => _ = cosigners.insert(label, time),
             }
         }
         if !policy.is_met(|label| cosigners.contains_key(label)) {
+            if let Some(other) = elsewhere {
+                return Err(ReceiptError::OtherPolicy { found: chain.clone(), expected: other.to_owned() });
+            }
             let names: Vec<&str> = cosigners.keys().copied().collect();
             return Err(ReceiptError::Policy(format!("{} of {}", names.len(), policy.witnesses().count())));
         }

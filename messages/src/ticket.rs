@@ -154,7 +154,8 @@ pub struct Ticket {
 impl Ticket {
     /// The ticket as it was after an earlier operation that took effect on it: `validator` took that in, it was decided at
     /// the agreed time `at`, and brought the ticket to this state and version. What came later is taken back: each of the
-    /// states is reached once, and leaves its scan.
+    /// states is reached once, and leaves its scan. Data leave none: what they were before a later operation is not known,
+    /// and none are told.
     #[must_use]
     pub fn as_after(&self, (state, version): (TicketState, u64), validator: &NodeName, at: Timestamp) -> Self {
         let mut earlier = Self { state, version, validator: validator.clone(), updated_at: at, ..self.clone() };
@@ -171,6 +172,7 @@ impl Ticket {
             }
         }
         earlier.dispute_reason.take_if(|_| state != TicketState::Disputed);
+        earlier.data.take_if(|_| version != self.version);
         earlier
     }
 }

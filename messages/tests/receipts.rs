@@ -133,6 +133,33 @@ fn fewer_than_a_quorum_prove_nothing_and_powers_decide() {
 }
 
 #[test]
+fn a_policy_of_another_chain_with_the_same_keys_proves_nothing() {
+    let elsewhere = ChainId::new("elsewhere").unwrap();
+    let set = set_of(&[1, 1, 1, 1]);
+    let policy = Policy::parse(&policy::of_set(&elsewhere, &set).unwrap()).unwrap();
+    let mut receipt = receipt(&[0, 1, 2]);
+    // The names of its keys are signed by nobody: anybody may write others.
+    for (line, (_, validator)) in receipt.checkpoint.signatures.iter_mut().zip(set.iter()) {
+        line.name = cosigner_name(&elsewhere, &validator.name);
+        line.key_id = key_id(&line.name, &validator.public_key);
+    }
+    let judged = receipt.verify_by_policy(&policy, &chain(), &Ed25519);
+    assert_eq!(judged, Err(ReceiptError::OtherPolicy { found: chain(), expected: "elsewhere".into() }));
+    // A key that is no validator's has a name that says nothing about chains.
+    let (name, key) = ("witness.example/w1", set.get(ValidatorIndex(0)).unwrap().public_key);
+    let line = &mut receipt.checkpoint.signatures[0];
+    (line.name, line.key_id) = (name.to_owned(), key_id(name, &key));
+    let outside = Policy::parse(&format!("witness w {}\nquorum w\n", verifier_key(name, &key))).unwrap();
+    assert_eq!(receipt.verify_by_policy(&outside, &chain(), &Ed25519).unwrap().cosigners, ["w"]);
+}
+
+#[test]
+fn a_policy_that_asks_for_nothing_proves_nothing() {
+    let policy = Policy::parse("quorum none\n").unwrap();
+    assert_eq!(receipt(&[0, 1, 2]).verify_by_policy(&policy, &chain(), &Ed25519), Err(ReceiptError::NothingAsked));
+}
+
+#[test]
 fn a_policy_asks_for_a_quorum_of_equal_powers() {
     for (powers, needed) in [(&[1; 4][..], 3), (&[1; 6], 5), (&[7; 4], 3), (&[2; 3], 3), (&[1], 1)] {
         let set = set_of(powers);
@@ -194,7 +221,10 @@ fn a_leaf_that_is_not_there_is_refused() {
     let elsewhere = ChainId::new("elsewhere").unwrap();
     let set = set_of(&[1, 1, 1, 1]);
     let foreign = receipt(&[0, 1, 2]).verify(&elsewhere, |_| Some(&set), &Ed25519);
-    assert!(matches!(foreign, Err(ReceiptError::Note(NoteError::Line { line: 1, .. }))), "{foreign:?}");
+    assert_eq!(foreign, Err(ReceiptError::OtherChain { found: chain(), expected: elsewhere }));
+    let mut strange = receipt(&[0, 1, 2]);
+    strange.checkpoint.text.insert_str(0, "another/");
+    assert!(matches!(verify(&strange), Err(ReceiptError::Note(NoteError::Line { line: 1, .. }))), "no chain of ours");
 }
 
 #[test]

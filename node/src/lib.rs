@@ -9,3 +9,8 @@ pub mod config;
 pub mod http;
 pub mod telemetry;
 pub mod validator;
+
+/// The commit that this program was built from, if whoever built it told.
+pub(crate) fn commit() -> Option<&'static str> {
+    option_env!("DTVN_COMMIT").filter(|commit| !commit.is_empty())
+}

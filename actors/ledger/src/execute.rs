@@ -107,7 +107,9 @@ impl Ledger {
         let event = self.tickets.event(&operation.event);
         // The ledger's own name of the event, not the operation's: kept for long, and the same text thousands of times.
         let name = event.map_or(&operation.event, |event| &self.tickets.policy(event).id).clone();
-        let scope = KeyScope::Event(name.clone());
+        let recovery = KeyScope::of_recovery(&operation.action);
+        let is_recovery = recovery.is_some();
+        let scope = recovery.unwrap_or_else(|| KeyScope::Event(name.clone()));
         let digest = scope.digest(&operation.key);
         let payload = operation.payload_digest();
         if let Some(first) = self.keys.get(&digest).filter(|_| !planted(Canary::KeyTableIgnored)) {
@@ -120,11 +122,13 @@ impl Ledger {
             });
             return;
         }
+        let is_of_membership = matches!(operation.action, Action::ChangeValidators(_) | Action::Recover(_));
+        let is_full = self.keys.is_full_for(&moment.origin, self.membership.set.len());
         let (ticket, verdict) = if !self.keys.allows(operation.valid_until, moment.now) {
             (None, refused(Reason::OperationExpired))
-        } else if self.keys.is_full() {
+        } else if is_full && !is_of_membership {
             (None, refused(Reason::LedgerFull))
-        } else if matches!(operation.action, Action::ChangeValidators(_) | Action::Recover(_)) {
+        } else if is_of_membership {
             let decided = self.decide_membership(&operation.action, moment, scheme);
             let accepted = Verdict::Accepted { version_before: 0, version_after: 0, state: None, tickets: 0 };
             (None, decided.map_or_else(refused, |()| accepted))
@@ -144,7 +148,11 @@ impl Ledger {
             verdict,
         });
         work.append(&outcome);
-        if outcome.verdict.refusal().is_none_or(Reason::is_remembered) {
+        let is_used_up = match outcome.verdict.refusal() {
+            None => true,
+            Some(reason) => reason.is_remembered() && !is_full && !is_recovery,
+        };
+        if is_used_up {
             assert!(operation.valid_until <= self.keys.held_until(moment.now), "a key must outlive its operation");
             let entry = KeyEntry { scope, outcome: Arc::clone(&outcome) };
             self.keys.insert(digest, entry.clone());
@@ -168,7 +176,9 @@ impl Ledger {
             return (None, self.seed(event, operation, moment, work));
         };
         let policy = self.tickets.policy(event).clone();
-        match self.tickets.change(event, id, |ticket| rules::decide(ticket, id, operation, &policy, moment)) {
+        match self.tickets.change(event, id, self.membership.set.len(), |ticket| {
+            rules::decide(ticket, id, operation, &policy, moment)
+        }) {
             Ok(change) => {
                 let after = &change.after;
                 let verdict = Verdict::Accepted {
@@ -201,13 +211,14 @@ impl Ledger {
         let missing = seed_tickets().iter().filter(|seed| self.tickets.get(event, &seed.id).is_none());
         let new = |seed: &SeedTicket| rules::new_ticket(&name, &seed.id, Arc::clone(&seed.metadata), moment);
         let tickets: Vec<Ticket> = missing.map(new).collect();
-        if !self.tickets.has_room(tickets.iter().map(weight).sum()) {
+        let validators = self.membership.set.len();
+        if !self.tickets.has_room(tickets.iter().map(weight).sum(), &moment.origin, validators) {
             return refused(Reason::LedgerFull);
         }
         let count = tickets.len() as u64;
         for ticket in tickets {
             let id = ticket.id.clone();
-            match self.tickets.change(event, &id, |_| Ok(ticket)) {
+            match self.tickets.change(event, &id, validators, |_| Ok(ticket)) {
                 Ok(change) => work.tickets.push(change),
                 Err((_, refusal)) => panic!("there was room for all seed tickets: {:?}", refusal.reason),
             }

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use dtvn_messages::merkle::Frontier;
 use dtvn_messages::{
-    EventId, Genesis, Height, IdempotencyKey, LastBundle, Membership, NodeName, Reason, Ticket, TicketId, Timestamp,
+    EventId, Genesis, Height, IdempotencyKey, LastBundle, Membership, NodeName, Ticket, TicketId, Timestamp,
 };
 use thiserror::Error;
 
-use crate::keys::{KeyEntry, held_until};
+use crate::keys::{KeyEntry, KeyScope, held_until};
 use crate::ledger::{Bounds, Ledger, Point};
 
 /// The state after a committed block. What [`crate::BlockEffects`] says, block by block, adds up to it.
@@ -160,10 +160,8 @@ impl Ledger {
             if outcome.height > self.committed.height || outcome.agreed_time > self.committed.timestamp {
                 return wrong("it is from a later block than the state");
             }
-            if self.keys.held_until(outcome.agreed_time) < self.committed.timestamp {
-                return wrong("its time is over, so the key is not held any more");
-            }
-            if !outcome.verdict.refusal().is_none_or(Reason::is_remembered) {
+            let is_recovery = matches!(entry.scope, KeyScope::Recovery(_));
+            if !outcome.verdict.refusal().is_none_or(|reason| reason.is_remembered() && !is_recovery) {
                 return wrong("a refusal for this reason uses up no key");
             }
             let digest = entry.digest();

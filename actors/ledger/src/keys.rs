@@ -5,7 +5,15 @@
 //! refused as `operation_expired`. Its key is then held through every block of a time up to and including `t + R`. A
 //! second copy of that operation, by whatever way it gets into another block, either meets the held key, or comes after
 //! `t + R >= valid_until` and is refused. No entry is ever dropped before its time: a full table refuses new keys
-//! (`ledger_full`; `overloaded` is what a single node says before it takes an operation in).
+//! (`ledger_full`; `overloaded` is what a single node says before it takes an operation in). Some are dropped later: a
+//! block drops at most [`LEDGER_KEYS_EXPIRED_MAX`](dtvn_messages::limits::LEDGER_KEYS_EXPIRED_MAX), so that the first one
+//! after a quiet day is no slower than others, and what is still there answers as before.
+//!
+//! **No validator fills the table for others.** Above half of it, a validator that took in its even part of all keys that
+//! are held is refused new ones (`ledger_full`), and the others go on: a liar could write refused operations of its own
+//! without end. So the liars of a network hold at most half and one part for each but the first. Changes of the
+//! validators and recoveries are decided however full the table is, or a liar could keep them from removing it; refused
+//! ones use up no key then.
 //!
 //! Copies that differ in `valid_until`, which is what retries of a client through several nodes are, are one operation:
 //! they have one payload, and whichever is ordered first decides. So a client may repeat a key through any nodes for
@@ -26,9 +34,13 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use dtvn_messages::canary::{Canary, planted};
+use dtvn_messages::membership::Recovery;
 use dtvn_messages::{
-    DecodeError, Digest, EventId, IdempotencyKey, Layout, Operation, Outcome, Reader, Timestamp, Writer, sha256,
+    Action, DecodeError, Digest, EventId, IdempotencyKey, Layout, NodeName, Operation, Outcome, Reader, Timestamp,
+    Writer, sha256,
 };
+
+use crate::ledger::Bounds;
 
 /// To whom a key belongs. Keys of different scopes never meet.
 ///
@@ -38,13 +50,23 @@ use dtvn_messages::{
 pub enum KeyScope {
     /// 1: the event, for all clients without a device key. The event need not exist.
     Event(EventId),
+    /// 2: what a validator that lost its memory asks for. Its key is known to all as soon as it asks, so nothing else may
+    /// use it up; and a refused recovery uses up none, for anybody can forge one.
+    Recovery(Recovery),
 }
 
 impl KeyScope {
     /// The scope of an operation's key.
     #[must_use]
     pub fn of(operation: &Operation) -> Self {
-        Self::Event(operation.event.clone())
+        Self::of_recovery(&operation.action).unwrap_or_else(|| Self::Event(operation.event.clone()))
+    }
+
+    pub(crate) fn of_recovery(action: &Action) -> Option<Self> {
+        match action {
+            Action::Recover(signed) => Some(Self::Recovery(signed.body.clone())),
+            _ => None,
+        }
     }
 
     /// The name of a key in this scope: SHA-256 of the text `dtvn/key/1`, the scope and the key (text).
@@ -64,12 +86,17 @@ impl Layout for KeyScope {
                 writer.u8(1);
                 event.write(writer);
             }
+            Self::Recovery(recovery) => {
+                writer.u8(2);
+                recovery.write(writer);
+            }
         }
     }
     fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         match reader.u8()? {
             1 => Ok(Self::Event(Layout::read(reader)?)),
-            _ => Err(DecodeError::Invalid("the scope of a key is not an event (1)")),
+            2 => Ok(Self::Recovery(Layout::read(reader)?)),
+            _ => Err(DecodeError::Invalid("the scope of a key is not an event (1) or a recovery (2)")),
         }
     }
 }
@@ -107,13 +134,16 @@ fn name(digest: &Digest) -> Name {
 pub(crate) struct KeyTable {
     entries: BTreeMap<Name, Arc<Outcome>>,
     by_age: VecDeque<KeyEntry>,
+    /// How many of them each validator took in; none where it would be 0.
+    by_origin: BTreeMap<NodeName, usize>,
     retention_micros: u64,
-    keys_max: usize,
+    bounds: Bounds,
 }
 
 impl KeyTable {
-    pub(crate) fn new(retention_micros: u64, keys_max: usize) -> Self {
-        Self { entries: BTreeMap::new(), by_age: VecDeque::new(), retention_micros, keys_max }
+    pub(crate) fn new(retention_micros: u64, bounds: Bounds) -> Self {
+        let (entries, by_age, by_origin) = (BTreeMap::new(), VecDeque::new(), BTreeMap::new());
+        Self { entries, by_age, by_origin, retention_micros, bounds }
     }
 
     pub(crate) fn get(&self, digest: &Digest) -> Option<&Arc<Outcome>> {
@@ -125,7 +155,15 @@ impl KeyTable {
     }
 
     pub(crate) fn is_full(&self) -> bool {
-        self.len() >= self.keys_max
+        self.len() >= self.bounds.keys_max
+    }
+
+    /// Whether no new key is taken of this origin, one of so many validators: the table is full, or half full, and the
+    /// origin has its part.
+    pub(crate) fn is_full_for(&self, origin: &NodeName, validators: usize) -> bool {
+        let part = self.bounds.keys_max.div_ceil(validators.max(1));
+        let has_its_part = || self.by_origin.get(origin).is_some_and(|held| *held >= part);
+        self.is_full() || (self.len() >= self.bounds.keys_max.div_ceil(2) && has_its_part())
     }
 
     /// All entries, oldest first.
@@ -151,14 +189,31 @@ impl KeyTable {
             "a key that took effect takes effect again: {:?}",
             entry.outcome.key
         );
+        self.count(&entry);
         self.by_age.push_back(entry);
     }
 
-    /// Drops, oldest first, every key that is not held any more at `now`.
+    fn count(&mut self, entry: &KeyEntry) {
+        *self.by_origin.entry(entry.outcome.origin.clone()).or_insert(0) += 1;
+    }
+
+    fn forget(&mut self, entry: &KeyEntry) {
+        self.entries.remove(&name(&entry.digest()));
+        if let Some(held) = self.by_origin.get_mut(&entry.outcome.origin) {
+            *held -= 1;
+            if *held == 0 {
+                self.by_origin.remove(&entry.outcome.origin);
+            }
+        }
+    }
+
+    /// Drops, oldest first, keys whose time is over at `now`: as many as one block may.
     pub(crate) fn expire(&mut self, now: Timestamp) -> Vec<KeyEntry> {
         let mut expired = Vec::new();
-        while let Some(entry) = self.by_age.pop_front_if(|oldest| held_until(oldest, self.retention_micros) < now) {
-            self.entries.remove(&name(&entry.digest()));
+        while expired.len() < self.bounds.keys_expired_max
+            && let Some(entry) = self.by_age.pop_front_if(|oldest| held_until(oldest, self.retention_micros) < now)
+        {
+            self.forget(&entry);
             expired.push(entry);
         }
         expired
@@ -168,11 +223,12 @@ impl KeyTable {
     pub(crate) fn roll_back(&mut self, added: usize, expired: &[KeyEntry]) {
         for _ in 0..added {
             if let Some(entry) = self.by_age.pop_back() {
-                self.entries.remove(&name(&entry.digest()));
+                self.forget(&entry);
             }
         }
         for entry in expired.iter().rev() {
             self.entries.insert(name(&entry.digest()), Arc::clone(&entry.outcome));
+            self.count(entry);
             self.by_age.push_front(entry.clone());
         }
     }

@@ -24,6 +24,8 @@ use crate::tickets::{EventSummary, TicketChange, TicketCounts, TicketTable};
 pub struct Bounds {
     /// Idempotency keys held.
     pub keys_max: usize,
+    /// Idempotency keys that one block drops because their time is over.
+    pub keys_expired_max: usize,
     /// Bytes of all tickets, counted as at [`limits::LEDGER_TICKETS_BYTES_MAX`].
     pub tickets_bytes_max: u64,
 }
@@ -31,7 +33,11 @@ pub struct Bounds {
 impl Default for Bounds {
     /// The limits of the product.
     fn default() -> Self {
-        Self { keys_max: limits::LEDGER_KEYS_MAX, tickets_bytes_max: limits::LEDGER_TICKETS_BYTES_MAX }
+        Self {
+            keys_max: limits::LEDGER_KEYS_MAX,
+            keys_expired_max: limits::LEDGER_KEYS_EXPIRED_MAX,
+            tickets_bytes_max: limits::LEDGER_TICKETS_BYTES_MAX,
+        }
     }
 }
 
@@ -121,7 +127,7 @@ impl Ledger {
         let retention_micros = genesis.parameters().key_retention_ms.saturating_mul(1_000);
         Self {
             tickets: TicketTable::new(&genesis.file().events, bounds.tickets_bytes_max),
-            keys: KeyTable::new(retention_micros, bounds.keys_max),
+            keys: KeyTable::new(retention_micros, bounds),
             last_bundles: BTreeMap::new(),
             committed: Point::new(genesis.base(), genesis.file().time, (Frontier::new(), 0), &membership),
             membership,

@@ -1,11 +1,16 @@
 //! The tickets of all events, with counters by state that stay exact through roll-backs.
+//!
+//! **No validator fills the table for others.** Tickets stay, so what a liar fills stays full. Above half of the table, a
+//! validator may add tickets and data only as long as the tickets on which it took in the last accepted operation are no
+//! more than its even part; scans go on. One that issues for everybody, as the node of an organiser may, has half of the
+//! table and what the gates scanned since.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
 use dtvn_messages::genesis::EventPolicy;
-use dtvn_messages::{EventId, Reason, Ticket, TicketId, TicketState, limits};
+use dtvn_messages::{EventId, NodeName, Reason, Ticket, TicketId, TicketState, limits};
 
 use crate::rules::Refusal;
 
@@ -101,6 +106,8 @@ pub(crate) struct TicketTable {
     events: Vec<EventTickets>,
     bytes: u64,
     bytes_max: u64,
+    /// Of them those of the tickets on which each validator took in the last accepted operation; none where it would be 0.
+    by_validator: BTreeMap<NodeName, u64>,
 }
 
 impl TicketTable {
@@ -113,7 +120,7 @@ impl TicketTable {
         };
         let mut events: Vec<EventTickets> = policies.iter().map(event).collect();
         events.sort_by(|left, right| left.policy.id.cmp(&right.policy.id));
-        Self { events, bytes: 0, bytes_max }
+        Self { events, bytes: 0, bytes_max, by_validator: BTreeMap::new() }
     }
 
     pub(crate) fn event(&self, id: &EventId) -> Option<EventIndex> {
@@ -149,9 +156,38 @@ impl TicketTable {
         self.events.iter().map(|event| event.counts.total()).sum()
     }
 
-    /// Whether there is room for this much more.
-    pub(crate) fn has_room(&self, bytes: u64) -> bool {
-        bytes <= self.bytes_max.saturating_sub(self.bytes)
+    /// Whether there is room for this much more that a validator takes in, one of so many.
+    pub(crate) fn has_room(&self, bytes: u64, validator: &NodeName, validators: usize) -> bool {
+        let own = self.by_validator.get(validator).copied().unwrap_or(0);
+        self.fits(self.bytes.saturating_add(bytes), own.saturating_add(bytes), validators)
+    }
+
+    /// Whether the table may grow to this, of which so much is of the validator that took in what makes it grow.
+    fn fits(&self, bytes: u64, own: u64, validators: usize) -> bool {
+        let has_part_only = || own.saturating_mul(validators.max(1) as u64) <= self.bytes_max;
+        bytes <= self.bytes_max && (bytes.saturating_mul(2) <= self.bytes_max || has_part_only())
+    }
+
+    /// Brings the account up to date: a ticket changed, came or went.
+    fn account(&mut self, before: Option<&Ticket>, after: Option<&Ticket>) {
+        if let Some(before) = before {
+            let weight = weight(before);
+            self.bytes -= weight;
+            if let Some(own) = self.by_validator.get_mut(&before.validator) {
+                *own -= weight;
+                if *own == 0 {
+                    self.by_validator.remove(&before.validator);
+                }
+            }
+        }
+        if let Some(after) = after {
+            let weight = weight(after);
+            self.bytes += weight;
+            match self.by_validator.get_mut(&after.validator) {
+                Some(own) => *own += weight,
+                None => drop(self.by_validator.insert(after.validator.clone(), weight)),
+            }
+        }
     }
 
     /// Changes one ticket as `decide` says, which gets its value if it exists.
@@ -162,61 +198,61 @@ impl TicketTable {
         &mut self,
         event: EventIndex,
         id: &TicketId,
+        validators: usize,
         decide: impl FnOnce(Option<&Ticket>) -> Result<Ticket, Refusal>,
     ) -> Result<TicketChange, (Option<Arc<Ticket>>, Refusal)> {
-        let tickets = &mut self.events[event.0].tickets;
-        // One search only: tickets are many, and this is the ledger's hot path.
+        let (total, tickets) = (self.bytes, &mut self.events[event.0].tickets);
+        // One search only: tickets are many, and this is the ledger's hot path. What does not fit is put back.
         let (before, after) = match tickets.get_mut(&Sorted::new(id)) {
             Some(slot) => {
                 let after = match decide(Some(slot)) {
                     Ok(after) => Arc::new(after),
                     Err(refusal) => return Err((Some(Arc::clone(slot)), refusal)),
                 };
-                let grown = self.bytes - weight(slot) + weight(&after);
-                if grown > self.bytes.max(self.bytes_max) {
-                    return Err((Some(Arc::clone(slot)), Refusal::plain(Reason::LedgerFull)));
-                }
-                self.bytes = grown;
                 (Some(std::mem::replace(slot, Arc::clone(&after))), after)
             }
             None => {
-                let after = decide(None).map_err(|refusal| (None, refusal))?;
-                let grown = self.bytes + weight(&after);
-                if grown > self.bytes_max {
-                    return Err((None, Refusal::plain(Reason::LedgerFull)));
-                }
-                self.bytes = grown;
-                let after = Arc::new(after);
+                let after = Arc::new(decide(None).map_err(|refusal| (None, refusal))?);
                 tickets.insert(Sorted::new(&after.id), Arc::clone(&after));
                 (None, after)
             }
         };
+        self.account(before.as_deref(), Some(&after));
+        let own = self.by_validator.get(&after.validator).copied().unwrap_or(0);
+        if self.bytes > total && !self.fits(self.bytes, own, validators) {
+            self.account(Some(&after), before.as_deref());
+            self.put_back(event, &after.id, before.clone());
+            return Err((before, Refusal::plain(Reason::LedgerFull)));
+        }
         self.events[event.0].counts.replace(before.as_deref(), Some(&after));
         Ok(TicketChange { event, before, after })
     }
 
+    fn put_back(&mut self, event: EventIndex, id: &TicketId, before: Option<Arc<Ticket>>) {
+        let tickets = &mut self.events[event.0].tickets;
+        match before {
+            Some(before) => tickets.insert(Sorted::new(id), before),
+            None => tickets.remove(&Sorted::new(id)),
+        };
+    }
+
     /// Takes a ticket from a store; false if there is one of that name.
     pub(crate) fn load(&mut self, event: EventIndex, ticket: Arc<Ticket>) -> bool {
-        let weight = weight(&ticket);
         let tickets = &mut self.events[event.0];
         let Entry::Vacant(slot) = tickets.tickets.entry(Sorted::new(&ticket.id)) else {
             return false;
         };
         tickets.counts.replace(None, Some(&ticket));
-        slot.insert(ticket);
-        self.bytes += weight;
+        slot.insert(Arc::clone(&ticket));
+        self.account(None, Some(&ticket));
         true
     }
 
     /// Undoes a change; it must be the last one of its ticket that is not undone yet.
     pub(crate) fn roll_back(&mut self, change: TicketChange) {
-        let event = &mut self.events[change.event.0];
-        event.counts.replace(Some(&change.after), change.before.as_deref());
-        self.bytes = self.bytes - weight(&change.after) + change.before.as_deref().map_or(0, weight);
-        match change.before {
-            Some(before) => event.tickets.insert(Sorted::new(&before.id), before),
-            None => event.tickets.remove(&Sorted::new(&change.after.id)),
-        };
+        self.events[change.event.0].counts.replace(Some(&change.after), change.before.as_deref());
+        self.account(Some(&change.after), change.before.as_deref());
+        self.put_back(change.event, &change.after.id, change.before);
     }
 }
 

@@ -111,7 +111,7 @@ fn history(restart_every: Option<u64>) -> (String, BTreeMap<&'static str, usize>
     let mut text = format!("rules_version {RULES_VERSION}\n");
     let mut map = chain.ledger.image().state_map(&chain.genesis);
     let mut since = Vec::new();
-    let Bounds { keys_max, tickets_bytes_max } = Bounds::default();
+    let Bounds { keys_max, tickets_bytes_max, .. } = Bounds::default();
     writeln!(text, "keys_max {keys_max} tickets_bytes_max {tickets_bytes_max}").unwrap();
     while past.len() < OPERATIONS {
         // Now and then nothing happens for so long that keys expire.

@@ -25,10 +25,6 @@ fn chain() -> Chain {
     chain_of(Bounds::default())
 }
 
-fn assert_repeats(result: &OperationResult, first: &OperationResult) {
-    assert_eq!(*result, OperationResult::Repeated(Arc::clone(recorded(first))));
-}
-
 fn assert_reused(result: &OperationResult, first: &OperationResult) {
     assert_eq!(*result, OperationResult::KeyReused { first: Arc::clone(recorded(first)) });
 }
@@ -223,31 +219,6 @@ fn who_comes_too_late_with_a_key_that_took_effect_learns_the_first_outcome() {
     assert_repeats(&chain.one(NOW + 1, scan.clone()), &first);
     let far = Operation { valid_until: Timestamp(u64::MAX), ..scan };
     assert_repeats(&chain.one(NOW + 2, far), &first);
-}
-
-#[test]
-fn a_full_table_refuses_new_keys_answers_old_ones_and_recovers() {
-    let bounds = Bounds { keys_max: 4, ..Bounds::default() };
-    let mut chain = chain_of(bounds);
-    let one = operation("one", NOW, validate("A"));
-    let two = operation("two", NOW, consume("A"));
-    let three = operation("three", NOW, validate("B"));
-    assert!(!chain.ledger.keys_full());
-    let effects = chain.block(NOW, vec![(0, vec![one.clone(), two, three.clone(), one.clone()])]);
-    assert!(chain.ledger.keys_full());
-    let full = Verdict::Refused { reason: Reason::LedgerFull, version: 0, state: None, first: None };
-    assert_eq!(recorded(&effects.results[2]).verdict, full);
-    assert_repeats(&effects.results[3], &effects.results[0]);
-    assert_eq!(effects.log.leaves.len(), 3, "the refusal is a leaf");
-    assert_eq!(effects.keys_added.len(), 2, "and uses up no key");
-    chain.reload(bounds);
-    assert_eq!(reason(&chain.one(NOW + 1, three.clone())), Reason::LedgerFull);
-    let free = START + 1 + RETENTION + 1;
-    let again = Operation { valid_until: Timestamp(free), ..three };
-    let effects = chain.block(free, vec![(0, vec![again, one])]);
-    assert_eq!(effects.keys_expired.len(), 2, "the two of the first block");
-    assert!(is_accepted(&effects.results[0]), "the same key is free to try again");
-    assert!(matches!(effects.results[1], OperationResult::Repeated(_)), "no key was dropped before its time");
 }
 
 #[test]

@@ -91,8 +91,9 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 fn bounds() -> impl Strategy<Value = Bounds> {
     prop_oneof![
         2 => Just(Bounds::default()),
-        1 => (1..12usize, 1..6u64).prop_map(|(keys_max, tickets)| Bounds {
+        1 => (1..12usize, 1..6usize, 1..6u64).prop_map(|(keys_max, keys_expired_max, tickets)| Bounds {
             keys_max,
+            keys_expired_max,
             tickets_bytes_max: tickets * 1_024 + 60,
         }),
     ]

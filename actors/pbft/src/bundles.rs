@@ -115,6 +115,17 @@ impl Bundles {
         }
     }
 
+    /// Removes bundles that are given up. `positions` are the last ordered bundles.
+    pub fn release(&mut self, digests: &[Digest], positions: &Positions, now_us: u64) {
+        let origins: BTreeSet<ValidatorIndex> =
+            digests.iter().filter_map(|digest| self.get(digest).map(|meta| meta.origin)).collect();
+        digests.iter().for_each(|digest| self.remove(digest));
+        // What comes behind them cannot be ordered any more, for now.
+        for origin in origins {
+            self.update_work(origin, positions.get(&origin).copied(), now_us);
+        }
+    }
+
     /// A block's bundles are committed, and `positions` are the last of each origin. Removes them and all that can
     /// never be ordered any more, which are returned with their origin.
     pub fn committed(

@@ -94,6 +94,11 @@ impl Chain {
         self.tip.height.plus(self.links.len() as u64)
     }
 
+    /// What was executed above the tip, from below.
+    pub fn links(&self) -> impl Iterator<Item = &Link> {
+        self.links.iter()
+    }
+
     /// The link at a height above the tip.
     pub fn link(&self, height: Height) -> Option<&Link> {
         let above = height.0.checked_sub(self.tip.height.0)?.checked_sub(1)?;

@@ -78,6 +78,7 @@ impl Replica {
         effects.push(Effect::Persist { ticket, record });
         effects.push(Effect::Commit { block: Arc::clone(&block), digest, certificate });
         self.certified.remove(&height);
+        self.vouched.retain(|_, vouched| *vouched > height);
         // On selected blocks all vote again, those who committed them too.
         if height > self.selection.end {
             self.slots.remove(&height);

@@ -308,6 +308,11 @@ pub enum Effect {
         /// Its bundles that can never be ordered.
         digests: Vec<Digest>,
     },
+    /// These bundles are given up, as [`Input::Release`](crate::Input::Release) asked: whoever needs them fetches them.
+    Released {
+        /// Their digests.
+        digests: Vec<Digest>,
+    },
     /// A peer broke the protocol.
     Blame {
         /// The peer.

@@ -116,9 +116,10 @@ impl Replica {
         let Some(proposal) = self.slots.get_mut(&height).and_then(|slot| slot.proposal.as_mut()) else { return };
         if proposal.logged.is_none() && may_vote {
             proposal.logged = Some(ticket);
-            let record = Record::Proposal { view, block: Arc::clone(&proposal.block) };
-            effects.push(Effect::Persist { ticket, record });
+            let block = Arc::clone(&proposal.block);
+            effects.push(Effect::Persist { ticket, record: Record::Proposal { view, block: Arc::clone(&block) } });
             self.tickets = ticket;
+            self.vouch_for(&block);
         }
     }
 

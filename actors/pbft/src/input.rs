@@ -129,6 +129,9 @@ pub enum Input {
     Own(Own),
     /// A bundle is here, verified and logged.
     Bundle(BundleMeta),
+    /// There is no room for what a proposal names: these bundles, which are here, are given up as far as nothing needs
+    /// them.
+    Release(Vec<Digest>),
     /// The result of an [`Effect::Execute`](crate::Effect::Execute).
     Executed {
         /// The execution's number.

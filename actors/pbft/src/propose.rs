@@ -112,6 +112,7 @@ impl Replica {
         let digest = block.header.digest(&self.config.chain);
         self.chain.set_block(height, Arc::clone(&block), digest);
         self.remember_block(&block, digest);
+        self.vouch_for(&block);
         let (view, ticket) = (self.view, self.next_ticket());
         let slot = self.slots.entry(height).or_default();
         slot.prepare_said = true;

@@ -99,6 +99,7 @@ impl Replica {
                 let digest = block.header.digest(&self.config.chain);
                 let height = block.header.height;
                 self.remember_block(&block, digest);
+                self.vouch_for(&block);
                 // The records of its view may have been written again behind it: which view is current shows at the
                 // end.
                 if self.promised.get(&height).is_none_or(|promised| promised.view <= view) {

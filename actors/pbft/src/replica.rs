@@ -79,6 +79,9 @@ pub struct Replica {
     /// Bundle lists of blocks that were accepted in any view, until a stable checkpoint covers them.
     pub(crate) known: BTreeMap<(Height, Digest), Arc<Block>>,
     pub(crate) bundles: Bundles,
+    /// Bundles of blocks that this replica said PREPARE for, and whose height is not committed: each with the highest
+    /// such height. Others count on it that they are here.
+    pub(crate) vouched: BTreeMap<Digest, Height>,
 
     pub(crate) view_changes: BTreeMap<ValidatorIndex, Vec<SealedViewChange>>,
     pub(crate) own_view_change: Option<SealedViewChange>,
@@ -147,6 +150,7 @@ impl Replica {
             prepared: BTreeMap::new(),
             known: BTreeMap::new(),
             bundles: Bundles::default(),
+            vouched: BTreeMap::new(),
             view_changes: BTreeMap::new(),
             own_view_change: None,
             new_view: None,
@@ -186,6 +190,7 @@ impl Replica {
             Input::Message { from, message } => self.on_message(from, message, effects),
             Input::Own(own) => self.on_own(own, effects),
             Input::Bundle(meta) => self.on_bundle(meta),
+            Input::Release(digests) => self.release_bundles(digests, effects),
             Input::Executed { id, log_size, log_root, succession } => {
                 self.on_executed(id, (log_size, log_root), succession, effects);
             }
@@ -241,6 +246,34 @@ impl Replica {
         let last = self.chain.tip().positions.get(&meta.origin).copied();
         if last.is_none_or(|last| meta.position > last) {
             self.bundles.insert(meta, last, self.now.monotonic_us);
+        }
+    }
+
+    /// Gives up those of these bundles that nothing needs: no block that is accepted, executed or proved, and none that
+    /// this replica vouched for. A PREPARE says that the data is here, in whatever view a certificate brings its block
+    /// back; when another block is committed at that height, none can any more.
+    fn release_bundles(&mut self, digests: Vec<Digest>, effects: &mut Vec<Effect>) {
+        let accepted = self.slots.values().filter_map(|slot| slot.proposal.as_ref()).map(|proposal| &proposal.block);
+        let proved = self.certified.values().map(|certified| &certified.block);
+        let named = accepted.chain(proved).flat_map(|block| &block.bundles);
+        let needed: BTreeSet<&Digest> =
+            named.chain(self.chain.links().flat_map(|link| &link.bundles)).chain(self.vouched.keys()).collect();
+        // What is not here was released before, and may be on its way again.
+        let is_idle = |digest: &Digest| self.bundles.get(digest).is_some() && !needed.contains(digest);
+        let digests: Vec<Digest> = digests.into_iter().filter(is_idle).collect();
+        if digests.is_empty() {
+            return;
+        }
+        let positions = &self.chain.tip().positions;
+        self.bundles.release(&digests, positions, self.now.monotonic_us);
+        effects.push(Effect::Released { digests });
+    }
+
+    /// This replica says PREPARE for a block, or will once that is on the disk.
+    pub(crate) fn vouch_for(&mut self, block: &Block) {
+        for digest in &block.bundles {
+            let height = self.vouched.entry(*digest).or_insert(block.header.height);
+            *height = block.header.height.max(*height);
         }
     }
 

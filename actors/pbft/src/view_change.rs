@@ -52,10 +52,17 @@ impl Replica {
     }
 
     /// Keeps a VIEW-CHANGE. Above the bound one goes that no waiting NEW-VIEW names and that is not the first of its
-    /// signer for the current view, the lowest view first.
+    /// signer for the current view, the lowest view first. What the NEW-VIEW of the current view names stays in any case:
+    /// liars who lead later views may have named so many others.
     fn keep_view_change(&mut self, view_change: SealedViewChange) {
         let (view, signer) = (self.view, view_change.signed.signer);
+        let leader = self.leader();
         let awaiting = &self.awaiting_new_views;
+        let is_needed = |known: &SealedViewChange| {
+            let current = awaiting.get(&leader).map(|(new_view, _)| &new_view.signed.body);
+            let current = current.filter(|new_view| new_view.view == view);
+            current.is_some_and(|new_view| new_view.view_changes.contains(&(signer, known.digest)))
+        };
         let is_named = |known: &SealedViewChange| {
             let name = (signer, known.digest);
             awaiting.values().any(|(new_view, _)| new_view.signed.body.view_changes.contains(&name))
@@ -70,7 +77,7 @@ impl Replica {
             return;
         }
         let first = kept.iter().position(|known| known.signed.body.view == view);
-        let ranked = (0..kept.len()).filter(|at| Some(*at) != first);
+        let ranked = (0..kept.len()).filter(|at| Some(*at) != first && !kept.get(*at).is_some_and(is_needed));
         let rank = |at: &usize| kept.get(*at).map(|known| (is_named(known), known.signed.body.view));
         if let Some(least) = ranked.min_by_key(rank) {
             kept.remove(least);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use dtvn_messages::{Block, Digest, View};
-use dtvn_pbft::{BundleMeta, Effect, Timer};
+use dtvn_pbft::{BundleMeta, Effect, Input, Timer};
 
 use crate::common::build::{numbered, started, validator};
 use crate::common::fake::bundle;
@@ -74,10 +74,72 @@ fn bundles_that_can_never_be_ordered_any_more_are_given_up_with_the_commit() {
     assert_eq!((origin, digests), (validator(1), expected));
 }
 
+/// What of these is given up.
+fn released(under: &mut Under, metas: &[BundleMeta]) -> Vec<Digest> {
+    let effects = under.run(Input::Release(metas.iter().map(|meta| meta.digest).collect()));
+    match effects.as_slice() {
+        [] => Vec::new(),
+        [Effect::Released { digests }] => digests.clone(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn what_no_block_names_is_given_up_and_may_come_again() {
+    let mut under = under(3);
+    let metas = [numbered(1, 0), numbered(1, 1), numbered(2, 0)];
+    under.hold(&metas);
+    assert_eq!(released(&mut under, &metas[1..]), [metas[1].digest, metas[2].digest]);
+    let block = under.block(0, None, &metas[..2]);
+    let effects = under.propose(0, &block);
+    let wanted = effects.iter().find_map(|effect| match effect {
+        Effect::Want { digests, .. } => Some(digests.clone()),
+        _ => None,
+    });
+    assert_eq!(wanted, Some(vec![metas[1].digest]));
+    assert_eq!(released(&mut under, &metas[..1]), [], "a block that waits for the other names it");
+    assert_eq!(votes_said(&under.bundle(metas[1])).len(), 1);
+    assert_eq!(released(&mut under, &metas[..2]), []);
+}
+
+#[test]
+fn what_this_replica_said_prepare_for_is_kept_until_that_height_is_committed_whatever_the_view() {
+    let mut under = under(3);
+    let (junk, good) = (numbered(1, 0), numbered(2, 0));
+    let behind = numbered(1, 1);
+    under.hold(&[junk, behind, good]);
+    let lost = under.block(0, None, &[junk]);
+    let effects = under.propose(0, &lost);
+    under.settle(effects);
+    let nothing = under.bare_view_change(1);
+    under.start_view(&nothing);
+    // Another replica may hold a certificate for the lost block, and a later view bring it back.
+    assert_eq!(released(&mut under, &[junk, behind]), [behind.digest]);
+    let log = under.log.clone();
+    let mut again = under.restarted(&log, &[junk, behind, good]);
+    again.step(Input::Start);
+    assert_eq!(released(&mut again, &[junk, behind]), [behind.digest], "nor is it forgotten in a restart");
+    let block = under.block(1, None, &[good]);
+    under.commit_block(1, &block);
+    assert_eq!(released(&mut under, &[junk]), [junk.digest], "nothing can bring it back above another block");
+}
+
+#[test]
+fn what_is_behind_a_bundle_that_is_given_up_is_no_work() {
+    let mut under = under(3);
+    under.hold(&[numbered(1, 0), numbered(1, 1)]);
+    under.fire(Timer::Relay);
+    assert!(under.due_in_us(Timer::Fairness).is_some());
+    assert_eq!(released(&mut under, &[numbered(1, 0)]), [numbered(1, 0).digest]);
+    under.wait_us(60_000_000);
+    let wished = under.fire_now(Timer::Fairness);
+    assert_eq!(wished, [], "no leader can order it");
+}
+
 #[test]
 fn a_bundle_is_shown_to_all_after_half_a_view_timeout_and_only_then_it_is_work() {
     let mut under = under(3);
-    under.step(dtvn_pbft::Input::Bundle(numbered(3, 0)));
+    under.step(Input::Bundle(numbered(3, 0)));
     assert_eq!(under.due_in_us(Timer::Relay), Some(500_000));
     assert_eq!(under.due_in_us(Timer::View), None, "others may not know it");
     let effects = under.fire(Timer::Relay);

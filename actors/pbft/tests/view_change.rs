@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use dtvn_messages::view_change::SealedViewChange;
-use dtvn_messages::{Height, View, ViewChange, VoteKind, limits};
+use dtvn_messages::{Epoch, Height, View, ViewChange, VoteKind, limits};
 use dtvn_pbft::{Effect, Message, Record, Say, Unsigned};
 
-use crate::common::under::{Under, tell, under, voted};
+use crate::common::build::numbered;
+use crate::common::genesis;
+use crate::common::under::{Under, small, tell, under, voted};
 
 fn said(effects: &[Effect]) -> ViewChange {
     let body = effects.iter().find_map(|effect| match effect {
@@ -150,4 +152,33 @@ fn what_a_waiting_new_view_names_is_kept_whatever_its_signer_floods() {
     under.hear(1, Message::ViewChange(Arc::clone(&named[1])));
     let effects = under.hear(1, Message::ViewChange(Arc::clone(&named[2])));
     assert!(effects.iter().any(|effect| matches!(effect, Effect::Notify { .. })), "adopted: {effects:?}");
+}
+
+#[test]
+fn liars_who_lead_later_views_do_not_push_out_what_the_new_view_of_this_one_names() {
+    let genesis = Arc::new(genesis(10, small));
+    let mut under = Under::new(&genesis, Some(9));
+    let liar = 5;
+    // Three later views, led by liars: each names another VIEW-CHANGE of the liar, and waits for what never comes.
+    for view in [12, 13, 14] {
+        let body = under.bare_view_change(view);
+        let named: Vec<_> = (0..7).map(|signer| under.view_change(signer, body.clone())).collect();
+        let leader = genesis.validators().leader(Epoch(0), View(view));
+        under.hear(leader.0, Message::NewView(under.new_view(view, &named)));
+        under.hear(liar, Message::ViewChange(Arc::clone(&named[usize::from(liar)])));
+    }
+    under.move_to(1);
+    // To this replica the liar tells one story, and to the leader another one.
+    let body = under.bare_view_change(1);
+    let block = under.block(0, None, &[numbered(1, 0)]);
+    let other = ViewChange { prepared: vec![under.prepared(0, &block, &[0, 1, 2, 3, 4, 5, 6])], ..body.clone() };
+    under.hear(liar, Message::ViewChange(under.view_change(liar, other)));
+    let named: Vec<_> = (0..7).map(|signer| under.view_change(signer, body.clone())).collect();
+    for (signer, view_change) in (0..7).zip(&named).filter(|(signer, _)| *signer != liar) {
+        under.hear(signer, Message::ViewChange(Arc::clone(view_change)));
+    }
+    under.hear(1, Message::NewView(under.new_view(1, &named)));
+    let effects = under.hear(1, Message::ViewChange(Arc::clone(&named[usize::from(liar)])));
+    under.own(&effects);
+    assert!(under.replica.show().active, "the view of an honest leader starts");
 }

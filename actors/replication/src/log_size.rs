@@ -22,8 +22,8 @@
 //!
 //! **A node that cannot checkpoint.** If no checkpoint becomes stable, the window is soon exhausted: nothing more is
 //! proposed, accepted or executed, so the heights stay what they are; the pool fills, and clients are refused as
-//! `overloaded`. Then only failing views add to the log, each at most [`LogLoad::view_bytes`], at most one in each
-//! `view_timeout_cap_ms`. What ends that is the bound on the disk itself: below `DISK_FREE_MIB_MIN` the node votes no more.
+//! `overloaded`. Then only failing views add to the log, each at most [`LogLoad::view_bytes`] and what its leader had fetched into the
+//! pool's reserve, at most one in each `view_timeout_cap_ms`. What ends that is the bound on the disk itself: below `DISK_FREE_MIB_MIN` the node votes no more.
 //! The same holds for one node that alone hears of no stable checkpoint. A node that fetches more blocks than a window
 //! because nobody has a snapshot holds them until it is where their stable checkpoint is: at most what others retain.
 

@@ -34,8 +34,8 @@ pub fn is_wanted(held: &Membership, config: &Config, name: &NodeName, nonce: &No
 }
 
 /// What the intake of another validator is told: the recovery as an operation, for which nobody waits. Its key is made
-/// of the validator's name, the nonce and the epoch: so it has one outcome however many take it in, nobody else can use it
-/// up, and it has another one in the next epoch if this one ended meanwhile.
+/// of the validator's name, the nonce and the epoch: so it has one outcome however many take it in, and another one in the
+/// next epoch if this one ended meanwhile. Nobody else can use it up: [`dtvn_ledger::KeyScope::Recovery`].
 #[must_use]
 pub fn taken_in(recovery: SignedRecovery) -> [Input; 2] {
     let key = recovery_key(&recovery.body);

@@ -119,6 +119,7 @@ impl Gossip {
             Effect::WantRefused { digests } => {
                 tracing::warn!(count = digests.len(), "The replica wants more bundles than may be looked for at once.");
             }
+            Effect::ReserveFull { held } => deliver(&self.replica, ReplicaMessage::PoolFull(held))?,
             Effect::Full(full) => deliver(&self.intake, IntakeMessage::PoolFull(full))?,
             Effect::Blame { peer, why } => {
                 tracing::warn!(peer = peer.0, why = why.name(), "A peer broke the rules of gossip.");
@@ -190,6 +191,11 @@ impl Behaviour for Gossip {
             GossipMessage::Own(bundle) => Input::Own(bundle),
             GossipMessage::Verified { from, bundle, ok } => Input::Verified { from, bundle, ok },
             GossipMessage::Want { digests, holders, proved } => Input::Want { digests, holders, proved },
+            GossipMessage::Restored(bundles) => {
+                let mut restored = bundles.into_iter().map(Input::Restored);
+                return restored.try_for_each(|input| self.step(context, input));
+            }
+            GossipMessage::Release(digests) => Input::Release { digests },
             GossipMessage::Unwant(digests) => Input::Unwant { digests },
             GossipMessage::Relay { digests, leader } => Input::Relay { digests, leader },
             GossipMessage::Ordered { epoch, height, digests, positions } => {

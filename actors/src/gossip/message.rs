@@ -56,6 +56,10 @@ pub enum GossipMessage {
     },
     /// The replica does not need these bundles any more.
     Unwant(Vec<Digest>),
+    /// A replica that starts holds these bundles.
+    Restored(Vec<Arc<Bundle>>),
+    /// The replica can do without these bundles: they make room.
+    Release(Vec<Digest>),
     /// Show these bundles to everyone.
     Relay {
         /// Their digests.
@@ -101,6 +105,8 @@ impl Mail for GossipMessage {
             Self::Verified { .. } => "verified",
             Self::Want { .. } => "want",
             Self::Unwant(_) => "unwant",
+            Self::Restored(_) => "restored",
+            Self::Release(_) => "release",
             Self::Relay { .. } => "relay",
             Self::Ordered { .. } => "ordered",
             Self::Stable(_) => "stable",

@@ -109,7 +109,7 @@ const LISTEN_ATTEMPTS: u32 = 20;
 const LISTEN_PAUSE: Duration = Duration::from_millis(100);
 
 fn try_listen(swarm: &mut Swarm<Behaviour>, address: &Multiaddr) -> Result<ListenerId, StartError> {
-    check_free(address).map_err(|error| StartError::Listen { address: address.clone(), cause: error.to_string() })?;
+    check_free(address).map_err(|error| StartError::refused(address, error.to_string()))?;
     swarm.listen_on(address.clone()).map_err(|error| StartError::listen(address, &error))
 }
 

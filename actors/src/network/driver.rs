@@ -319,8 +319,8 @@ impl Driver {
         self.identified.insert(peer, (Instant::now(), addresses.clone()));
         if kademlia.protocol_names().iter().any(|name| info.protocols.contains(name)) {
             // What it said before is over: the table keeps for ever what is only added.
-            kademlia.remove_peer(&peer);
-            for address in addresses.iter().filter(|address| address.len() <= limits::PEER_ADDRESS_BYTES_MAX) {
+
+            for address in told_of(&addresses) {
                 kademlia.add_address(&peer, address.clone());
             }
         }
@@ -342,6 +342,16 @@ impl Driver {
             tracing::warn!("Some connections did not close in time and are dropped");
         }
     }
+}
+
+/// Those of a peer's addresses that others are told when they look for peers: the first ones, as far as they fit.
+fn told_of(addresses: &[Multiaddr]) -> impl Iterator<Item = &Multiaddr> {
+    let mut left = limits::KADEMLIA_ADDRESS_BYTES_MAX;
+    addresses.iter().filter(move |address| {
+        let fits = address.len() <= limits::PEER_ADDRESS_BYTES_MAX.min(left);
+        left -= if fits { address.len() } else { 0 };
+        fits
+    })
 }
 
 /// A place in the queue of notices; none if nobody takes them any more.
@@ -371,5 +381,83 @@ fn describe_close(cause: Option<&ConnectionError>) -> String {
         None => "closed by this node".to_owned(),
         Some(ConnectionError::KeepAliveTimeout) => "nothing used the connection".to_owned(),
         Some(ConnectionError::IO(error)) => innermost(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use libp2p::identity::Keypair;
+
+    use super::*;
+    use crate::network::keys;
+    use crate::network::notices::queue;
+    use crate::network::shared::tests::shared_of_two;
+    use crate::network::swarm::{build, kademlia_protocol};
+
+    fn driver() -> Driver {
+        let shared = shared_of_two("/ip4/10.0.0.1/tcp/1".parse().unwrap());
+        let (identity, chain_id) = (keys::identity(&shared.config.key), &shared.config.chain_id);
+        let swarm = build(identity, chain_id, false, Arc::clone(&shared.access)).unwrap();
+        Driver::new(swarm, Vec::new(), queue().1, shared)
+    }
+
+    /// A peer says that it is in this place.
+    fn identify_at(driver: &mut Driver, key: &Keypair, place: u8) {
+        let info = identify::Info {
+            public_key: key.public(),
+            protocol_version: "/dtvn/1".to_owned(),
+            agent_version: String::new(),
+            listen_addrs: vec![format!("/ip4/10.0.0.{place}/tcp/1").parse().unwrap()],
+            protocols: vec![kademlia_protocol(&driver.shared.config.chain_id)],
+            observed_addr: Multiaddr::empty(),
+            signed_peer_record: None,
+        };
+        driver.on_identified(key.public().to_peer_id(), info);
+    }
+
+    /// All that the routing table holds.
+    fn routes(driver: &mut Driver) -> Vec<Multiaddr> {
+        let mut routes = Vec::new();
+        for bucket in driver.swarm.behaviour_mut().kademlia.kbuckets() {
+            for entry in bucket.iter() {
+                routes.extend(entry.node.value.iter().cloned());
+            }
+        }
+        routes
+    }
+
+    #[tokio::test]
+    async fn what_a_peer_says_of_its_addresses_replaces_what_it_said_before_and_is_not_heard_all_the_time() {
+        let (mut driver, key) = (driver(), Keypair::generate_ed25519());
+        let peer = key.public().to_peer_id();
+        let route = |place: u8| -> Multiaddr { format!("/ip4/10.0.0.{place}/tcp/1/p2p/{peer}").parse().unwrap() };
+        identify_at(&mut driver, &key, 1);
+        for place in 2..100 {
+            identify_at(&mut driver, &key, place);
+            assert_eq!(routes(&mut driver), [route(place - 1)], "so soon it is not heard");
+            driver.identified.get_mut(&peer).unwrap().0 -= IDENTIFIED_AGAIN;
+            identify_at(&mut driver, &key, place);
+            assert_eq!(routes(&mut driver), [route(place)]);
+        }
+        assert_eq!(driver.identified.len(), 1);
+    }
+
+    fn address(bytes: usize) -> Multiaddr {
+        // The name's length takes a byte below 128, and two from there on.
+        let around = if bytes < 128 + 5 { 5 } else { 6 };
+        let address: Multiaddr = format!("/dns/{}/tcp/1", "a".repeat(bytes - around)).parse().unwrap();
+        assert_eq!(address.len(), bytes);
+        address
+    }
+
+    #[test]
+    fn an_answer_with_all_the_addresses_that_others_are_told_can_be_read() {
+        // Kademlia names 20 peers. Each address gets the peer's name behind it, 41 bytes, and 4 around both; around a peer
+        // with its identity are less than 64.
+        const AROUND: usize = 64 + (41 + 4) * limits::PEER_LEARNED_ADDRESSES_MAX;
+        const { assert!(20 * (limits::KADEMLIA_ADDRESS_BYTES_MAX + AROUND) <= 16 << 10) }
+        let addresses = [200, 300, 100, 200, 60, 30].map(address);
+        let told: Vec<&Multiaddr> = told_of(&addresses).collect();
+        assert_eq!(told, [&addresses[0], &addresses[2], &addresses[4]], "what is too long leaves room for others");
     }
 }

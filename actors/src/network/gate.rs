@@ -89,6 +89,14 @@ struct Established {
     came: Came,
 }
 
+/// A connection of which nothing is known but its address.
+#[derive(Debug, Clone, Copy)]
+struct Pending {
+    address: Option<IpAddr>,
+    /// A validator was last seen there.
+    is_home: bool,
+}
+
 /// How a connection came to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Came {
@@ -103,8 +111,10 @@ enum Came {
 pub struct Gate {
     validators: HashSet<PeerId>,
     bans: HashMap<PeerId, Instant>,
-    pending: HashMap<ConnectionId, Option<IpAddr>>,
+    pending: HashMap<ConnectionId, Pending>,
     established: HashMap<ConnectionId, Established>,
+    /// Where each validator came from, or was reached, last.
+    homes: HashMap<PeerId, IpAddr>,
     allowances: HashMap<IpAddr, Allowance>,
     /// What addresses beyond the table share.
     shared_allowance: Option<Allowance>,
@@ -113,6 +123,7 @@ pub struct Gate {
 impl Gate {
     /// Who is a validator from now on. Connections that stand are the peer manager's to close.
     pub fn set_validators(&mut self, validators: HashSet<PeerId>) {
+        self.homes.retain(|peer, _| validators.contains(peer));
         self.validators = validators;
     }
 
@@ -136,11 +147,14 @@ impl Gate {
         now: Instant,
     ) -> Result<(), Denial> {
         let address = address.map(network_of);
-        if self.pending.len() >= limits::PENDING_INBOUND_CONNECTIONS_MAX {
+        // Strangers that stall on many addresses keep no validator from coming back.
+        let is_home = address.is_some_and(|address| self.homes.values().any(|home| *home == address));
+        let alike = self.pending.values().filter(|other| other.is_home == is_home).count();
+        if alike >= limits::PENDING_INBOUND_CONNECTIONS_MAX {
             return Err(Denial::TooManyPending);
         }
         if let Some(address) = address {
-            let of_address = self.pending.values().filter(|other| **other == Some(address)).count();
+            let of_address = self.pending.values().filter(|other| other.address == Some(address)).count();
             if of_address >= limits::PENDING_INBOUND_CONNECTIONS_PER_ADDRESS_MAX {
                 return Err(Denial::TooManyPendingOfAddress(address));
             }
@@ -148,7 +162,7 @@ impl Gate {
                 return Err(Denial::AddressTooFast(address));
             }
         }
-        self.pending.insert(connection, address);
+        self.pending.insert(connection, Pending { address, is_home });
         Ok(())
     }
 
@@ -157,16 +171,32 @@ impl Gate {
     /// # Errors
     /// If it is to be closed.
     pub fn on_identity(&mut self, connection: ConnectionId, peer: PeerId, now: Instant) -> Result<(), Denial> {
-        let came = Came::From(self.pending.remove(&connection).flatten());
-        self.establish(connection, Established { peer, came }, now)
+        let address = self.pending.remove(&connection).and_then(|pending| pending.address);
+        self.establish(connection, Established { peer, came: Came::From(address) }, now)?;
+        self.settle(peer, address);
+        Ok(())
     }
 
     /// A peer that was dialed has proved its identity.
     ///
     /// # Errors
     /// If its connection is to be closed.
-    pub fn on_dialed(&mut self, connection: ConnectionId, peer: PeerId, now: Instant) -> Result<(), Denial> {
-        self.establish(connection, Established { peer, came: Came::Dialed }, now)
+    pub fn on_dialed(
+        &mut self,
+        connection: ConnectionId,
+        peer: PeerId,
+        address: Option<IpAddr>,
+        now: Instant,
+    ) -> Result<(), Denial> {
+        self.establish(connection, Established { peer, came: Came::Dialed }, now)?;
+        self.settle(peer, address.map(network_of));
+        Ok(())
+    }
+
+    fn settle(&mut self, peer: PeerId, address: Option<IpAddr>) {
+        if let Some(address) = address.filter(|_| self.validators.contains(&peer)) {
+            self.homes.insert(peer, address);
+        }
     }
 
     fn establish(&mut self, connection: ConnectionId, new: Established, now: Instant) -> Result<(), Denial> {
@@ -283,11 +313,11 @@ impl NetworkBehaviour for GateBehaviour {
         &mut self,
         connection: ConnectionId,
         peer: PeerId,
-        _: &Multiaddr,
+        remote: &Multiaddr,
         _: Endpoint,
         _: PortUse,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        self.gate.on_dialed(connection, peer, Instant::now()).map_err(ConnectionDenied::new)?;
+        self.gate.on_dialed(connection, peer, ip_of(remote), Instant::now()).map_err(ConnectionDenied::new)?;
         Ok(dummy::ConnectionHandler)
     }
 
@@ -358,7 +388,7 @@ mod tests {
             come(&mut gate, number, u8::try_from(2 + number / share).unwrap()).unwrap();
         }
         assert_eq!(come(&mut gate, 100, 200), Err(Denial::TooManyStrangers));
-        assert_eq!(gate.on_dialed(connection(101), PeerId::random(), now), Ok(()));
+        assert_eq!(gate.on_dialed(connection(101), PeerId::random(), None, now), Ok(()));
         gate.on_end(connection(0));
         assert_eq!(come(&mut gate, 100, 1), Ok(()));
     }
@@ -421,6 +451,34 @@ mod tests {
         assert_eq!(gate.on_arrival(connection(999), None, now), Err(Denial::TooManyPending));
         gate.on_identity(connection(0), PeerId::random(), now).unwrap();
         assert_eq!(gate.on_arrival(connection(999), None, now), Ok(()));
+    }
+
+    #[test]
+    fn strangers_that_stall_leave_validators_where_they_were_last_seen_their_places() {
+        let [came, dialed, former] = [PeerId::random(), PeerId::random(), PeerId::random()];
+        let (mut gate, now) = (gate_with(&[came, dialed, former]), Instant::now());
+        let home = |last: u8| Some(IpAddr::from([10, 0, 0, last]));
+        gate.on_arrival(connection(1), home(1), now).unwrap();
+        gate.on_identity(connection(1), came, now).unwrap();
+        gate.on_dialed(connection(2), dialed, home(2), now).unwrap();
+        gate.on_dialed(connection(3), former, home(3), now).unwrap();
+        gate.on_dialed(connection(4), PeerId::random(), home(4), now).unwrap();
+        gate.set_validators(HashSet::from([came, dialed]));
+        for number in 0..limits::PENDING_INBOUND_CONNECTIONS_MAX {
+            let address = IpAddr::from([10, 1, u8::try_from(number / 32).unwrap(), 1]);
+            gate.on_arrival(connection(100 + number), Some(address), now).unwrap();
+        }
+        let arrive = |gate: &mut Gate, last: u8| gate.on_arrival(connection(usize::from(last)), home(last), now);
+        for last in [3, 4, 5] {
+            assert_eq!(arrive(&mut gate, last), Err(Denial::TooManyPending));
+        }
+        for last in [1, 2] {
+            assert_eq!(arrive(&mut gate, last), Ok(()));
+            for number in 1..limits::PENDING_INBOUND_CONNECTIONS_PER_ADDRESS_MAX {
+                gate.on_arrival(connection(1_000 * usize::from(last) + number), home(last), now).unwrap();
+            }
+            assert!(matches!(arrive(&mut gate, last), Err(Denial::TooManyPendingOfAddress(_))));
+        }
     }
 
     #[test]

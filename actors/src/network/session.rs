@@ -314,7 +314,43 @@ async fn deliver(bytes: Bytes, class: Class, context: &SessionContext, sink: &dy
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroU32;
+
+    use futures::FutureExt as _;
+    use tokio::io::DuplexStream;
+    use tokio_util::compat::TokioAsyncWriteCompatExt as _;
+
     use super::*;
+    use crate::network::shared::tests::shared_of_two;
+    use crate::supervision::tests::soon;
+
+    /// Writes a frame to a peer; nothing of it is read, as long as the other end is held.
+    fn writing(is_validator: bool) -> (impl Future<Output = End>, DuplexStream) {
+        let shared = shared_of_two("/ip4/10.0.0.1/tcp/1".parse().unwrap());
+        let link = Arc::new(Link::new(PeerId::random(), Arc::clone(&shared.metrics)));
+        link.open(Class::Sync);
+        link.push(Class::Sync, &Bytes::from(vec![0; 100]), None).unwrap();
+        let context = SessionContext {
+            connection: ConnectionId::new_unchecked(1),
+            link,
+            is_validator,
+            sinks: shared.sinks.clone(),
+            metrics: Arc::clone(&shared.metrics),
+            paces: Arc::new(PerClass::build(|_| Pace::new(NonZeroU32::MAX))),
+        };
+        let (ours, theirs) = tokio::io::duplex(16);
+        (write_frames(ours.compat_write(), Class::Sync, context), theirs)
+    }
+
+    #[tokio::test]
+    async fn a_stranger_that_reads_nothing_of_what_it_is_sent_is_let_go_and_a_validator_is_waited_for() {
+        let ((to_validator, _held), (to_stranger, _held_too)) = (writing(true), writing(false));
+        let mut to_validator = Box::pin(to_validator);
+        assert_eq!(to_validator.as_mut().now_or_never(), None);
+        let end = soon("the end of the stranger", to_stranger).await;
+        assert_eq!(end, End::Failed("nothing of what it was sent on sync was read".to_owned(), None));
+        assert_eq!(to_validator.as_mut().now_or_never(), None);
+    }
 
     #[test]
     fn a_long_frame_counts_by_its_length() {

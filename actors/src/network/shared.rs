@@ -170,3 +170,45 @@ impl EventOutlet {
         }
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::num::NonZeroU32;
+
+    use dtvn_messages::crypto::{Digest, KeyPair};
+    use dtvn_messages::ids::{ChainId, NodeName, ValidatorIndex};
+
+    use super::*;
+    use crate::network::class::{Class, PerClass};
+    use crate::network::config::ValidatorEntry;
+    use crate::network::inbox::fair_inbox;
+
+    /// What the network of the first of two validators has in common; the second one is to be found at this address.
+    pub(crate) fn shared_of_two(address: Multiaddr) -> Arc<Shared> {
+        let key = |number: u16| KeyPair::development("network-test", &format!("node{number}"));
+        let name = |number: u16| NodeName::new(&format!("node{number}")).unwrap();
+        let entry = |number: u16, addresses: Vec<Multiaddr>| ValidatorEntry {
+            index: ValidatorIndex(number),
+            name: name(number),
+            public_key: key(number).public(),
+            addresses,
+        };
+        let entries = vec![entry(0, Vec::new()), entry(1, vec![address])];
+        let config = NetworkConfig {
+            key: key(0),
+            chain_id: ChainId::new("network-test").unwrap(),
+            genesis: Digest([1; 32]),
+            node_name: name(0),
+            start: 1,
+            listen: Vec::new(),
+            announce: Vec::new(),
+            bootstrap: Vec::new(),
+            frames_per_second: PerClass::build(|_| NonZeroU32::MAX),
+            validators: Validators { entries, ..Validators::default() },
+        };
+        let sink = |class: Class| fair_inbox(class.inbound_bounds()).0;
+        let sinks =
+            FrameSinks { consensus: sink(Class::Consensus), bundles: sink(Class::Bundles), sync: sink(Class::Sync) };
+        Arc::new(Shared::new(config, sinks, mpsc::channel(64).0).unwrap())
+    }
+}

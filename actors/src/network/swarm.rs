@@ -45,7 +45,7 @@ pub enum StartError {
     Listen {
         /// The address.
         address: Multiaddr,
-        /// What the system says.
+        /// What the system says, and what that often means.
         cause: String,
     },
     /// A transport could not be set up.
@@ -62,6 +62,13 @@ impl StartError {
             TransportError::MultiaddrNotSupported(_) => "this form of address is not supported".to_owned(),
             TransportError::Other(error) => innermost(error),
         };
+        Self::refused(address, cause)
+    }
+
+    /// The address cannot be listened on; `cause` is what the system says.
+    pub(super) fn refused(address: &Multiaddr, cause: String) -> Self {
+        let is_taken = cause.contains("in use");
+        let cause = if is_taken { format!("{cause}; is another node running?") } else { cause };
         Self::Listen { address: address.clone(), cause }
     }
 }

@@ -231,7 +231,9 @@ impl Member {
         let (peer, validator) = (self.peer.id(), self.validator());
         let classes = streams.iter().fold(ClassSet::NONE, |all, (class, _)| all.with(*class));
         tracing::info!(%peer, node = %node_name, start, "A peer is connected");
-        if validator.is_some() && !classes.contains(Class::Consensus) {
+        // A node that is no validator itself shares no more with anybody.
+        let may_share_votes = self.peer.role().willing.contains(Class::Consensus);
+        if validator.is_some() && may_share_votes && !classes.contains(Class::Consensus) {
             tracing::warn!(%peer, node = %node_name, "A validator shares only sync: one of us is in another epoch");
         }
         if start < self.latest_start {
@@ -246,8 +248,9 @@ impl Member {
         }
         self.shared.neighbours.send_modify(|sessions| *sessions = sessions.wrapping_add(1));
         let connected = ConnectedPeer { peer, validator, node_name, start, summary, classes };
-        self.shared.tell(NetworkEvent::Connected(connected));
+        // Who hears of it has something to say at once.
         streams.iter().for_each(|(class, _)| self.link.open(*class));
+        self.shared.tell(NetworkEvent::Connected(connected));
         let context = SessionContext {
             connection,
             link: Arc::clone(&self.link),

@@ -46,3 +46,32 @@ pub(crate) fn children(shared: &Arc<Shared>) -> [ChildSpec; 2] {
         ChildSpec::worker(PEER_MANAGER, move |context| actor::PeerManager::start(context, Arc::clone(&shared)));
     [ChildSpec::supervisor(peers), manager]
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::mpsc;
+
+    use super::*;
+    use crate::network::notices::SwarmCommand;
+    use crate::network::shared::tests::shared_of_two;
+    use crate::supervision::NodeTree;
+    use crate::supervision::tests::soon;
+
+    /// Waits until the swarm is told to dial, and does nothing of all that it is told.
+    async fn dialed(commands: &mut mpsc::Receiver<SwarmCommand>) {
+        soon("a dial", async { while !matches!(commands.recv().await.unwrap(), SwarmCommand::Dial { .. }) {} }).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_peer_of_whose_dial_no_end_was_told_is_dialed_again_when_the_manager_has_started_again() {
+        let shared = shared_of_two("/ip4/127.0.0.1/tcp/1".parse().unwrap());
+        let (swarm, mut commands) = mpsc::channel(64);
+        shared.set_swarm(swarm);
+        let links = SupervisorSpec::new("links", Strategy::RestForOne);
+        let links = children(&shared).into_iter().fold(links, SupervisorSpec::child);
+        let tree = soon("start", NodeTree::start(links)).await.unwrap();
+        dialed(&mut commands).await;
+        soon("restart", tree.restart("peer_manager")).await.unwrap();
+        dialed(&mut commands).await;
+    }
+}

@@ -101,6 +101,9 @@ impl Replica {
             replica.tell_epoch()?;
         }
         context.send_every(RECOVERY_AGAIN, || ReplicaMessage::AskForRecovery);
+        // Its log may hold what the pool gave up: it votes for it, so it must be there for others.
+        let pending = replica.consensus.pending_bundles().cloned().collect();
+        deliver(&replica.gossip, GossipMessage::Restored(pending))?;
         replica.carry_out(&context, effects).await?;
         replica.post();
         Ok(replica)
@@ -162,6 +165,7 @@ impl Replica {
             Effect::Want { digests, holders, proved } => {
                 deliver(&self.gossip, GossipMessage::Want { digests, holders, proved })?
             }
+            Effect::Release { digests } => deliver(&self.gossip, GossipMessage::Release(digests))?,
             Effect::Unwant { digests } => deliver(&self.gossip, GossipMessage::Unwant(digests))?,
             Effect::Relay { digests, leader } => deliver(&self.gossip, GossipMessage::Relay { digests, leader })?,
             Effect::Sync { from, to, holders } => deliver(&self.sync, SyncMessage::Ask { from, to, holders })?,
@@ -271,6 +275,7 @@ impl Behaviour for Replica {
                 Input::Evidence(evidence)
             }
             ReplicaMessage::Bundle(bundle) => Input::Bundle(bundle),
+            ReplicaMessage::PoolFull(held) => Input::PoolFull(held),
             // What was meant for the consensus of a former epoch.
             ReplicaMessage::Executed { run, .. }
             | ReplicaMessage::Durable { run, .. }

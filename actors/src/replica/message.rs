@@ -45,6 +45,8 @@ pub enum ReplicaMessage {
     },
     /// A bundle is available: verified and logged.
     Bundle(Arc<Bundle>),
+    /// The pool has no room for a bundle that a proposal names: it can do without these, if the replica can.
+    PoolFull(Vec<Digest>),
     /// The result of an execution.
     Executed {
         /// The run of consensus that asked.
@@ -107,6 +109,7 @@ impl Mail for ReplicaMessage {
             Self::Receipts { .. } => "receipts",
             Self::Evidence { .. } => "evidence",
             Self::Bundle(_) => "bundle",
+            Self::PoolFull(_) => "pool_full",
             Self::Executed { .. } => "executed",
             Self::StateRoot { .. } => "state_root",
             Self::Durable { .. } => "durable",

@@ -64,7 +64,8 @@ pub(super) fn open_log(
     let disk = FileDisk::open(directory)?;
     let opened = LogBook::open(disk, identity, LogLimits::default(), chain);
     let (log, records, opened) = opened.map_err(|unopened| unopened.error)?;
-    tracing::info!(records = records.len(), opened = ?opened, "The consensus log is open.");
+    let (first, last, cut_bytes) = (opened.first, opened.last, opened.cut_bytes);
+    tracing::info!(records = records.len(), %first, %last, cut_bytes, "The consensus log is open.");
     Ok((log, records))
 }
 

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use dtvn_messages::{Genesis, Height, NodeName, limits};
-use dtvn_replication::execution::StateError;
-use dtvn_replication::left::{Left, bring_up};
+use dtvn_replication::execution::Stored;
+use dtvn_replication::left::{Left, LeftError, bring_up};
 use dtvn_replication::log::{LogError, LogIdentity};
 use dtvn_replication::record::LogRecord;
 use thiserror::Error;
@@ -23,9 +23,9 @@ pub enum StoppedError {
     /// The consensus log cannot be read, and not because it is lost or damaged.
     #[error(transparent)]
     Log(#[from] LogError),
-    /// The database holds no state that a ledger can have.
+    /// The database holds no state that a ledger can have, or another one than the log says.
     #[error(transparent)]
-    State(#[from] StateError),
+    Left(#[from] LeftError),
     /// The consensus log holds a committed block to which nothing leads: an epoch ends between, or records are missing.
     #[error(
         "its state can be brought up to height {applied}, but its consensus log holds the committed block {logged}: start \
@@ -39,18 +39,16 @@ pub enum StoppedError {
     },
 }
 
-/// How far the database of a data directory is; 0 if there is none.
+/// The state in the database of a data directory, without what the consensus log holds above it; none if there is no
+/// database.
 ///
 /// # Errors
 /// If it is damaged, or another node's.
-pub fn applied(directory: &Path, owner: StoreIdentity) -> Result<Height, StoreError> {
+pub fn stored(directory: &Path, genesis: &Genesis, owner: StoreIdentity) -> Result<Option<Stored>, StoreError> {
     if !install::database(directory).exists() {
-        return Ok(Height(0));
+        return Ok(None);
     }
-    let store = open(directory, owner)?;
-    let height = store.applied().height;
-    store.close(limits::NODE_STOP_TIMEOUT)?;
-    Ok(height)
+    read(directory, genesis, owner).map(Some)
 }
 
 /// What is in a data directory: the state, brought up to what the consensus log proves.
@@ -66,23 +64,23 @@ pub struct Found {
 /// is lost or damaged is no error: then the database is all that is left.
 ///
 /// # Errors
-/// If the database is missing, damaged or another node's, the disk refuses, or the log holds committed blocks to which
-/// nothing leads from the database.
+/// If the database is missing, damaged, another node's or another than a quorum found, the disk refuses, or the log holds
+/// committed blocks to which nothing leads from the database.
 pub fn state(directory: &Path, genesis: &Genesis, owner: StoreIdentity) -> Result<Found, StoppedError> {
     let (records, log_lost) = logged(directory, genesis, &owner.node)?;
-    let store = open(directory, owner)?;
-    let loaded = load(&store, &genesis.hash())?;
-    store.close(limits::NODE_STOP_TIMEOUT)?;
-    let left = bring_up(genesis, loaded.into(), &records)?;
+    let left = bring_up(genesis, read(directory, genesis, owner)?, &records)?;
     if left.logged > left.committed {
         return Err(StoppedError::Behind { applied: left.committed, logged: left.logged });
     }
     Ok(Found { left, log_lost })
 }
 
-fn open(directory: &Path, owner: StoreIdentity) -> Result<Store, StoreError> {
+fn read(directory: &Path, genesis: &Genesis, owner: StoreIdentity) -> Result<Stored, StoreError> {
     let database = install::database(directory);
-    Ok(Store::open(&database, owner, StoreOptions::default(), IfMissing::Refuse)?.0)
+    let (store, _) = Store::open(&database, owner, StoreOptions::default(), IfMissing::Refuse)?;
+    let loaded = load(&store, &genesis.hash())?;
+    store.close(limits::NODE_STOP_TIMEOUT)?;
+    Ok(loaded.into())
 }
 
 /// The records of the consensus log; or none, and why, if it is lost or damaged. Its end is cut if it is torn, as at a

@@ -162,21 +162,22 @@ pub(super) fn load(store: &Store, genesis: &Digest) -> Result<Loaded, StoreError
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use dtvn_messages::{Ed25519, Timestamp};
     use tokio::sync::mpsc::channel;
 
+    use super::super::message::ROLE;
     use super::super::store::tests::chain::Chain;
     use super::super::store::{IfMissing, StoreOptions};
     use super::*;
     use crate::board::Identity;
+    use crate::supervision::tests::soon;
+    use crate::supervision::{ActorError, Behaviour, ChildSpec, Context, NodeTree, Strategy, SupervisorSpec};
 
-    #[test]
-    fn so_many_blocks_are_gathered_and_the_next_ones_are_for_the_next_batch() {
-        const MORE: usize = 10;
-        let directory = tempfile::tempdir().unwrap();
-        let mut chain = Chain::new();
+    /// The thread of this store, in this data directory.
+    fn thread_of(store: Store, directory: &Path, chain: &Chain) -> StoreThread {
         let identity = chain.identity();
-        let opened = Store::open(directory.path(), identity.clone(), StoreOptions::default(), IfMissing::Create);
         let shown = Identity {
             name: identity.node,
             public_key: identity.key,
@@ -184,15 +185,24 @@ mod tests {
             genesis: Arc::new(chain.genesis.clone()),
             started_at: Timestamp(0),
         };
-        let mut thread = StoreThread {
-            store: opened.unwrap().0,
+        StoreThread {
+            store,
             log: channel(1).0,
-            directory: directory.path().to_owned(),
+            directory: directory.to_owned(),
             board: Board::new(shown, Arc::new(Ed25519)),
             checkpoint_interval: 1_000,
             retain_blocks: 1_000,
             covered: Height(0),
-        };
+        }
+    }
+
+    #[test]
+    fn so_many_blocks_are_gathered_and_the_next_ones_are_for_the_next_batch() {
+        const MORE: usize = 10;
+        let directory = tempfile::tempdir().unwrap();
+        let mut chain = Chain::new();
+        let opened = Store::open(directory.path(), chain.identity(), StoreOptions::default(), IfMissing::Create);
+        let mut thread = thread_of(opened.unwrap().0, directory.path(), &chain);
         let (sender, mut work) = channel(limits::STORE_BATCH_BLOCKS_MAX + MORE);
         for number in 0..limits::STORE_BATCH_BLOCKS_MAX + MORE {
             let operations = vec![chain.issue(&format!("T-{number}"))];
@@ -204,5 +214,67 @@ mod tests {
             assert_eq!((thread.store.applied().height, work.len()), (Height(applied as u64), left));
         }
         thread.store.close(CLOSE_TIMEOUT).unwrap();
+    }
+
+    /// A storage that is told that its thread failed, and does nothing about it.
+    struct Storage;
+
+    impl Behaviour for Storage {
+        type Message = StorageMessage;
+
+        async fn handle(&mut self, _: &Context<StorageMessage>, _: StorageMessage) -> Result<(), ActorError> {
+            Ok(())
+        }
+    }
+
+    /// A store of one block, of which the files that hold the keys are not open: only a load of the state reads them.
+    fn store_with_closed_files(directory: &Path, chain: &mut Chain) -> Store {
+        let opened = Store::open(directory, chain.identity(), StoreOptions::default(), IfMissing::Create);
+        let mut store = opened.unwrap().0;
+        let issued = vec![chain.issue("A")];
+        store.apply(&[chain.block(issued)]).unwrap();
+        store.close(CLOSE_TIMEOUT).unwrap();
+        let options = StoreOptions { open_files: 20, ..StoreOptions::default() };
+        Store::open(directory, chain.identity(), options, IfMissing::Refuse).unwrap().0
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_disk_that_refuses_while_the_state_is_loaded_does_not_condemn_the_database_and_damage_does() {
+        let (sender, mut started) = channel(1);
+        let storage = ChildSpec::worker(ROLE, move |context: Context<StorageMessage>| {
+            // The threads of both databases need one each.
+            let lifelines = [context.lifeline(), context.lifeline()];
+            sender.try_send((context.myself(), lifelines)).ok().unwrap();
+            std::future::ready(Ok(Storage))
+        });
+        let root = SupervisorSpec::new("root", Strategy::OneForOne).child(storage);
+        let _tree = soon("start", NodeTree::start(root)).await.unwrap();
+        let (storage, lifelines) = soon("the storage", started.recv()).await.unwrap();
+        for (is_damage, life) in [false, true].into_iter().zip(lifelines) {
+            let directory = tempfile::tempdir().unwrap();
+            let database = install::database(directory.path());
+            let mut chain = Chain::new();
+            let store = store_with_closed_files(&database, &mut chain);
+            let files = std::fs::read_dir(database.join("rocksdb")).unwrap().map(|entry| entry.unwrap().path());
+            let tables: Vec<PathBuf> = files.filter(|file| file.extension().is_some_and(|it| it == "sst")).collect();
+            for table in &tables {
+                std::fs::remove_file(table).unwrap();
+                if !is_damage {
+                    // A link to itself: it is there, and whoever opens it gets an error.
+                    std::os::unix::fs::symlink(table, table).unwrap();
+                }
+            }
+            let (give, work) = channel(1);
+            let (reply, loaded) = Reply::channel();
+            give.try_send(StoreWork::Load(reply)).ok().unwrap();
+            drop(give);
+            let (thread, storage) = (thread_of(store, directory.path(), &chain), storage.clone());
+            let run = tokio::task::spawn_blocking(move || thread.run(work, &storage, life));
+            soon("the end of the thread", run).await.unwrap();
+            let refused = loaded.await.unwrap().unwrap_err();
+            assert_eq!(refused.contains("damaged"), is_damage, "{refused}");
+            let condemned = install::condemned(directory.path()).unwrap();
+            assert_eq!(condemned.is_some(), is_damage, "{condemned:?}");
+        }
     }
 }

@@ -354,7 +354,62 @@ impl Behaviour for Sync {
 
 #[cfg(test)]
 mod tests {
+    use dtvn_messages::Timestamp;
+    use dtvn_pbft::{Base, Replica, ReplicaView};
+    use tokio::sync::watch;
+
+    use super::super::message::ROLE;
     use super::*;
+    use crate::shared::tests::shared;
+    use crate::supervision::tests::soon;
+    use crate::supervision::{ChildSpec, NodeTree, Strategy, SupervisorSpec};
+
+    /// A sync that tells after each message whether it fetches a state in the place of a wrong one.
+    struct Watched {
+        sync: Sync,
+        heals: watch::Sender<bool>,
+    }
+
+    impl Watched {
+        async fn start(
+            context: Context<SyncMessage>,
+            arguments: SyncArguments,
+            heals: watch::Sender<bool>,
+        ) -> Result<Self, ActorError> {
+            Ok(Self { sync: Sync::start(context, arguments).await?, heals })
+        }
+    }
+
+    impl Behaviour for Watched {
+        type Message = SyncMessage;
+
+        async fn handle(&mut self, context: &Context<SyncMessage>, message: SyncMessage) -> Result<(), ActorError> {
+            self.sync.handle(context, message).await?;
+            self.heals.send_replace(self.sync.planner.heals());
+            Ok(())
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_state_that_is_found_wrong_while_nobody_tells_the_sync_is_healed_all_the_same() {
+        let directory = tempfile::tempdir().unwrap();
+        let shared = shared();
+        let arguments = SyncArguments {
+            shared: shared.clone(),
+            store: StoreSlot::default(),
+            directory: directory.path().to_owned(),
+            instruments: Instruments::new(&opentelemetry::global::meter("test")),
+        };
+        let (heals, mut told) = watch::channel(false);
+        let child = ChildSpec::worker(ROLE, move |context| Watched::start(context, arguments.clone(), heals.clone()));
+        let root = SupervisorSpec::new("root", Strategy::OneForOne).child(child);
+        let _tree = soon("start", NodeTree::start(root)).await.unwrap();
+        soon("a tick", told.changed()).await.unwrap();
+        assert!(!*told.borrow(), "nothing is wrong");
+        let replica = Replica::new(shared.epoch().config.clone(), Base::genesis(&shared.genesis), true);
+        shared.board.post_replica(ReplicaView { diverged: true, ..replica.show() }, Timestamp(1));
+        soon("healing", told.wait_for(|heals| *heals)).await.unwrap();
+    }
 
     #[test]
     fn an_asker_has_so_many_requests_waiting() {

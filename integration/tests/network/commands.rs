@@ -50,12 +50,19 @@ async fn the_commands_of_the_readme_do_what_they_say() {
     for part in ["validate", "consume", "already_consumed"] {
         assert!(history.contains(part), "{part}: {history}");
     }
+    for command in [["explain", "NOPE", nodes].as_slice(), ["ticket", "history", "NOPE", nodes].as_slice()] {
+        let refused = dtvn(command);
+        let said = String::from_utf8_lossy(&refused.stderr);
+        assert_eq!(refused.status.code(), Some(1), "{command:?}: {said}");
+        assert!(said.contains("there is no ticket NOPE in the event default"), "{command:?}: {said}");
+    }
+    assert_eq!(json(&["explain", "NOPE", nodes, "--json"], 1)["reason"], "unknown_ticket");
     let explained = prints(&["explain", "TICKET-001", nodes], 0);
     for part in ["node", "consume"] {
         assert!(explained.contains(part), "{part}: {explained}");
     }
     let block = prints(&["explain", "1", nodes], 0);
-    assert!(block.contains("seed") && block.contains(": 1 operations"), "{block}");
+    assert!(block.contains("seed") && block.contains(": 1 operation\n"), "{block}");
     network.assert_equal_histories().await;
     network.stop().await;
 }
@@ -92,6 +99,8 @@ async fn the_commands_of_the_operator_do_what_they_say() {
     assert_ne!(dtvn(&["checksum", nodes, "--deadline=2s", "--wait=1s"]).status.code(), Some(0));
     network.cluster.restart(3).await.unwrap();
     network.until_healthy(3).await;
+    let warnings = network.log(3).matches("begins with an empty data directory and a derived key").count();
+    assert_eq!(warnings, 1, "at the first start only: {}", network.log(3));
     network.assert_equal_histories().await;
     network.stop().await;
 }

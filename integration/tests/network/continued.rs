@@ -209,6 +209,12 @@ async fn tickets_outlive_the_loss_of_a_quorum_of_disks() {
     assert_eq!(reason(second), "already_consumed");
     let consumed = accepted(&client, Kind::Consume, &seed_ticket(2)).await;
     assert!(consumed.height > height);
+    let history = client.history(&id(&seed_ticket(2)), None, None).await.unwrap();
+    assert_eq!(
+        history.complete_from,
+        genesis.base_log().0,
+        "what the former chain holds is not passed over in silence"
+    );
     accepted(&client, Kind::Validate, &seed_ticket(20)).await;
 
     // What the former chain proved holds with its genesis, and what the new one proves with the new one's.

@@ -139,7 +139,11 @@ async fn a_node_alone_says_that_it_has_no_quorum_and_keeps_its_state() {
     for node in 1..4 {
         network.cluster.kill(node).await;
     }
-    until("node0 notices", async || network.at(0).health().await.is_ok_and(|health| !health.is_healthy())).await;
+    let lonely = "1 of 4 validators are connected, 3 are needed";
+    until("node0 notices", async || {
+        network.at(0).health().await.is_ok_and(|health| health.reasons.iter().any(|reason| reason == lonely))
+    })
+    .await;
     let impatient = network.at(0).with_deadline(Duration::from_secs(3));
     let answer = impatient.on_ticket(Kind::Validate, request("TICKET-001")).await;
     assert!(answer.is_err(), "one of four decided: {answer:?}");

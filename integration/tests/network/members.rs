@@ -133,6 +133,12 @@ async fn a_validator_comes_and_another_goes_while_tickets_flow() {
     assert!(says(&["validators", "propose", &urls, &out], 2).contains("nothing would change"));
     let proposed = says(&["validators", "propose", &add, "--remove=node3", &urls, &out], 0);
     assert!(proposed.contains("- node3, power 1, leaves") && proposed.contains("+ node4, power 1"), "{proposed}");
+    let mut foreign: serde_json::Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    foreign["chain_id"] = "elsewhere".into();
+    let elsewhere = folder.path().join("elsewhere.json");
+    std::fs::write(&elsewhere, foreign.to_string()).unwrap();
+    let signed = says(&["validators", "sign", elsewhere.to_str().unwrap(), "--development=node0", &urls], 2);
+    assert!(signed.contains("the change is of elsewhere"), "{signed}");
     sign_and_submit(&file, &urls, ["node0", "node1", "node2"]);
 
     until("the newcomer votes", async || client.status().await.is_ok_and(|status| status.voting)).await;

@@ -100,11 +100,12 @@ async fn a_busy_port_is_named() {
     let path = directory.path();
     assert_refused(path, &[&format!("--api-port={port}")], &["edge/http", "cannot listen", &address]).await;
     assert_refused(path, &[&format!("--admin-addr={address}")], &["edge/admin", "cannot listen", &address]).await;
-    let says = ["links/network", "cannot listen", &format!("/ip4/127.0.0.1/tcp/{port}")];
+    let hint = "is another node running?";
+    let says = ["links/network", "cannot listen", &format!("/ip4/127.0.0.1/tcp/{port}"), hint];
     assert_refused(path, &[&format!("--port={port}")], &says).await;
     let taken = UdpSocket::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port();
-    let says = ["links/network", "cannot listen", &format!("/ip4/127.0.0.1/udp/{port}")];
+    let says = ["links/network", "cannot listen", &format!("/ip4/127.0.0.1/udp/{port}"), hint];
     assert_refused(path, &[&format!("--port={port}")], &says).await;
     // The directory was claimed by the first try, and is good all the same.
     let mut node = start(path, &[]).await;

@@ -3,8 +3,10 @@
 use dtvn::cluster::{Cluster, ClusterConfig};
 use dtvn_client::api::Kind;
 use dtvn_client::{Client, ClientConfig};
+use dtvn_messages::KeyPair;
+use dtvn_messages::crypto::DEVELOPMENT_SEED;
 
-use crate::kit::{Network, accepted, dtvn, says, seed_ticket, until};
+use crate::kit::{Network, accepted, dtvn, one, says, seed_ticket, until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_only_validator_votes_again_by_its_operators_word() {
@@ -33,6 +35,33 @@ async fn the_only_validator_votes_again_by_its_operators_word() {
     until("it votes again", async || client.status().await.is_ok_and(|status| status.voting)).await;
     accepted(&client, Kind::Consume, &seed_ticket(1)).await;
     assert!(cluster.stop().await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_began_alone_and_is_not_alone_any_more_must_name_the_others() {
+    let _one = one().await;
+    let directory = tempfile::tempdir().unwrap();
+    let config = ClusterConfig::new(env!("CARGO_BIN_EXE_dtvn-under-test").into(), 1, directory.path().to_path_buf());
+    let mut cluster = Cluster::start(&config).await.unwrap();
+    let client = Client::new(&ClientConfig::new(cluster.urls())).unwrap();
+    until("it votes", async || client.status().await.is_ok_and(|status| status.voting)).await;
+    let nodes = format!("--nodes={}", cluster.urls()[0]);
+    let file = directory.path().join("change.json").display().to_string();
+    let key = KeyPair::development(DEVELOPMENT_SEED, "node1").public();
+    says(&["validators", "propose", &format!("--add=node1={key}"), &format!("--out={file}"), &nodes], 0);
+    says(&["validators", "sign", &file, "--development=node0", &nodes], 0);
+    says(&["validators", "submit", &file, &nodes], 0);
+    until("there are two", async || client.validators().await.is_ok_and(|set| set.epoch == 1)).await;
+    assert!(cluster.terminate(0).await);
+    let data_dir = cluster.nodes()[0].command().data_dir.clone();
+    std::fs::remove_dir_all(data_dir.join("log")).unwrap();
+    cluster.restart(0).await.unwrap();
+    until("it knows what it lost", async || data_dir.join("AMNESIA").exists()).await;
+    cluster.kill(0).await;
+    let data_dir = format!("--data-dir={}", data_dir.display());
+    let restore = ["restore", "--accept-amnesia", "--id=node0", "--total-nodes=1", &data_dir];
+    let refused = says(&restore, 2);
+    assert!(refused.contains("give --peers"), "its genesis has one validator, its chain has two: {refused}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

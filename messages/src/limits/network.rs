@@ -34,6 +34,9 @@ pub const SESSION_STABLE: Duration = Duration::from_secs(5);
 pub const PEER_LEARNED_ADDRESSES_MAX: usize = 8;
 /// The longest address taken from another node, in bytes. Longer ones are ignored.
 pub const PEER_ADDRESS_BYTES_MAX: usize = 256;
+/// Bytes of the addresses of one peer that others are told when they look for peers. An answer names up to 20 peers, and
+/// no node reads one above 16 KiB: what is beyond is not told.
+pub const KADEMLIA_ADDRESS_BYTES_MAX: usize = 384;
 
 /// The longest frame taken from a peer that is no validator, in bytes: it asks, it has nothing long to say. A longer
 /// one closes the session and counts against the peer.
@@ -122,7 +125,8 @@ pub const STRANGER_CONNECTIONS_MAX: usize = 32;
 pub const STRANGER_CONNECTIONS_PER_ADDRESS_MAX: usize = 8;
 /// How long a peer that is no validator may take none of what it is sent. Then its session ends.
 pub const STRANGER_UNREAD_TIMEOUT: Duration = Duration::from_secs(10);
-/// Inbound connections whose identity is not known yet. Further ones are closed unanswered.
+/// Inbound connections whose identity is not known yet: so many from addresses where a validator was last seen, and so
+/// many from others. Further ones are closed unanswered.
 pub const PENDING_INBOUND_CONNECTIONS_MAX: usize = 256;
 /// Those of them that come from one IP address, so that one that stalls leaves room for others. Further ones likewise.
 pub const PENDING_INBOUND_CONNECTIONS_PER_ADDRESS_MAX: usize = 64;

@@ -14,8 +14,14 @@ pub const POOL_ORIGIN_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// Bytes of all pending bundles without the reserve. Each origin has its share, so nobody can fill another's.
 pub const POOL_BYTES_MAX: usize = 512 * 1024 * 1024;
 /// Bytes beyond an origin's share that may be taken because a proposal names them: eight blocks. Beyond it a bundle is
-/// not taken until there is room, and is asked for again.
+/// not taken until there is room, and is asked for again; what nothing needs any more makes room.
 pub const POOL_RESERVE_BYTES_MAX: usize = 8 * BLOCK_BYTES_MAX;
+/// What a bundle in the reserve counts at least: as many as blocks of the longest bundles have fit, so that nobody fills it
+/// with very many short ones.
+pub const POOL_RESERVED_BYTES_MIN: usize = 32 * 1024;
+/// While the reserve is full the replica is asked no sooner than after this time again what of it can go: it looks at all
+/// of it.
+pub const POOL_ROOM_ASKED_MS: u64 = 250;
 /// Bytes of ordered bundles that are kept for peers. Beyond it the lowest heights go first: they are in the consensus
 /// log, and whoever lacks them syncs.
 pub const POOL_RETAINED_BYTES_MAX: usize = 128 * 1024 * 1024;

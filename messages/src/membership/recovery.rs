@@ -90,7 +90,7 @@ impl Layout for LastRecovery {
 
 /// "I lost what I remembered, and sign nothing more in this epoch." Signed bytes after the epoch: the validator's name
 /// (text), nonce (16 bytes); tag `dtvn/recover/1`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Recovery {
     /// The epoch that it ends.
     pub epoch: Epoch,

@@ -13,7 +13,7 @@ const PROGRAM_NAMES: &[&str] = &["validator", "simulator"];
 /// The same command line in the form that `command` reads: single-dash long options with two dashes, and the
 /// subcommand that the program's own name means.
 pub(super) fn normalise(arguments: impl IntoIterator<Item = OsString>, command: &Command) -> Vec<OsString> {
-    let long = long_options(command);
+    let (long, short) = (long_options(command), short_options(command));
     let mut arguments = arguments.into_iter();
     let mut normal = Vec::new();
     if let Some(program) = arguments.next() {
@@ -24,7 +24,7 @@ pub(super) fn normalise(arguments: impl IntoIterator<Item = OsString>, command: 
     let mut options_end = false;
     for argument in arguments {
         options_end |= argument == "--";
-        normal.push(if options_end { argument } else { with_two_dashes(argument, &long) });
+        normal.push(if options_end { argument } else { with_two_dashes(argument, &long, &short) });
     }
     normal
 }
@@ -45,11 +45,26 @@ pub(super) fn named(program: Option<&OsStr>, command: Command) -> Command {
     }
 }
 
-fn with_two_dashes(argument: OsString, long: &BTreeSet<String>) -> OsString {
+fn with_two_dashes(argument: OsString, long: &BTreeSet<String>, short: &BTreeSet<char>) -> OsString {
     let Some(name) = argument.to_str().and_then(|text| text.strip_prefix('-')) else { return argument };
     let word = name.split('=').next().unwrap_or(name);
-    // One letter is a short option: -n, -h.
-    if word.len() > 1 && long.contains(word) { OsString::from(format!("--{name}")) } else { argument }
+    // A word that is no option gets them too: so whoever mistyped it is told the one that is nearest.
+    let is_meant = long.contains(word) || !is_short(word, short);
+    if word.len() > 1 && is_meant { OsString::from(format!("--{name}")) } else { argument }
+}
+
+/// Whether a word stands behind one dash as it is: short options, the last one perhaps with a number, or no option.
+fn is_short(word: &str, short: &BTreeSet<char>) -> bool {
+    let is_word = word.starts_with(|first: char| first.is_ascii_alphabetic());
+    let letters = word.trim_end_matches(|last: char| last.is_ascii_digit());
+    !is_word || letters.chars().all(|letter| short.contains(&letter))
+}
+
+/// The short options of a command and of all below it.
+fn short_options(command: &Command) -> BTreeSet<char> {
+    let own = command.get_arguments().filter_map(clap::Arg::get_short);
+    let below = command.get_subcommands().flat_map(short_options);
+    ['h', 'V'].into_iter().chain(own).chain(below).collect()
 }
 
 /// The long options of a command and of all below it.
@@ -99,6 +114,13 @@ mod tests {
         assert_eq!(normal("dtvn devnet -n 4 -h -5 -x=1 - --nodes 3"), "dtvn devnet -n 4 -h -5 -x=1 - --nodes 3");
         assert_eq!(normal("dtvn validator -- -id"), "dtvn validator -- -id");
         assert_eq!(normal("dtvn -help"), "dtvn --help");
+        assert_eq!(normal("dtvn devnet -n4 -hV -nh -5s -/x"), "dtvn devnet -n4 -hV -nh -5s -/x");
+    }
+
+    #[test]
+    fn a_mistyped_option_gets_its_second_dash_too() {
+        assert_eq!(normal("dtvn validator -boostrap x -ip=y"), "dtvn validator --boostrap x --ip=y");
+        assert_eq!(normal("dtvn devnet -nodse 4"), "dtvn devnet --nodse 4");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::exit::Exit;
 use super::output::{Output, table};
 use super::setting_flags::SettingFlags;
-use crate::config::Identity;
+use crate::config::{EffectiveValue, Identity, ValidatorConfig};
 
 #[derive(Debug, Args)]
 pub(super) struct ConfigArguments {
@@ -43,13 +43,18 @@ struct ShownIdentity {
     votes: bool,
 }
 
+/// A setting's value for people. That of the admin endpoint depends on the API's, if it is not set.
+fn in_force(value: &EffectiveValue, config: &ValidatorConfig) -> String {
+    if value.setting.key == "admin.addr" { config.admin_addr().to_string() } else { value.shown() }
+}
+
 pub(super) fn run(arguments: ConfigArguments, output: Output) -> anyhow::Result<Exit> {
     let ConfigCommand::Check(flags) = arguments.command;
     let effective = flags.load()?;
     let identity = Identity::load(&effective.config)?;
     let settings = effective.values.iter().map(|value| ShownSetting {
         key: value.setting.key,
-        value: value.shown(),
+        value: in_force(value, &effective.config),
         from: value.source.to_string(),
         help: value.setting.help,
     });
@@ -75,4 +80,23 @@ pub(super) fn run(arguments: ConfigArguments, output: Output) -> anyhow::Result<
         lines.join("\n")
     });
     Ok(Exit::Good)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Effective, Inputs};
+
+    #[test]
+    fn the_address_of_the_admin_endpoint_is_the_one_in_force() {
+        let shown = |variables: &[(&str, &str)]| {
+            let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+            let effective = Effective::load(&Inputs { variables, ..Inputs::default() }).unwrap();
+            let value = effective.values.iter().find(|value| value.setting.key == "admin.addr").unwrap();
+            in_force(value, &effective.config)
+        };
+        assert_eq!(shown(&[]), "127.0.0.1:9080");
+        assert_eq!(shown(&[("DTVN__API__PORT", "8083")]), "127.0.0.1:9083");
+        assert_eq!(shown(&[("DTVN__ADMIN__ADDR", "127.0.0.1:7000")]), "127.0.0.1:7000");
+    }
 }

@@ -37,10 +37,13 @@ enum DevnetCommand {
     },
 }
 
+/// Where the nodes keep their data and logs, unless told.
+const DATA_DIR: &str = "./data/devnet";
+
 #[derive(Debug, Args)]
 struct Place {
     /// Where the nodes keep their data and logs
-    #[arg(long, value_name = "PATH", default_value = "./data/devnet")]
+    #[arg(long, value_name = "PATH", default_value = DATA_DIR)]
     data_dir: PathBuf,
 }
 
@@ -86,7 +89,7 @@ async fn start(arguments: StartArguments, output: Output) -> anyhow::Result<Exit
     if let Some(roster) = Roster::load(data_dir)?
         && roster.nodes.iter().any(|node| node.is_running())
     {
-        bail!("a network already runs in {}: `dtvn devnet stop` ends it", data_dir.display());
+        bail!("a network already runs in {}: `{}` ends it", data_dir.display(), stop_command(data_dir));
     }
     if arguments.fresh {
         forget(data_dir).with_context(|| format!("cannot empty {}", data_dir.display()))?;
@@ -111,7 +114,7 @@ async fn start(arguments: StartArguments, output: Output) -> anyhow::Result<Exit
     }
     if arguments.detach {
         cluster.detach();
-        output.note("it goes on in the background: `dtvn devnet stop` ends it");
+        output.note(format!("it goes on in the background: `{}` ends it", stop_command(data_dir)));
         return Ok(Exit::Good);
     }
     output.note("Ctrl-C stops it");
@@ -203,16 +206,34 @@ fn show(cluster: &Cluster, data_dir: &Path, output: Output) {
         });
         let table = table(["node", "API", "admin", "peers", "process"], rows);
         let urls = ready.iter().map(|node| format!("http://{}", node.api)).collect::<Vec<_>>().join(",");
-        let nodes = if cluster_is_default(&urls) { String::new() } else { format!("export DTVN_NODES={urls}\n  ") };
+        let admin = ready.first().map_or(String::new(), |node| format!("http://{}", node.admin));
         format!(
-            "{table}\nlogs: {}\ntry:\n  {nodes}dtvn ticket seed\n  dtvn ticket validate TICKET-001\n  dtvn watch",
-            log_of(data_dir, "node*")
+            "{table}\nlogs: {}\ntry:\n  {}dtvn ticket seed\n  dtvn ticket validate TICKET-001\n  dtvn watch",
+            log_of(data_dir, "node*"),
+            exports(&urls, &admin)
         )
     });
 }
 
-fn cluster_is_default(urls: &str) -> bool {
-    urls.starts_with("http://127.0.0.1:8081")
+/// What a shell must be told so that the other commands find the network: nothing where they look anyway.
+fn exports(urls: &str, admin: &str) -> String {
+    let mut lines = String::new();
+    if !urls.starts_with("http://127.0.0.1:8081") {
+        lines.push_str(&format!("export DTVN_NODES={urls}\n  "));
+    }
+    if admin != "http://127.0.0.1:9081" {
+        lines.push_str(&format!("export DTVN_ADMIN={admin}\n  "));
+    }
+    lines
+}
+
+/// The command that ends a network, as it must be typed.
+fn stop_command(data_dir: &Path) -> String {
+    if data_dir == Path::new(DATA_DIR) {
+        "dtvn devnet stop".to_owned()
+    } else {
+        format!("dtvn devnet stop --data-dir {}", data_dir.display())
+    }
 }
 
 /// Waits until all nodes say that they are ready to work; for a bounded time, and it is no error if they do not.
@@ -254,7 +275,7 @@ pub(super) async fn healthy(urls: &[String], time: Duration) -> Result<(), Strin
 async fn stop(data_dir: &Path, output: Output) -> anyhow::Result<Exit> {
     let Some(roster) = Roster::load(data_dir)? else {
         output.note(format!("no network runs in {}", data_dir.display()));
-        return Ok(Exit::Good);
+        return Ok(Exit::Refused);
     };
     let unwilling = roster.stop(data_dir).await?;
     output.result(&unwilling, |unwilling| match unwilling.as_slice() {
@@ -284,6 +305,21 @@ fn status(data_dir: &Path, output: Output) -> anyhow::Result<Exit> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_hints_name_what_is_not_as_usual() {
+        assert_eq!(stop_command(Path::new(DATA_DIR)), "dtvn devnet stop");
+        assert_eq!(stop_command(Path::new("/tmp/net")), "dtvn devnet stop --data-dir /tmp/net");
+        assert_eq!(exports("http://127.0.0.1:8081,http://127.0.0.1:8082", "http://127.0.0.1:9081"), "");
+        let told = exports("http://127.0.0.1:20001", "http://127.0.0.1:20002");
+        assert_eq!(told, "export DTVN_NODES=http://127.0.0.1:20001\n  export DTVN_ADMIN=http://127.0.0.1:20002\n  ");
+    }
+
+    #[tokio::test]
+    async fn a_network_that_does_not_run_cannot_be_stopped() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(stop(folder.path(), Output::new(false)).await.unwrap(), Exit::Refused);
+    }
 
     #[test]
     fn fresh_removes_what_nodes_left_and_nothing_else() {

@@ -1,15 +1,15 @@
 //! `dtvn explain`: who took an operation in, who proposed, who voted, when, and what came of it.
 
 use clap::Args;
-use dtvn_client::api::{Block, ConsensusLogEntry, OperationState, OutcomeRecord, Time};
+use dtvn_client::api::{Block, ConsensusLogEntry, OperationState, OutcomeRecord, Problem, Time};
 use dtvn_client::{Client, ClientError};
-use dtvn_messages::{EventId, Height, IdempotencyKey, TicketId};
+use dtvn_messages::{EventId, Height, IdempotencyKey, Reason, TicketId};
 use serde::Serialize;
 
 use super::exit::Exit;
 use super::nodes::NodesArguments;
 use super::output::Output;
-use super::ticket::{outcome_table, scan_words};
+use super::ticket::{fail, outcome_table, scan_words};
 
 #[derive(Debug, Args)]
 pub(super) struct ExplainArguments {
@@ -45,7 +45,10 @@ pub(super) async fn run(arguments: ExplainArguments, output: Output) -> anyhow::
         output.result(&story, height_words);
         return Ok(Exit::Good);
     }
-    let outcomes = find(&client, &arguments.what, arguments.event.as_ref()).await?;
+    let outcomes = match find(&client, &arguments.what, arguments.event.as_ref()).await {
+        Ok(outcomes) => outcomes,
+        Err(error) => return fail(error, output),
+    };
     let mut stories = Vec::new();
     for outcome in outcomes {
         // Old blocks are collected; the outcome remains.
@@ -62,29 +65,45 @@ pub(super) async fn run(arguments: ExplainArguments, output: Output) -> anyhow::
 
 /// The outcomes of a ticket by this name, else of an operation with this key.
 async fn find(client: &Client, what: &str, event: Option<&EventId>) -> Result<Vec<OutcomeRecord>, ClientError> {
+    let (id, key) = (TicketId::new(what).ok(), IdempotencyKey::new(what).ok());
+    if id.is_none() && key.is_none() {
+        return Err(ClientError::Usage(format!("{what:?} is neither a height, nor a ticket's id, nor a key")));
+    }
     let mut refused = None;
-    if let Ok(id) = TicketId::new(what) {
-        match client.history(&id, event, None).await {
+    if let Some(id) = &id {
+        match client.history(id, event, None).await {
             Ok(history) if !history.history.is_empty() => return Ok(history.history),
             Ok(_) => {}
             Err(ClientError::Refused(problem)) => refused = Some(problem),
             Err(error) => return Err(error),
         }
     }
-    if let Ok(key) = IdempotencyKey::new(what) {
+    if let Some(key) = key {
         match client.operation(event, &key).await {
             Ok(status) => match status.outcome {
                 Some(outcome) => return Ok(vec![outcome]),
                 None => return Err(ClientError::OutcomeUnknown { key, last: "it is under way".to_owned() }),
             },
+            Err(ClientError::Refused(problem)) if problem.reason == Reason::NotFound => {}
             Err(ClientError::Refused(problem)) => refused = refused.or(Some(problem)),
             Err(error) => return Err(error),
         }
     }
-    Err(match refused {
-        Some(problem) => ClientError::Refused(problem),
-        None => ClientError::Usage(format!("{what:?} is neither a height, nor a ticket's id, nor a key")),
-    })
+    // A node that began with a state of the network may know a ticket, and nothing of what was asked of it.
+    if let Some(id) = &id
+        && client.ticket(id, event).await.is_ok()
+    {
+        let why = format!("what was asked of ticket {id} is with nodes that hold more of the history");
+        return Err(ClientError::Refused(Box::new(Problem::new(Reason::NotFound, why))));
+    }
+    Err(ClientError::Refused(refused.unwrap_or_else(|| Box::new(nothing(what, event)))))
+}
+
+/// There is nothing of this name.
+fn nothing(what: &str, event: Option<&EventId>) -> Problem {
+    let event = event.cloned().unwrap_or_else(EventId::default_event);
+    let why = format!("there is no ticket {what} in the event {event}, and no operation with that key is decided");
+    Problem::new(Reason::UnknownTicket, why)
 }
 
 async fn height_story(client: &Client, height: Height) -> Result<HeightStory, ClientError> {
@@ -146,8 +165,12 @@ fn height_lines(story: &HeightStory) -> Vec<String> {
     )];
     for bundle in &block.bundles {
         let origin = bundle.origin.as_ref().map_or("?", |origin| origin.as_str());
-        let operations = bundle.operations.map_or_else(|| "?".to_owned(), |count| count.to_string());
-        lines.push(format!("  bundle {}.. of {origin}: {operations} operations", &bundle.digest.to_string()[..8]));
+        let operations = match bundle.operations {
+            None => "? operations".to_owned(),
+            Some(1) => "1 operation".to_owned(),
+            Some(count) => format!("{count} operations"),
+        };
+        lines.push(format!("  bundle {}.. of {origin}: {operations}", &bundle.digest.to_string()[..8]));
     }
     if let Some(certificate) = &block.certificate {
         let signers: Vec<&str> = certificate.signers.iter().map(|signer| signer.as_str()).collect();
@@ -173,6 +196,16 @@ mod tests {
     use dtvn_messages::Timestamp;
 
     use super::*;
+
+    #[test]
+    fn what_is_not_there_is_named_with_its_event() {
+        let problem = nothing("NOPE", None);
+        assert_eq!(problem.reason, Reason::UnknownTicket);
+        let expected = "there is no ticket NOPE in the event default, and no operation with that key is decided";
+        assert_eq!(problem.detail, expected);
+        let gala = EventId::new("gala").unwrap();
+        assert!(nothing("NOPE", Some(&gala)).detail.contains("in the event gala, "));
+    }
 
     #[test]
     fn steps_are_shown_by_the_time_of_day() {

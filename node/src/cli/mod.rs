@@ -30,6 +30,7 @@ mod verify;
 mod watch;
 
 use std::process::ExitCode;
+use std::sync::LazyLock;
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
@@ -38,7 +39,7 @@ use self::output::Output;
 
 /// A distributed ticket validation network: nodes that agree on what happened to every ticket.
 #[derive(Debug, Parser)]
-#[command(name = "dtvn", version, max_term_width = 120, after_help = EXIT_CODES)]
+#[command(name = "dtvn", version = VERSION.as_str(), max_term_width = 120, after_help = EXIT_CODES)]
 struct Line {
     /// Print JSON
     #[arg(long, global = true)]
@@ -46,6 +47,12 @@ struct Line {
     #[command(subcommand)]
     command: Command,
 }
+
+/// The version, and the commit where that is known.
+static VERSION: LazyLock<String> = LazyLock::new(|| {
+    let version = env!("CARGO_PKG_VERSION");
+    crate::commit().map_or_else(|| version.to_owned(), |commit| format!("{version} ({commit})"))
+});
 
 const EXIT_CODES: &str = "Exit codes: 0 good; 1 refused, different or failed; 2 wrong command line or configuration; \
                           3 no node could be reached; 4 the outcome is not known: ask again with the same key";

@@ -1,7 +1,7 @@
 //! What the command line prints, and nothing else does: results on stdout, notes and progress on stderr.
 
 use std::fmt::Display;
-use std::io::{ErrorKind, IsTerminal as _, Write as _};
+use std::io::{BufRead as _, ErrorKind, IsTerminal as _, Write as _};
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -82,6 +82,18 @@ impl Output {
         let _ = writeln!(std::io::stderr(), "{text}");
     }
 
+    /// Asks a person at the terminal; where there is none, nobody is asked, and it is yes.
+    pub(super) fn confirm(self, question: &str) -> std::io::Result<bool> {
+        let stdin = std::io::stdin();
+        if !stdin.is_terminal() {
+            return Ok(true);
+        }
+        self.note(format!("{question} [y/N]"));
+        let mut answer = String::new();
+        stdin.lock().read_line(&mut answer)?;
+        Ok(is_yes(&answer))
+    }
+
     /// A progress bar of `length` steps on stderr; invisible where nobody looks.
     pub(super) fn progress(self, length: u64, template: &str) -> ProgressBar {
         if self.json || !std::io::stderr().is_terminal() {
@@ -104,6 +116,10 @@ impl Output {
         bar.enable_steady_tick(Duration::from_millis(100));
         bar
     }
+}
+
+fn is_yes(answer: &str) -> bool {
+    ["y", "yes"].iter().any(|yes| answer.trim().eq_ignore_ascii_case(yes))
 }
 
 /// The usual bar: what, how far, how much, how long yet.
@@ -132,5 +148,16 @@ fn print(text: &str) {
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => _ = UNWRITTEN.set(error.to_string()),
         _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_yes_is_yes() {
+        assert!(["y\n", "yes\n", "Y", " Yes \r\n"].into_iter().all(is_yes));
+        assert!(!["", "\n", "n\n", "no\n", "yesterday\n", "y y\n"].into_iter().any(is_yes));
     }
 }

@@ -8,7 +8,8 @@ use dtvn_actors::storage::lock::DirectoryLock;
 use dtvn_actors::storage::store::StoreIdentity;
 use dtvn_actors::storage::{amnesia, stopped};
 use dtvn_client::{Client, ClientConfig, ClientError};
-use dtvn_messages::Height;
+use dtvn_messages::{Genesis, Height, PublicKey, ValidatorSet};
+use dtvn_replication::execution::Stored;
 use serde::Serialize;
 
 use super::exit::Exit;
@@ -62,11 +63,12 @@ pub(super) async fn run(arguments: RestoreArguments, output: Output) -> anyhow::
         output.note(format!("{shown} is not marked: nothing is known to be lost, so there is nothing to accept"));
         return Ok(Exit::Refused);
     };
-    if arguments.peers.is_empty() && identity.genesis.validators().len() > 1 {
+    let stored = stopped::stored(&directory, &identity.genesis, owner)?;
+    if arguments.peers.is_empty() && has_others(&identity.genesis, &identity.key.public(), stored.as_ref()) {
         let why = "this is not the only validator: give --peers, with the URLs of all others that are left";
         return Err(ClientError::Usage(why.to_owned()).into());
     }
-    let height = stopped::applied(&directory, owner)?;
+    let height = stored.map_or(Height(0), |stored| stored.image.height);
     let mut peers = Vec::new();
     for url in &arguments.peers {
         let key = arguments.peers_api_key.clone().filter(|key| !key.is_empty());
@@ -90,4 +92,39 @@ pub(super) async fn run(arguments: RestoreArguments, output: Output) -> anyhow::
         format!("the mark is lifted: at its next start {} votes, above height {}", identity.name, restored.height)
     });
     Ok(Exit::Good)
+}
+
+/// Whether there are validators beside the one with this key, or such that were agreed on for the next epoch: a chain that
+/// began with one may have more of them since. Without a database the genesis is all that is known.
+fn has_others(genesis: &Genesis, key: &PublicKey, stored: Option<&Stored>) -> bool {
+    let present = stored.map_or_else(|| genesis.validators(), |stored| stored.validators(genesis));
+    let agreed = stored.and_then(|stored| stored.agreed(genesis));
+    let has_other = |set: &ValidatorSet| set.iter().any(|(_, validator)| validator.public_key != *key);
+    has_other(present) || agreed.is_some_and(has_other)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+
+    use dtvn_messages::crypto::DEVELOPMENT_SEED;
+    use dtvn_messages::membership::PendingEnd;
+    use dtvn_messages::{KeyPair, Membership};
+
+    use super::*;
+
+    #[test]
+    fn whoever_began_alone_has_others_once_the_validators_agreed_on_them() {
+        let genesis = |count| Genesis::development(count, DEVELOPMENT_SEED, false).unwrap();
+        let (alone, two) = (genesis(1), genesis(2));
+        let key = KeyPair::development(DEVELOPMENT_SEED, "node0").public();
+        assert!(!has_others(&alone, &key, None) && has_others(&two, &key, None));
+        let mut stored = Stored::genesis(&alone);
+        assert!(!has_others(&alone, &key, Some(&stored)));
+        let set = Some(Arc::new(two.validators().clone()));
+        let pending = Some(PendingEnd { ends: Height(4), set, recovering: BTreeMap::new() });
+        stored.image.membership = Some(Arc::new(Membership { pending, ..Membership::first(&alone) }));
+        assert!(has_others(&alone, &key, Some(&stored)));
+    }
 }

@@ -74,6 +74,9 @@ pub(super) fn run(arguments: TestnetArguments, output: Output) -> anyhow::Result
     if arguments.hosts.len() != 1 && arguments.hosts.len() != count {
         bail!("--hosts has {} hosts for {count} nodes: give one for each, or one for all", arguments.hosts.len());
     }
+    if arguments.out.exists() {
+        bail!("{} exists: nothing is overwritten; give --out another folder", arguments.out.display());
+    }
     let places: Vec<Place<'_>> = (0..arguments.nodes)
         .map(|number| {
             let offset = if arguments.hosts.len() == 1 { number } else { 0 };
@@ -185,7 +188,8 @@ mod tests {
             hashes.insert(identity.genesis.hash());
         }
         assert_eq!((ports.len(), hashes.len()), (4, 1));
-        assert!(run(arguments(out, &["127.0.0.1"]), Output::new(true)).is_err(), "nothing is overwritten");
+        let refused = run(arguments(out.clone(), &["127.0.0.1"]), Output::new(true)).unwrap_err().to_string();
+        assert!(refused.starts_with(&format!("{} exists: ", out.display())), "{refused}");
     }
 
     #[test]

@@ -38,7 +38,9 @@ fn the_commands_of_the_readme_are_understood() {
         "dtvn verify receipt scan.tlog-proof --genesis genesis.json",
         "dtvn verify receipt - --policy validators.policy --json",
         "dtvn verify receipt - --development 4",
+        "dtvn verify receipt - --development 4 --ticket T-1 --event gala --key 0123456789abcdef --kind consume --accepted",
         "dtvn verify evidence evidence.json --genesis genesis.json --json",
+        "dtvn validators sign change.json --key node0.key --yes",
         "dtvn actors",
         "dtvn actors --live",
         "dtvn actors restart root/core --admin http://127.0.0.1:9082",
@@ -72,6 +74,7 @@ fn what_makes_no_sense_is_refused() {
         "dtvn ticket validate a/b",
         "dtvn ticket validate T --key short",
         "dtvn ticket list --state gone",
+        "dtvn verify receipt - --development 4 --kind eat",
         "dtvn load --preset quick --requests 5",
         "dtvn load --batch-json",
         "dtvn keys show",
@@ -79,6 +82,22 @@ fn what_makes_no_sense_is_refused() {
     ] {
         assert!(parse(line).is_err(), "{line}");
     }
+}
+
+#[test]
+fn the_version_is_told() {
+    for line in ["dtvn --version", "dtvn -V", "dtvn -version"] {
+        let Err(told) = parse(line) else { panic!("{line} tells the version") };
+        let expected = format!("dtvn {}", env!("CARGO_PKG_VERSION"));
+        assert!(told.exit_code() == 0 && told.to_string().starts_with(&expected), "{line}: {told}");
+    }
+}
+
+#[test]
+fn a_mistyped_option_is_told_as_it_was_meant() {
+    let Err(error) = parse("dtvn validator -boostrap x") else { panic!("there is no such option") };
+    let told = error.to_string();
+    assert!(told.contains("--boostrap") && told.contains("'--bootstrap'"), "{told}");
 }
 
 #[test]

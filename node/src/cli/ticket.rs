@@ -190,11 +190,18 @@ fn conclude<T: serde::Serialize>(
             output.result(&value, words);
             Ok(Exit::Good)
         }
-        Err(ClientError::Refused(problem)) if output.is_json() => {
+        Err(error) => fail(error, output),
+    }
+}
+
+/// Shows a refusal as programs want it; other errors go up.
+pub(super) fn fail(error: ClientError, output: Output) -> anyhow::Result<Exit> {
+    match error {
+        ClientError::Refused(problem) if output.is_json() => {
             output.result(&problem, |_| String::new());
             Ok(Exit::Refused)
         }
-        Err(error) => Err(error.into()),
+        error => Err(error.into()),
     }
 }
 
@@ -247,7 +254,18 @@ async fn history(client: &Client, ticket: &TicketName, output: Output) -> anyhow
         }
     }
     if let Some(whole) = whole {
+        // Nothing was ever asked of it here: perhaps there is no such ticket.
+        if whole.history.is_empty()
+            && let Err(error) = client.ticket(&ticket.ticket, ticket.event.as_ref()).await
+        {
+            return fail(error, output);
+        }
         output.result(&whole, |whole| outcome_table(&whole.history));
+        if whole.complete_from > 0 {
+            let from = whole.complete_from;
+            let text = "this node began with a state of the network: what was asked before index";
+            output.note(format!("{text} {from} of the log is with nodes that hold more"));
+        }
     }
     Ok(Exit::Good)
 }

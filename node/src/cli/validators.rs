@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
-use dtvn_client::ClientError;
 use dtvn_client::api::{Epochs, Member, ProposedChange, Validators};
-use dtvn_messages::{Epoch, IdempotencyKey, NodeName, PublicKey, Validator, ValidatorSet};
+use dtvn_client::{Client, ClientError};
+use dtvn_messages::{Epoch, IdempotencyKey, KeyPair, NodeName, PublicKey, Validator, ValidatorSet};
 
 use super::exit::Exit;
 use super::nodes::NodesArguments;
@@ -33,20 +33,7 @@ enum ValidatorsCommand {
     /// Write a change of the present set to a file, for the validators to sign
     Propose(ProposeArguments),
     /// Add a validator's signature to a change, after showing what it changes
-    Sign {
-        /// The file of the change
-        file: PathBuf,
-        /// The key file of a present validator
-        #[arg(long, value_name = "FILE", required_unless_present = "development")]
-        key: Option<PathBuf>,
-        /// The development key of this node instead; DTVN_KEY_SEED counts
-        #[arg(long, value_name = "ID", conflicts_with = "key")]
-        development: Option<NodeName>,
-        /// Who the present validators are, as `dtvn validators epochs --json` told elsewhere: for a machine that reaches
-        /// no node
-        #[arg(long, value_name = "FILE")]
-        epochs: Option<PathBuf>,
-    },
+    Sign(SignArguments),
     /// Hand in a change that a quorum signed; signatures of several files are put together
     Submit {
         /// The files of the change
@@ -75,6 +62,25 @@ struct ProposeArguments {
     /// The file; it must not exist
     #[arg(long, value_name = "FILE", default_value = "validators-change.json")]
     out: PathBuf,
+}
+
+#[derive(Debug, Args)]
+struct SignArguments {
+    /// The file of the change
+    file: PathBuf,
+    /// The key file of a present validator
+    #[arg(long, value_name = "FILE", required_unless_present = "development")]
+    key: Option<PathBuf>,
+    /// The development key of this node instead; DTVN_KEY_SEED counts
+    #[arg(long, value_name = "ID", conflicts_with = "key")]
+    development: Option<NodeName>,
+    /// Who the present validators are, as `dtvn validators epochs --json` told elsewhere: for a machine that reaches
+    /// no node
+    #[arg(long, value_name = "FILE")]
+    epochs: Option<PathBuf>,
+    /// Sign without asking at the terminal
+    #[arg(long)]
+    yes: bool,
 }
 
 fn named<'a>(text: &'a str, what: &str) -> Result<(NodeName, &'a str), String> {
@@ -119,26 +125,7 @@ pub(super) async fn run(arguments: ValidatorsArguments, output: Output) -> anyho
                 "written to {file}: validators of power {quorum} sign it with `dtvn validators sign {file} --key ...`"
             ));
         }
-        ValidatorsCommand::Sign { file, key, development, epochs } => {
-            let mut change = read(&file)?;
-            let (epoch, set) = match epochs {
-                Some(file) => last_of(&file, &change)?,
-                None => present_set(&client.validators().await?)?,
-            };
-            check_replaces(epoch, &set, &change)?;
-            note_forged(&file, change.drop_forged(&set)?, output);
-            let pair = match (key, development) {
-                (Some(file), _) => KeyFile::load(&file)?.pair,
-                (None, Some(name)) => development_key(name.as_str()),
-                (None, None) => return Err(usage("whose key? Give --key FILE".to_owned())),
-            };
-            let new = change.set().map_err(|fault| usage(fault.to_string()))?;
-            let signer = change.sign(&pair, &set).map_err(|fault| usage(fault.to_string()))?;
-            write(&file, &change, false)?;
-            output.result(&change, |change| differences(change, &set, &new));
-            let signed = change.signatures.keys().filter_map(|name| set.index_of_name(name.as_str()));
-            output.note(format!("signed by {signer}: power {} of {}", set.power_of(signed), set.quorum()));
-        }
+        ValidatorsCommand::Sign(wanted) => return sign(&wanted, &client, output).await,
         ValidatorsCommand::Submit { files, idempotency_key } => {
             let (epoch, set) = present_set(&client.validators().await?)?;
             let mut changes = Vec::new();
@@ -164,6 +151,63 @@ pub(super) async fn run(arguments: ValidatorsArguments, output: Output) -> anyho
         }
     }
     Ok(Exit::Good)
+}
+
+async fn sign(wanted: &SignArguments, client: &Client, output: Output) -> anyhow::Result<Exit> {
+    let mut change = read(&wanted.file)?;
+    let (epoch, set) = match &wanted.epochs {
+        Some(file) => last_of(file, &change)?,
+        None => {
+            let found = client.genesis().await?.chain_id;
+            if found != change.chain_id {
+                let chain = &change.chain_id;
+                return Err(usage(format!("the nodes are of the chain {found}, the change is of {chain}")));
+            }
+            present_set(&client.validators().await?)?
+        }
+    };
+    check_replaces(epoch, &set, &change)?;
+    note_forged(&wanted.file, change.drop_forged(&set)?, output);
+    let pair = match (&wanted.key, &wanted.development) {
+        (Some(file), _) => KeyFile::load(file)?.pair,
+        (None, Some(name)) => development_key(name.as_str()),
+        (None, None) => return Err(usage("whose key? Give --key FILE".to_owned())),
+    };
+    let agreed = |shown: &str| -> anyhow::Result<bool> {
+        // In JSON the change follows when it is signed.
+        match output.is_json() {
+            true => output.note(shown),
+            false => output.line(shown),
+        }
+        Ok(wanted.yes || output.confirm("Sign this?")?)
+    };
+    let Some(signer) = sign_shown(&wanted.file, &mut change, &pair, &set, agreed)? else {
+        output.note("not signed");
+        return Ok(Exit::Refused);
+    };
+    if output.is_json() {
+        output.result(&change, |_| String::new());
+    }
+    let signed = change.signatures.keys().filter_map(|name| set.index_of_name(name.as_str()));
+    output.note(format!("signed by {signer}: power {} of {}", set.power_of(signed), set.quorum()));
+    Ok(Exit::Good)
+}
+
+/// Shows what a change changes; and only if `agreed` then says so, signs it and writes that down. Gives who signed.
+fn sign_shown(
+    path: &Path,
+    change: &mut ProposedChange,
+    pair: &KeyPair,
+    set: &ValidatorSet,
+    agreed: impl FnOnce(&str) -> anyhow::Result<bool>,
+) -> anyhow::Result<Option<NodeName>> {
+    let new = change.set().map_err(|fault| usage(fault.to_string()))?;
+    if !agreed(&differences(change, set, &new))? {
+        return Ok(None);
+    }
+    let signer = change.sign(pair, set).map_err(|fault| usage(fault.to_string()))?;
+    write(path, change, false)?;
+    Ok(Some(signer))
 }
 
 fn usage(fault: String) -> anyhow::Error {
@@ -290,6 +334,18 @@ fn differences(change: &ProposedChange, old: &ValidatorSet, new: &ValidatorSet) 
         let (name, power, key) = (&after.name, after.power, after.public_key);
         lines.push(format!("+ {name}, power {power}, key {key} (peer id {})", peer_id(&key)));
     }
+    // Who leads in which view follows from the places.
+    let names = |set: &ValidatorSet, other: &ValidatorSet| {
+        let stays = |name: &NodeName| other.index_of_name(name.as_str()).is_some();
+        set.iter().map(|(_, it)| it.name.clone()).filter(stays).collect::<Vec<_>>()
+    };
+    if names(old, new) != names(new, old) {
+        let order: Vec<_> = new.iter().map(|(_, it)| it.name.as_str()).collect();
+        lines.push(format!("~ the order, in which they lead, is then {}", order.join(", ")));
+    }
+    if old == new {
+        lines.push("= the validators stay as they are".to_owned());
+    }
     lines.push(format!("a quorum is then {} of {}", new.quorum(), new.total_power()));
     lines.join("\n")
 }
@@ -319,8 +375,8 @@ fn write(path: &Path, change: &ProposedChange, is_new: bool) -> anyhow::Result<(
 
 #[cfg(test)]
 mod tests {
+    use dtvn_messages::Genesis;
     use dtvn_messages::crypto::DEVELOPMENT_SEED;
-    use dtvn_messages::{Genesis, KeyPair};
 
     use super::*;
 
@@ -360,27 +416,59 @@ mod tests {
         assert_eq!(changed(set, &stranger).unwrap_err().to_string(), "node9 is no validator");
     }
 
+    /// A change of the set of a new chain.
+    fn change_to(genesis: &Genesis, validators: Vec<Member>) -> ProposedChange {
+        ProposedChange {
+            chain_id: genesis.chain_id().clone(),
+            epoch: Epoch(0),
+            replaces: genesis.validators().hash(),
+            validators,
+            signatures: BTreeMap::new(),
+            idempotency_key: None,
+        }
+    }
+
     #[test]
-    fn a_change_is_written_once_and_signed_in_place() {
+    fn a_change_is_written_once_and_signed_in_place_by_who_agrees_to_what_is_shown() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("change.json");
         let genesis = Genesis::development(4, DEVELOPMENT_SEED, false).unwrap();
         let set = genesis.validators();
         let validators = changed(set, &ProposeArguments { remove: vec![name("node3")], ..wanted() }).unwrap();
-        let mut change = ProposedChange {
-            chain_id: genesis.chain_id().clone(),
-            epoch: Epoch(0),
-            replaces: set.hash(),
-            validators,
-            signatures: BTreeMap::new(),
-            idempotency_key: None,
-        };
+        let mut change = change_to(&genesis, validators);
+        let unsigned = change.clone();
         write(&path, &change, true).unwrap();
         assert!(write(&path, &change, true).is_err());
-        change.sign(&development_key("node0"), set).unwrap();
-        write(&path, &change, false).unwrap();
-        assert_eq!(read(&path).unwrap(), change);
-        let shown = differences(&change, set, &change.set().unwrap());
+        let mut sign = |agrees| {
+            let mut seen = String::new();
+            let agreed = |shown: &str| -> anyhow::Result<bool> {
+                assert_eq!(read(&path).unwrap(), unsigned, "it is shown before it is signed");
+                seen = shown.to_owned();
+                Ok(agrees)
+            };
+            let signer = sign_shown(&path, &mut change, &development_key("node0"), set, agreed).unwrap();
+            (signer, seen)
+        };
+        let (signer, shown) = sign(false);
+        assert_eq!((signer, read(&path).unwrap()), (None, unsigned.clone()));
         assert!(shown.contains("- node3, power 1, leaves") && shown.contains("a quorum is then 3 of 3"), "{shown}");
+        assert_eq!(sign(true), (Some(name("node0")), shown));
+        assert!(change.signatures.contains_key(&name("node0")));
+        assert_eq!(read(&path).unwrap(), change);
+    }
+
+    #[test]
+    fn a_change_of_the_order_alone_is_shown() {
+        let genesis = Genesis::development(3, DEVELOPMENT_SEED, false).unwrap();
+        let set = genesis.validators();
+        let members: Vec<Member> = set.iter().map(|(_, validator)| Member::from(validator)).collect();
+        let shown = |validators: Vec<Member>| {
+            let change = change_to(&genesis, validators);
+            differences(&change, set, &change.set().unwrap())
+        };
+        let swapped = vec![members[1].clone(), members[0].clone(), members[2].clone()];
+        assert!(shown(swapped).contains("~ the order, in which they lead, is then node1, node0, node2"));
+        assert!(!shown(members[1..].to_vec()).contains("the order"), "who stays keeps its place among those who stay");
+        assert!(shown(members).contains("= the validators stay as they are"));
     }
 }

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use clap::Args;
-use dtvn_client::Client;
 use dtvn_client::api::{Health, Stats, Status};
-use dtvn_messages::limits;
+use dtvn_client::{Client, ClientError};
+use dtvn_messages::{Reason, limits};
 use serde::Serialize;
 use tokio::time::Instant;
 
@@ -21,7 +21,7 @@ pub(super) struct WatchArguments {
     /// How far apart to look
     #[arg(long, value_name = "TIME", value_parser = duration, default_value = "1s")]
     interval: Duration,
-    /// Look once and end: 0 if all nodes are healthy, 1 if one is not, 3 if one cannot be reached
+    /// Look once and end: 0 if all nodes are healthy, 1 if one is not or wants a key, 3 if one cannot be reached
     #[arg(long)]
     once: bool,
 }
@@ -38,6 +38,9 @@ struct Look {
     health: Option<Health>,
     #[serde(skip_serializing_if = "Option::is_none")]
     failure: Option<String>,
+    /// Whether it wants an API key, or another one.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    locked: bool,
     /// Operations per second since the look before.
     #[serde(skip_serializing_if = "Option::is_none")]
     per_second: Option<f64>,
@@ -78,7 +81,8 @@ async fn look(node: Client) -> Look {
     let url = node.nodes().next().unwrap_or_default().to_owned();
     let (stats, status, health) = tokio::join!(node.stats(), node.status(), node.health());
     let failure = stats.as_ref().err().map(ToString::to_string);
-    Look { url, stats: stats.ok(), status: status.ok(), health: health.ok(), failure, per_second: None }
+    let locked = stats.as_ref().err().and_then(ClientError::reason) == Some(Reason::Unauthenticated);
+    Look { url, stats: stats.ok(), status: status.ok(), health: health.ok(), failure, locked, per_second: None }
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
@@ -89,10 +93,11 @@ fn rate(before: (Instant, Option<u64>), now: (Instant, Option<u64>)) -> Option<f
 }
 
 fn verdict(looks: &[Look]) -> Exit {
-    if looks.iter().any(|look| look.stats.is_none()) {
+    if looks.iter().any(|look| look.stats.is_none() && !look.locked) {
         return Exit::Unreachable;
     }
-    let healthy = looks.iter().all(|look| look.health.as_ref().is_some_and(Health::is_healthy));
+    let is_healthy = |look: &Look| !look.locked && look.health.as_ref().is_some_and(Health::is_healthy);
+    let healthy = looks.iter().all(is_healthy);
     if healthy { Exit::Good } else { Exit::Refused }
 }
 
@@ -113,21 +118,30 @@ fn health_words(health: Option<&Health>) -> String {
     }
 }
 
+/// What a node is that shows nothing of itself, and why.
+fn hidden(look: &Look) -> (&'static str, &str) {
+    if look.locked {
+        ("locked", "it wants its API key: give --api-key or DTVN_API_KEY")
+    } else {
+        ("gone", look.failure.as_deref().unwrap_or_default())
+    }
+}
+
 fn look_table(looks: &[Look]) -> String {
     let rows = looks.iter().map(|look| {
         let Some(stats) = &look.stats else {
-            let failure = look.failure.clone().unwrap_or_default();
+            let (what, why) = hidden(look);
             let empty = String::new;
             return [
                 look.url.clone(),
-                "gone".to_owned(),
+                what.to_owned(),
                 empty(),
                 empty(),
                 empty(),
                 empty(),
                 empty(),
                 empty(),
-                failure,
+                why.to_owned(),
             ];
         };
         [
@@ -147,7 +161,10 @@ fn look_table(looks: &[Look]) -> String {
 
 fn look_line(look: &Look) -> String {
     match &look.stats {
-        None => format!("{}: gone: {}", look.url, look.failure.as_deref().unwrap_or_default()),
+        None => {
+            let (what, why) = hidden(look);
+            format!("{}: {what}: {why}", look.url)
+        }
         Some(stats) => format!(
             "{}: {}, view {}, height {}, {} peers, {} tickets, {:.0} operations/s, {}",
             stats.node_id,
@@ -176,10 +193,34 @@ mod tests {
         assert_eq!(rate((begin, Some(4)), (later, None)), None);
     }
 
+    /// A node that showed nothing of itself.
+    fn unseen() -> Look {
+        Look {
+            url: "http://x".to_owned(),
+            stats: None,
+            status: None,
+            health: None,
+            failure: None,
+            locked: false,
+            per_second: None,
+        }
+    }
+
     #[test]
     fn a_node_that_is_gone_is_told_apart_from_a_sick_one() {
-        let gone =
-            Look { url: "http://x".into(), stats: None, status: None, health: None, failure: None, per_second: None };
-        assert_eq!(verdict(&[gone]), Exit::Unreachable);
+        assert_eq!(verdict(&[unseen()]), Exit::Unreachable);
+        let failure = Some("connection refused".to_owned());
+        assert_eq!(look_line(&Look { failure, ..unseen() }), "http://x: gone: connection refused");
+    }
+
+    #[test]
+    fn a_node_that_wants_a_key_is_not_gone() {
+        let health = Some(Health { status: "healthy".to_owned(), reasons: Vec::new() });
+        let locked = Look { health, locked: true, ..unseen() };
+        assert_eq!(verdict(std::slice::from_ref(&locked)), Exit::Refused);
+        let line = look_line(&locked);
+        assert!(line.starts_with("http://x: locked: ") && line.contains("give --api-key or DTVN_API_KEY"), "{line}");
+        assert!(look_table(std::slice::from_ref(&locked)).contains("locked"));
+        assert_eq!(verdict(&[locked, unseen()]), Exit::Unreachable);
     }
 }

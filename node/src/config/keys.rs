@@ -134,14 +134,15 @@ impl KeyFile {
     pub fn load(path: &Path) -> Result<Self, KeyError> {
         let io = |error| KeyError::Io { path: path.to_owned(), error };
         let mode = fs::metadata(path).map_err(io)?.permissions().mode() & 0o777;
-        if mode & OPEN_BITS != 0 {
-            return Err(KeyError::Open { path: path.to_owned(), mode });
-        }
         let text = Zeroizing::new(fs::read_to_string(path).map_err(io)?);
         let refused = |message: String| KeyError::Syntax { path: path.to_owned(), message };
         // Only the message: the whole error would show the line, and the secret with it.
         let content: Content =
             toml::from_str(&text).map_err(|error: toml::de::Error| refused(error.message().to_owned()))?;
+        // What is no key at all may be read by anybody.
+        if mode & OPEN_BITS != 0 {
+            return Err(KeyError::Open { path: path.to_owned(), mode });
+        }
         let mut seed = Zeroizing::new([0; 32]);
         hex::decode_to_slice(content.secret_key.as_bytes(), seed.as_mut())
             .map_err(|_| refused("secret_key is not 32 bytes in hexadecimal".to_owned()))?;
@@ -303,6 +304,10 @@ mod tests {
             fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
             assert_eq!(matches!(KeyFile::load(&path), Err(KeyError::Open { .. })), refused, "{mode:o}");
         }
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        fs::write(&path, "{\"chain_id\": \"arena\"}").unwrap();
+        let refused = KeyFile::load(&path).unwrap_err().to_string();
+        assert!(refused.contains("is no key file") && !refused.contains("chmod"), "{refused}");
     }
 
     #[test]

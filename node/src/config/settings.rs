@@ -76,7 +76,7 @@ pub const SETTINGS: &[Setting] = &[
     )
     .flag("initial-state"),
     setting("node.key", Path, "", "The key file; without it: a development key, derived from the name").flag("key"),
-    setting("node.bootstrap_node", Switch, "false", "Run without a vote: network, peers, discovery and health only")
+    setting("node.bootstrap_node", Switch, "false", "Run without a vote: follow the chain and serve reads")
         .flag("bootstrap-node"),
     setting("node.join", Switch, "false", "Its key is not in the genesis: follow until the validators vote it in")
         .flag("join"),

@@ -139,6 +139,20 @@ fn open_doors_need_a_word() {
 }
 
 #[test]
+fn the_admin_endpoint_follows_the_port_of_the_api_as_far_as_there_are_ports() {
+    let load = |given: &[(&str, &str)]| {
+        let inputs = Inputs { flags: flags(given), ..Inputs::default() };
+        let loaded = Effective::load(&inputs).map_err(|error| error.to_string());
+        loaded.map(|effective| effective.config.admin_addr().port())
+    };
+    assert_eq!(load(&[("api-port", "64535")]), Ok(65_535));
+    assert_eq!(load(&[("api-port", "0")]), Ok(0));
+    let error = load(&[("api-port", "64536")]).unwrap_err();
+    assert!(error.contains("set admin.addr"), "{error}");
+    assert_eq!(load(&[("api-port", "65535"), ("admin-addr", "127.0.0.1:9080")]), Ok(9_080));
+}
+
+#[test]
 fn a_bootstrap_address_needs_a_peer_id() {
     let load = |address| {
         let inputs = Inputs { flags: flags(&[("bootstrap", address)]), ..Inputs::default() };

@@ -48,7 +48,7 @@ pub struct NodeSettings {
     /// The key file; without it: a development key.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key: Option<PathBuf>,
-    /// No vote: network, peers, discovery and health only.
+    /// No vote: it follows the chain and serves reads.
     pub bootstrap_node: bool,
     /// Its key is not in the genesis: it follows until the validators vote it in.
     pub join: bool,
@@ -229,7 +229,7 @@ impl fmt::Debug for Secret {
 
 impl ValidatorConfig {
     /// Where the admin endpoint listens: as set, else on loopback at the API's port + 1000, or any port if the API's is
-    /// any or too high.
+    /// any. [`Self::check`] refuses one that is too high for that.
     #[must_use]
     pub fn admin_addr(&self) -> SocketAddr {
         self.admin.addr.unwrap_or_else(|| {
@@ -288,6 +288,10 @@ impl ValidatorConfig {
         require(
             self.api.key.as_ref().is_none_or(|key| !key.expose().trim().is_empty()),
             "api.key is empty: leave it out if no key is wanted",
+        );
+        require(
+            self.admin.addr.is_some() || self.api.port.checked_add(1_000).is_some(),
+            "api.port is above 64535, and the admin endpoint's would be 1,000 above it: set admin.addr (--admin-addr)",
         );
         let (api, admin) = (SocketAddr::new(self.api.addr, self.api.port), self.admin_addr());
         require(api != admin || api.port() == 0, "api and admin.addr are one address: give each a port of its own");

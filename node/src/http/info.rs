@@ -60,7 +60,7 @@ pub(super) async fn status(services: web::Data<Services>) -> HttpResponse {
         uptime_seconds: services.uptime_seconds(),
         ws_clients: services.listeners.load(std::sync::atomic::Ordering::Relaxed),
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        commit: option_env!("DTVN_COMMIT").map(str::to_owned),
+        commit: crate::commit().map(str::to_owned),
         rules_version: identity.genesis.file().rules_version,
         chain_id: identity.genesis.chain_id().clone(),
         genesis_hash: identity.genesis.hash(),

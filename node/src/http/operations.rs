@@ -458,3 +458,6 @@ pub(super) struct EventQuery {
     #[param(value_type = Option<String>)]
     pub(super) event: Option<EventId>,
 }
+
+#[cfg(test)]
+mod tests;

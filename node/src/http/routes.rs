@@ -23,17 +23,34 @@ struct Table<'a> {
 
 impl Table<'_> {
     fn at<const N: usize>(&mut self, path: &'static str, methods: [Method; N]) -> &mut Self {
+        self.listed.extend(methods.iter().map(|(method, _)| (path, *method)));
         // The last part of a path may have slashes.
-        let mut resource = web::resource(path.replace("{path}", "{path:.*}"));
+        self.register(&path.replace("{path}", "{path:.*}"), methods)
+    }
+
+    /// What is posted to a name in the place of a ticket's: a ticket may be called so too, and is read like any other.
+    fn named<const N: usize>(&mut self, paths: [(&'static str, Method); N]) -> &mut Self {
+        for (path, method) in paths {
+            self.listed.push((path, method.0));
+            self.register(path, [get(tickets::get_by_path), method]);
+        }
+        self
+    }
+
+    fn register<const N: usize>(&mut self, path: &str, methods: [Method; N]) -> &mut Self {
+        let mut resource = web::resource(path);
         let mut allowed = Vec::new();
         for (method, route) in methods {
             resource = resource.route(route);
-            self.listed.push((path, method));
             allowed.extend(if method == "get" { vec!["GET", "HEAD"] } else { vec!["POST"] });
         }
-        let allowed = allowed.join(", ");
+        let (allowed, operations) = (allowed.join(", "), self.posted_beside(path));
         let wrong_method = move |request: HttpRequest| {
-            let detail = format!("{} does not know the method {}", request.path(), request.method());
+            let detail = if request.method() == "POST" && !operations.is_empty() {
+                format!("{} is no operation: there are {operations}", request.path())
+            } else {
+                format!("{} does not know the method {}", request.path(), request.method())
+            };
             let mut response = Refusal::new(Reason::MethodNotAllowed, detail).error_response();
             if let Ok(allowed) = allowed.parse() {
                 response.headers_mut().insert(ALLOW, allowed);
@@ -42,6 +59,14 @@ impl Table<'_> {
         };
         self.config.service(resource.default_service(web::to(wrong_method)));
         self
+    }
+
+    /// What may be posted to in the place of the id at the end of a path, as names.
+    fn posted_beside(&self, path: &str) -> String {
+        let Some(above) = path.strip_suffix("{id}") else { return String::new() };
+        let posted = self.listed.iter().filter(|(_, method)| *method == "post");
+        let names = posted.filter_map(|(listed, _)| listed.strip_prefix(above));
+        names.filter(|name| !name.contains(['/', '{'])).collect::<Vec<_>>().join(", ")
     }
 }
 
@@ -75,10 +100,12 @@ pub(super) fn api(config: &mut ServiceConfig) -> Vec<(&'static str, &'static str
     let mut table = Table { config, listed: Vec::new() };
     table
         .at("/tickets", [get(tickets::list), post(operations::issue)])
-        .at("/tickets/validate", [post(operations::validate)])
-        .at("/tickets/consume", [post(operations::consume)])
-        .at("/tickets/dispute", [post(operations::dispute)])
-        .at("/tickets/seed", [post(operations::seed)])
+        .named([
+            ("/tickets/validate", post(operations::validate)),
+            ("/tickets/consume", post(operations::consume)),
+            ("/tickets/dispute", post(operations::dispute)),
+            ("/tickets/seed", post(operations::seed)),
+        ])
         .at("/tickets/{id}", [get(tickets::get)])
         .at("/tickets/{id}/history", [get(tickets::history)])
         .at("/tickets/{id}/proof", [get(receipts::proof)])

@@ -1,7 +1,7 @@
 //! Reading tickets and their histories (api.md section 3).
 
-use actix_web::{HttpResponse, web};
-use dtvn_actors::storage::store::TicketFilter;
+use actix_web::{HttpRequest, HttpResponse, web};
+use dtvn_actors::storage::store::{TicketFilter, View};
 use dtvn_client::api::{History, OutcomeRecord, Ticket, TicketPage};
 use dtvn_messages::{EventId, Reason, TicketId, TicketState, limits};
 
@@ -63,8 +63,22 @@ pub(super) async fn get(
     path: web::Path<String>,
     query: web::Query<EventQuery>,
 ) -> Result<HttpResponse, Refusal> {
-    let id = ticket_id(&path)?;
-    let event = query.into_inner().event.unwrap_or_else(EventId::default_event);
+    read(&services, &path, query.into_inner()).await
+}
+
+/// The ticket whose name is the last part of the path, where that is also something else.
+pub(super) async fn get_by_path(
+    services: web::Data<Services>,
+    request: HttpRequest,
+    query: web::Query<EventQuery>,
+) -> Result<HttpResponse, Refusal> {
+    let name = request.path().rsplit('/').next().unwrap_or_default();
+    read(&services, name, query.into_inner()).await
+}
+
+async fn read(services: &Services, id: &str, query: EventQuery) -> Result<HttpResponse, Refusal> {
+    let id = ticket_id(id)?;
+    let event = query.event.unwrap_or_else(EventId::default_event);
     let (name, wanted) = (event.clone(), id.clone());
     let (height, ticket) = services.read_state(move |view| view.ticket(&name, &wanted)).await?;
     let ticket = ticket
@@ -99,8 +113,10 @@ pub(super) async fn history(
     let event = event.unwrap_or_else(EventId::default_event);
     let limit = limit_of(limit)?;
     let (name, wanted) = (event.clone(), id.clone());
-    let (height, page) = services.read_state(move |view| view.history(&name, &wanted, after.as_deref(), limit)).await?;
+    let look =
+        move |view: &View<'_>| Ok((view.history(&name, &wanted, after.as_deref(), limit)?, view.installed()?.log_size));
+    let (height, (page, complete_from)) = services.read_state(look).await?;
     let history = page.items.iter().map(OutcomeRecord::from).collect();
-    let answer = History { ticket_id: id, event, history, next: page.next };
+    let answer = History { ticket_id: id, event, history, complete_from, next: page.next };
     Ok(HttpResponse::Ok().insert_header(("DTVN-Height", height.to_string())).json(answer))
 }

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use dtvn_actors::board::{Board, ConsensusShown, NotVoting};
 use dtvn_actors::health::HealthShown;
-use dtvn_actors::network::NetworkMetrics;
+use dtvn_actors::network::{Class, NetworkMetrics, PeerInfo, PeerState};
 use dtvn_actors::shared::NetworkSlot;
 use dtvn_actors::storage::StoreSlot;
 use dtvn_actors::storage::store::{Counts, StoreStats};
@@ -123,13 +123,36 @@ impl Sources {
             }
         }
         reasons.extend(self.disk_full());
-        if !*self.board.quorum().borrow() {
-            reasons.push("fewer validators than a quorum are connected".to_owned());
-        }
+        reasons.extend(self.no_quorum());
         if *self.board.stopping().borrow() {
             reasons.push("the node is shutting down".to_owned());
         }
         reasons
+    }
+
+    fn no_quorum(&self) -> Option<String> {
+        if *self.board.quorum().borrow() {
+            return None;
+        }
+        let unknown = || Some("fewer validators than a quorum are connected".to_owned());
+        let Some(handle) = self.network.get() else { return unknown() };
+        let epoch = self.board.epoch();
+        let (set, me) = (&epoch.config.set, epoch.config.me);
+        let is_up = |state: PeerState| matches!(state, PeerState::Connected | PeerState::Suspect);
+        // As presence counts them: who shares no votes with a validator is in another epoch.
+        let counts = |peer: &PeerInfo| is_up(peer.state) && (me.is_none() || peer.classes.contains(Class::Consensus));
+        let others = handle.peers().into_iter().filter(counts).filter_map(|peer| peer.validator);
+        let (power, needed, all) = (set.power_of(others.chain(me)), set.quorum(), set.total_power());
+        // The news that there is a quorum may be on its way.
+        if power >= needed {
+            return unknown();
+        }
+        let are_equal = all == set.len() as u64;
+        Some(if are_equal {
+            format!("{power} of {all} validators are connected, {needed} are needed")
+        } else {
+            format!("validators with {power} of {all} votes are connected, {needed} are needed")
+        })
     }
 
     fn store_behind(&self, committed: Height) -> Option<String> {

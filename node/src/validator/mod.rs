@@ -47,6 +47,7 @@ pub async fn run(config: ValidatorConfig) -> anyhow::Result<ExitCode> {
     if !used_before {
         let made = storage::make_log(&directory, &identity.genesis, &identity.name);
         made.with_context(|| format!("cannot make the consensus log in {}", directory.display()))?;
+        warn_of_forgotten_use(&identity);
     }
     identity::mark_used(&directory, &claim)?;
     identity.mark_key_used()?;
@@ -98,6 +99,18 @@ fn warn_of_development_keys(identity: &Identity) {
         tracing::warn!(
             "This node uses the public development seed: anyone can be anyone. Set DTVN_KEY_SEED, or give --key and \
              --genesis, for anything but a test."
+        );
+    }
+}
+
+/// An emptied data directory looks like a first start where no key file remembers better.
+fn warn_of_forgotten_use(identity: &Identity) {
+    let is_derived = matches!(identity.source, KeySource::Development { .. });
+    if is_derived && identity.may_vote && identity.genesis.validators().len() > 1 {
+        tracing::warn!(
+            "This node begins with an empty data directory and a derived key, whose use no file remembers. If it ran in \
+             this network before, it will sign against itself and be accused: then stop it, and empty the data \
+             directories of all nodes."
         );
     }
 }

@@ -290,6 +290,24 @@ async fn the_key_may_come_as_header_pass_or_first_message() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn clients_that_have_not_shown_the_key_share_few_places_and_take_none_of_those_that_have() {
+    let node = TestNode::guarded().await;
+    let open = async || Listener::open(node.api(), "/ws", &[]).await.map_err(|status| status.as_u16());
+    let opening = (0..limits::EVENT_STRANGERS_MAX).map(|_| open());
+    let mut strangers: Vec<Listener> =
+        futures::future::join_all(opening).await.into_iter().map(Result::unwrap).collect();
+    assert_eq!(open().await.err(), Some(503));
+    let mut known = Listener::open(node.api(), "/ws", &[("x-api-key", KEY)]).await.unwrap();
+    assert_eq!(known.event().await["type"], "connected");
+    // Who shows the key leaves its place to others.
+    strangers[0].say(&json!({"type": "auth", "key": KEY})).await;
+    assert_eq!(strangers[0].event().await["type"], "connected");
+    assert_eq!(open().await.err(), None);
+    drop((strangers, known));
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn pages_of_other_origins_may_not_listen() {
     let node = TestNode::start_with(|config| config.api.ws_origins = vec!["https://gate.example".to_owned()]).await;
     let same = format!("http://{}", node.api());

@@ -135,7 +135,7 @@ async fn an_answer_that_is_asked_for_again_tells_of_its_own_operation_only() {
     node.post("/api/v1/tickets", on("A")).await.good();
     let validate = Ask::post("/api/v1/tickets/validate").json(&on("A")).header("Idempotency-Key", &key(1));
     let first = node.ask(&validate).await.good();
-    node.post("/api/v1/tickets/consume", on("A")).await.good();
+    node.post("/api/v1/tickets/consume", json!({"ticket_id": "A", "data": "exit-B"})).await.good();
     assert_eq!(node.ask(&validate).await.good(), first);
     node.stop().await;
 }

@@ -115,6 +115,21 @@ async fn a_list_is_paged_without_loss_and_filtered() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_ticket_may_be_called_like_what_is_asked_of_tickets() {
+    let node = TestNode::start().await;
+    for name in ["validate", "consume", "dispute", "seed"] {
+        assert_eq!(node.get(&format!("/api/v1/tickets/{name}")).await.reason(), "unknown_ticket");
+        node.issue(name).await;
+        let ticket = node.get(&format!("/api/v1/tickets/{name}")).await.good();
+        assert_eq!((&ticket["id"], &ticket["state"]), (&json!(name), &json!("ISSUED")));
+        let history = node.get(&format!("/api/v1/tickets/{name}/history")).await.good();
+        assert_eq!((history["history"].as_array().unwrap().len(), &history["complete_from"]), (1, &json!(0)));
+    }
+    node.post("/api/v1/tickets/validate", json!({"ticket_id": "consume"})).await.good();
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn names_with_odd_characters_are_found_under_their_escapes() {
     let node = TestNode::start().await;
     for (name, escaped) in [

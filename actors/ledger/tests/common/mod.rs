@@ -195,3 +195,7 @@ pub fn is_accepted(result: &OperationResult) -> bool {
 pub fn height(effects: &BlockEffects) -> Height {
     effects.height
 }
+
+pub fn assert_repeats(result: &OperationResult, first: &OperationResult) {
+    assert_eq!(*result, OperationResult::Repeated(Arc::clone(recorded(first))));
+}

@@ -54,7 +54,12 @@ impl World {
         world.time = time;
         world.answers.clear();
         let outcomes = &world.outcomes;
-        world.held.retain(|index| outcomes[*index].agreed_time.0 + RETENTION >= time);
+        let mut left = bounds.keys_expired_max;
+        world.held.retain(|index| {
+            let goes = left > 0 && outcomes[*index].agreed_time.0 + RETENTION < time;
+            left -= usize::from(goes);
+            !goes
+        });
         for bundle in bundles {
             let origin = genesis().validators().get(bundle.body.origin).unwrap().name.clone();
             world.last.insert(origin.clone(), BundlePosition { start: bundle.body.start, number: bundle.body.number });
@@ -76,15 +81,25 @@ impl World {
             let same_payload = first.payload == operation.payload_digest();
             return if same_payload { Answer::Again(first) } else { Answer::OtherPayload(first) };
         }
+        // Above half of the table, a third of it for each of the three.
+        let of_origin = self.held.iter().filter(|index| self.outcomes[**index].origin == *origin).count();
+        let is_half = 2 * self.held.len() >= bounds.keys_max;
+        let has_its_part = is_half && 3 * of_origin >= bounds.keys_max;
         let valid_until = operation.valid_until.0;
         let verdict = if valid_until < self.time || valid_until > self.time + RETENTION {
             refused(Reason::OperationExpired, None)
-        } else if self.held.len() >= bounds.keys_max {
+        } else if self.held.len() >= bounds.keys_max || has_its_part {
             refused(Reason::LedgerFull, None)
         } else {
-            let before = self.tickets.clone();
+            let (before, bytes_before) = (self.tickets.clone(), self.bytes(|_| true));
             let verdict = self.decide(operation, origin);
-            if verdict.is_accepted() && self.bytes() > bounds.tickets_bytes_max {
+            let bytes = self.bytes(|_| true);
+            // Above half of the table, a third of it for each of the three.
+            let has_more_than_its_part =
+                3 * self.bytes(|ticket| ticket.validator == *origin) > bounds.tickets_bytes_max;
+            let is_full =
+                bytes > bounds.tickets_bytes_max || (2 * bytes > bounds.tickets_bytes_max && has_more_than_its_part);
+            if verdict.is_accepted() && bytes > bytes_before && is_full {
                 self.tickets = before;
                 let ticket = operation.action.ticket().and_then(|_| self.ticket(operation).map(|at| &self.tickets[at]));
                 refused(Reason::LedgerFull, ticket)
@@ -112,7 +127,7 @@ impl World {
         Answer::New(outcome)
     }
 
-    fn bytes(&self) -> u64 {
+    fn bytes(&self, of: impl Fn(&Ticket) -> bool) -> u64 {
         let size = |ticket: &Ticket| {
             let mut bytes = 1_024;
             bytes += ticket.data.as_deref().unwrap_or("").len();
@@ -120,7 +135,7 @@ impl World {
             bytes += ticket.metadata.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
             bytes as u64
         };
-        self.tickets.iter().map(size).sum()
+        self.tickets.iter().filter(|ticket| of(ticket)).map(size).sum()
     }
 
     fn ticket(&self, operation: &Operation) -> Option<usize> {

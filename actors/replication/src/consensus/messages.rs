@@ -43,6 +43,8 @@ pub enum Input {
     Evidence(Arc<Evidence>),
     /// A bundle is available: verified and logged.
     Bundle(Arc<Bundle>),
+    /// The pool has no room for a bundle that a proposal names: it can do without these, if the replica can.
+    PoolFull(Vec<Digest>),
     /// The result of an [`Effect::Execute`].
     Executed {
         /// The execution's number.
@@ -135,6 +137,11 @@ pub enum Effect {
     },
     /// These bundles are not wanted any more.
     Unwant {
+        /// Their digests.
+        digests: Vec<Digest>,
+    },
+    /// The replica can do without these bundles: they make room in the pool.
+    Release {
         /// Their digests.
         digests: Vec<Digest>,
     },

@@ -116,6 +116,7 @@ impl Consensus {
             // The pool may be an epoch ahead, or behind.
             Input::Bundle(bundle) if bundle.body.epoch != self.epoch => return,
             Input::Bundle(bundle) => CoreInput::Bundle(self.take(bundle)),
+            Input::PoolFull(digests) => CoreInput::Release(digests),
             Input::Executed { id, log_size, log_root, succession } => {
                 CoreInput::Executed { id, log_size, log_root, succession }
             }
@@ -313,6 +314,10 @@ impl Consensus {
             CoreEffect::Superseded { digests, .. } => {
                 digests.iter().for_each(|digest| drop(self.bundles.remove(digest)));
             }
+            CoreEffect::Released { digests } => {
+                digests.iter().for_each(|digest| drop(self.bundles.remove(digest)));
+                effects.push(Effect::Release { digests });
+            }
             CoreEffect::Relay { digests, leader } => effects.push(Effect::Relay { digests, leader }),
             CoreEffect::Sync { from, to, holders } => effects.push(Effect::Sync { from, to, holders }),
             CoreEffect::Stable(stable) => effects.push(Effect::Stable(stable)),
@@ -404,6 +409,38 @@ mod tests {
             let [Effect::Append { record, .. }] = effects.as_slice() else { panic!("{effects:?}") };
             assert_eq!(record.bundles, [Arc::clone(&bundle)]);
         }
+    }
+
+    #[test]
+    fn what_the_pool_has_no_room_for_is_given_up_unless_a_block_names_it() {
+        let mut consensus = consensus();
+        let mut effects = Vec::new();
+        let bundles = [0, 1].map(|number| {
+            let body =
+                BundleBody { epoch: Epoch(0), origin: ValidatorIndex(1), start: 1, number, operations: Vec::new() };
+            Bundle::assemble(body, Signature([0; 64]), &consensus.chain)
+        });
+        consensus.start(Now::default(), Vec::new(), &mut effects);
+        for bundle in &bundles {
+            consensus.step(Now::default(), Input::Bundle(Arc::clone(bundle)), &mut effects);
+        }
+        // This node leads view 0: its block names the first, and with that the pipeline is busy.
+        let named: Vec<Digest> = effects
+            .iter()
+            .filter_map(|effect| match effect {
+                Effect::Execute { bundles, .. } => Some(bundles.iter().map(|bundle| bundle.digest)),
+                _ => None,
+            })
+            .flatten()
+            .collect();
+        assert_eq!(named, [bundles[0].digest]);
+        effects.clear();
+        let held: Vec<Digest> = bundles.iter().map(|bundle| bundle.digest).collect();
+        consensus.step(Now::default(), Input::PoolFull(Vec::clone(&held)), &mut effects);
+        assert_eq!(effects, [Effect::Release { digests: vec![bundles[1].digest] }]);
+        consensus.step(Now::default(), Input::PoolFull(held), &mut effects);
+        assert_eq!(effects.len(), 1, "it is given up once: it may be on its way again");
+        assert_eq!(consensus.pending_bundles().collect::<Vec<_>>(), [&bundles[0]]);
     }
 
     #[test]

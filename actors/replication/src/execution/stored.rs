@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use dtvn_ledger::{Ledger, LedgerImage, LoadError};
 use dtvn_messages::merkle::LogEdge;
-use dtvn_messages::{Block, Certificate, Digest, Epoch, EpochEnd, Genesis, Height, StableCheckpoint};
+use dtvn_messages::{Block, Certificate, Digest, Epoch, EpochEnd, Genesis, Height, StableCheckpoint, ValidatorSet};
 
 /// What a store holds: the derived state after a committed block.
 #[derive(Debug)]
@@ -27,6 +27,19 @@ impl Stored {
     pub fn genesis(genesis: &Genesis) -> Self {
         let image = Ledger::new(genesis).image();
         Self { image, block: None, stable: None, ends: Vec::new(), edge: LogEdge::new() }
+    }
+
+    /// The validators of the epoch that it leads to.
+    #[must_use]
+    pub fn validators<'a>(&'a self, genesis: &'a Genesis) -> &'a ValidatorSet {
+        self.ends.last().map_or_else(|| genesis.validators(), |end| &end.next)
+    }
+
+    /// The validators that are agreed on for the next epoch, if they are others and it has not begun.
+    #[must_use]
+    pub fn agreed(&self, genesis: &Genesis) -> Option<&ValidatorSet> {
+        let pending = self.image.membership.as_ref()?.pending.as_ref()?;
+        pending.set.as_deref().filter(|set| set.hash() != self.validators(genesis).hash())
     }
 }
 

@@ -148,7 +148,7 @@ impl Intake {
             if abandoned {
                 self.drop_flight(id);
             }
-            answers.push((index, if abandoned { refused(Reason::Overloaded) } else { Answer::Unknown }));
+            answers.push((index, if abandoned { never_bundled() } else { Answer::Unknown }));
         }
         effects.extend(answers.into_iter().map(|(index, answer)| Effect::Answer { request, index, answer }));
         self.queue.sweep(&self.flights);
@@ -196,6 +196,13 @@ impl Intake {
 
 fn in_progress(detail: &str) -> Admission {
     Admission::Refused(Reason::InProgress, Some(detail.to_owned()))
+}
+
+/// It is the network that did not go on, more often than this node that has too much.
+fn never_bundled() -> Answer {
+    let detail = "it waited its time and got into no bundle: the network decides slowly or not at all; nothing of it was \
+                  recorded, so it may be sent again";
+    Answer::Refused { reason: Reason::Overloaded, detail: Some(detail.to_owned()) }
 }
 
 fn refused(reason: Reason) -> Answer {

@@ -155,6 +155,9 @@ impl<D: Disk> Node<D> {
                 effects.push(Effect::Conflict { origin: first.body.origin });
             }
             pool::Effect::Refused { .. } | pool::Effect::WantRefused { .. } => {}
+            pool::Effect::ReserveFull { held } => {
+                self.mail.push_back(Mail::Replica(consensus::Input::PoolFull(held)));
+            }
             pool::Effect::Full(full) => self.mail.push_back(Mail::Intake(intake::Input::PoolFull(full))),
             pool::Effect::Blame { peer, why } => {
                 effects.push(Effect::Blame { peer, why: why.name().to_owned() });

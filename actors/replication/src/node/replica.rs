@@ -71,6 +71,7 @@ impl<D: Disk> Node<D> {
                 effects.push(Effect::Certified(certificate));
             }
             Said::Want { digests, holders, proved } => self.tell_gossip(pool::Input::Want { digests, holders, proved }),
+            Said::Release { digests } => self.tell_gossip(pool::Input::Release { digests }),
             Said::Unwant { digests } => self.tell_gossip(pool::Input::Unwant { digests }),
             Said::Relay { digests, leader } => self.tell_gossip(pool::Input::Relay { digests, leader }),
             Said::Sync { from, to, holders } => {

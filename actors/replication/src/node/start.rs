@@ -179,6 +179,9 @@ impl<D: Disk> Node<D> {
     /// Those who watch the replica tell its successor what it must know.
     pub(super) fn restart_replica(&mut self, effects: &mut Vec<Effect>) -> Result<(), Failure> {
         self.start_replica(effects)?;
+        // Its log may hold what the pool gave up: it votes for it, so it must be there for others.
+        let pending = self.consensus.pending_bundles().cloned().map(pool::Input::Restored).map(Mail::Gossip);
+        self.mail.extend(pending);
         self.mail.push_back(Mail::Gossip(pool::Input::ReplicaRestarted));
         self.mail.push_back(Mail::Replica(consensus::Input::QuorumConnected(self.quorum)));
         Ok(())

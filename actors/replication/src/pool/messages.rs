@@ -57,6 +57,11 @@ pub enum Input {
         /// Their digests.
         digests: Vec<Digest>,
     },
+    /// The replica can do without these bundles, which [`Effect::ReserveFull`] offered.
+    Release {
+        /// Their digests.
+        digests: Vec<Digest>,
+    },
     /// The replica needs none of what it wanted: its view is over.
     WantNothing,
     /// These bundles have been pending for half a view timeout: show them to everyone, and to the leader first.
@@ -161,6 +166,12 @@ pub enum Effect {
     WantRefused {
         /// Their digests.
         digests: Vec<Digest>,
+    },
+    /// A proposal names a bundle for which the reserve has no room: come back with [`Input::Release`] for those of these
+    /// that nothing needs. They are what the reserve holds, and the bundle is fetched again.
+    ReserveFull {
+        /// Their digests.
+        held: Vec<Digest>,
     },
     /// Whether there is no room for further bundles of this node: intake refuses operations as `overloaded` meanwhile.
     Full(bool),

@@ -56,6 +56,8 @@ pub struct Pool {
     /// Own bundles of an epoch of which intake heard before this pool.
     early: Vec<Arc<Bundle>>,
     full: bool,
+    /// When the replica was last asked what it can do without.
+    asked_for_room_us: Option<u64>,
     generation: u64,
     /// When the timer that is set will fire.
     armed_us: Option<u64>,
@@ -85,6 +87,7 @@ impl Pool {
             serving: Serving::default(),
             early: Vec::new(),
             full: false,
+            asked_for_room_us: None,
             generation: 0,
             armed_us: None,
         }
@@ -120,6 +123,7 @@ impl Pool {
             Input::Announce { from, digests } => self.on_announce(now_us, from, digests),
             Input::Want { digests, holders, proved } => self.on_want(now_us, (digests, proved), &holders, effects),
             Input::Unwant { digests } => digests.iter().for_each(|digest| self.fetches.unwant(digest)),
+            Input::Release { digests } => self.shelf.release(&digests),
             Input::WantNothing => self.fetches.want_nothing(),
             Input::Relay { digests, leader } => self.on_relay(now_us, &digests, leader, effects),
             Input::Ordered { height, digests } => self.on_ordered(height, &digests, effects),
@@ -244,6 +248,11 @@ impl Pool {
     ) {
         let mut refused = Vec::new();
         for digest in digests {
+            if let Some(held) = self.shelf.get_pending(&digest) {
+                // Told before: but a replica that was restarted, or gave it up, may not hold it.
+                effects.push(Effect::available(held));
+                continue;
+            }
             if self.shelf.contains(&digest) {
                 continue;
             }
@@ -346,6 +355,16 @@ impl Pool {
             self.armed_us = None;
             self.inspection.expire(now_us);
             self.fetches.expire(now_us, &self.limits);
+        }
+    }
+
+    /// What lying leaders had fetched for blocks that nobody voted for would stay in the reserve until the epoch ends: the
+    /// replica knows what it needs. Not asked again at once: it takes a look at all that is held.
+    fn ask_for_room(&mut self, now_us: u64, effects: &mut Vec<Effect>) {
+        let due_us = self.asked_for_room_us.map_or(0, |asked_us| asked_us + self.limits.room_asked_ms * 1_000);
+        if now_us >= due_us {
+            self.asked_for_room_us = Some(now_us);
+            effects.push(Effect::ReserveFull { held: self.shelf.reserved() });
         }
     }
 

@@ -130,6 +130,7 @@ impl Pool {
             Err(refusal) => {
                 if refusal == Refusal::ReserveFull {
                     self.fetches.later(now_us, bundle.digest, &self.limits);
+                    self.ask_for_room(now_us, effects);
                 } else {
                     self.fetches.forget(&bundle.digest);
                 }
@@ -146,10 +147,12 @@ impl Pool {
         if !self.fetches.is_wanted(&bundle.digest) {
             return self.refusal_of(bundle).map_or(Ok(Room::Share), Err);
         }
+        // Short ones count for more than they are: a block has so many bundles at most, whatever their length.
+        let charged = bytes.max(self.limits.reserved_bytes_min);
         if self.shelf.fits_share(bundle.body.origin, bytes, self.share_bytes(), &self.limits) {
             Ok(Room::Share)
-        } else if self.fetches.is_proved(&bundle.digest) || self.shelf.fits_reserve(bytes, &self.limits) {
-            Ok(Room::Reserve)
+        } else if self.fetches.is_proved(&bundle.digest) || self.shelf.fits_reserve(charged, &self.limits) {
+            Ok(Room::Reserve(charged))
         } else {
             Err(Refusal::ReserveFull)
         }

@@ -44,8 +44,8 @@ impl Refusal {
 pub(super) enum Room {
     /// Its origin's share.
     Share,
-    /// The reserve for proposals.
-    Reserve,
+    /// So many bytes of the reserve for proposals.
+    Reserve(usize),
 }
 
 #[derive(Debug)]
@@ -60,6 +60,12 @@ struct Held {
     stage: Stage,
     /// Peers that showed that they hold it: a bit for each index.
     holders: u128,
+}
+
+impl Held {
+    fn is_reserved(&self) -> bool {
+        matches!(self.stage, Stage::Pending(Room::Reserve(_)))
+    }
 }
 
 /// What is pending of one origin.
@@ -166,7 +172,7 @@ impl Shelf {
                 origin.bytes += bytes;
                 self.pending_bytes += bytes;
             }
-            Room::Reserve => self.reserve_bytes += bytes,
+            Room::Reserve(charged) => self.reserve_bytes += charged,
         }
         let digest = bundle.digest;
         let before = self.held.insert(digest, Held { bundle, stage: Stage::Pending(room), holders: 0 });
@@ -201,6 +207,19 @@ impl Shelf {
         dropped
     }
 
+    /// What the reserve holds.
+    pub(super) fn reserved(&self) -> Vec<Digest> {
+        let held = self.held.iter().filter(|(_, held)| held.is_reserved());
+        held.map(|(digest, _)| *digest).collect()
+    }
+
+    /// Nobody here needs these any more, and whoever does fetches them: they may come again.
+    pub(super) fn release(&mut self, digests: &[Digest]) {
+        let is_reserved = |digest: &&Digest| self.held.get(digest).is_some_and(Held::is_reserved);
+        let reserved: Vec<Digest> = digests.iter().filter(is_reserved).copied().collect();
+        self.drop_pending(&reserved);
+    }
+
     fn drop_pending(&mut self, digests: &[Digest]) -> Vec<Arc<Bundle>> {
         let mut dropped = Vec::new();
         for digest in digests {
@@ -226,7 +245,7 @@ impl Shelf {
                 origin.bytes -= bytes;
                 self.pending_bytes -= bytes;
             }
-            Room::Reserve => self.reserve_bytes -= bytes,
+            Room::Reserve(charged) => self.reserve_bytes -= charged,
         }
     }
 

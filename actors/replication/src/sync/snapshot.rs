@@ -5,7 +5,8 @@
 //! peers at once. Each part is compared with its hash in the manifest before it is kept. Parts are kept by their hash,
 //! outside of this value and beyond a restart: what a former attempt fetched, for whatever checkpoint, counts as far as it
 //! is still the same. A peer that lies is blamed and not asked again; one that is slow or has no such snapshot is left
-//! alone until there is no other.
+//! alone until there is no other. A manifest may be true and of no use: cut as no honest node serves it, or of a checkpoint
+//! that is over. Who gave one that nobody else serves is asked for the next after all who did so less often.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -37,6 +38,10 @@ struct Peer {
     strikes: u32,
     /// It has no such snapshot, or is too slow.
     out: bool,
+    /// It said that it has no such snapshot.
+    refused: bool,
+    /// How often it gave a manifest whose parts nobody else had.
+    useless: u32,
     /// What it sent was false.
     lied: bool,
 }
@@ -57,6 +62,8 @@ struct Asked {
 #[derive(Debug)]
 struct Target {
     checked: Arc<CheckedManifest>,
+    /// Who gave the manifest.
+    giver: ValidatorIndex,
     missing: BTreeMap<Part, Digest>,
     asked: BTreeMap<Part, Asked>,
 }
@@ -69,7 +76,12 @@ pub(super) struct Fetch {
     /// The height that is asked for: a peer that does not have it gives its latest.
     wanted: Height,
     peers: BTreeMap<ValidatorIndex, Peer>,
+    /// Whose turn it is to be asked for the manifest, and for a part. One does not move the other: a peer that delays its
+    /// parts does not choose who is asked for the manifest.
     turn: usize,
+    parts_turn: usize,
+    /// How many manifests were given up since the last time that nobody had it.
+    given_up: usize,
     /// Who was asked for the manifest, and until when.
     asking: Option<(ValidatorIndex, u64)>,
     target: Option<Target>,
@@ -78,17 +90,33 @@ pub(super) struct Fetch {
 impl Fetch {
     pub(super) fn new(at_least: Height, wanted: Height, peers: impl IntoIterator<Item = ValidatorIndex>) -> Self {
         let peers = peers.into_iter().map(|peer| (peer, Peer::default())).collect();
-        Self { at_least, wanted: wanted.max(at_least), peers, turn: 0, asking: None, target: None }
+        Self {
+            at_least,
+            wanted: wanted.max(at_least),
+            peers,
+            turn: 0,
+            parts_turn: 0,
+            given_up: 0,
+            asking: None,
+            target: None,
+        }
     }
 
     /// Does what can be done now. `kept` are the hashes of the parts that are kept.
     pub(super) fn advance(&mut self, now_us: u64, kept: &BTreeSet<Digest>, effects: &mut Vec<Effect>) -> Progress {
         self.drop_late(now_us);
-        if self.target.as_ref().is_some_and(|target| !target.is_complete()) && !self.peers.values().any(Peer::is_usable)
-        {
-            // Its checkpoint is over at all peers: what is kept of it counts for the next.
+        if let Some(giver) = self.useless() {
+            // What is kept of it counts for the next.
             self.target = None;
             self.forgive();
+            if let Some(giver) = self.peers.get_mut(&giver) {
+                giver.useless = giver.useless.saturating_add(1);
+            }
+            self.given_up += 1;
+            if self.given_up >= self.peers.len() {
+                self.given_up = 0;
+                return Progress::NobodyHasIt;
+            }
         }
         let Some(target) = &mut self.target else { return self.ask_manifest(now_us, effects) };
         target.missing.retain(|_, hash| !kept.contains(hash));
@@ -99,10 +127,20 @@ impl Fetch {
         }
     }
 
+    /// Who gave the manifest, if nobody is left that serves its parts; or nobody but that peer, and another one said that it
+    /// has no such snapshot: as the only one it could make it last as long as it likes.
+    fn useless(&self) -> Option<ValidatorIndex> {
+        let target = self.target.as_ref().filter(|target| !target.is_complete())?;
+        let mut others = self.peers.iter().filter(|(index, _)| **index != target.giver).map(|(_, peer)| peer);
+        let is_alone = !others.clone().any(Peer::is_usable) && others.any(|peer| peer.refused);
+        let is_useless = is_alone || !self.peers.values().any(Peer::is_usable);
+        is_useless.then_some(target.giver)
+    }
+
     /// Slow and empty-handed peers get another chance, liars do not.
     fn forgive(&mut self) {
         for peer in self.peers.values_mut() {
-            (peer.busy, peer.strikes, peer.out) = (0, 0, false);
+            (peer.busy, peer.strikes, peer.out, peer.refused) = (0, 0, false, false);
         }
     }
 
@@ -110,8 +148,10 @@ impl Fetch {
         if self.asking.is_some() {
             return Progress::Fetching;
         }
+        let usable = self.peers.iter().filter(|(_, peer)| peer.is_usable());
+        let fewest = usable.clone().map(|(_, peer)| peer.useless).min().unwrap_or(0);
         let usable: Vec<ValidatorIndex> =
-            self.peers.iter().filter(|(_, peer)| peer.is_usable()).map(|(index, _)| *index).collect();
+            usable.filter(|(_, peer)| peer.useless == fewest).map(|(index, _)| *index).collect();
         let Some(to) = usable.get(self.turn % usable.len().max(1)).copied() else {
             self.forgive();
             return Progress::NobodyHasIt;
@@ -128,7 +168,7 @@ impl Fetch {
         let height = target.checked.height();
         let count = self.peers.len().max(1);
         loop {
-            let turn = self.turn;
+            let turn = self.parts_turn;
             let free = |(_, (_, peer)): &(usize, (&ValidatorIndex, &mut Peer))| {
                 peer.is_usable() && peer.busy < limits::SNAPSHOT_PARTS_PER_PEER
             };
@@ -141,7 +181,7 @@ impl Fetch {
             }
             let Some((part, hash)) = target.missing.pop_first() else { return };
             peer.busy += 1;
-            self.turn += 1;
+            self.parts_turn += 1;
             let until_us = now_us.saturating_add(limits::SNAPSHOT_ANSWER_TIMEOUT_MS * 1_000);
             target.asked.insert(part, Asked { peer: *index, hash, until_us });
             effects.push(Effect::Send { to: *index, message: PeerMessage::PartRequest { height, part } });
@@ -212,7 +252,7 @@ impl Fetch {
         // Others may hold it too, who had none a moment ago.
         self.forgive();
         let missing = checked.parts.iter().filter(|(_, hash)| *hash != NOTHING).copied().collect();
-        self.target = Some(Target { checked, missing, asked: BTreeMap::new() });
+        self.target = Some(Target { checked, giver: from, missing, asked: BTreeMap::new() });
     }
 
     /// A part, with the hash that it really has; true if it is to be kept. One that nobody asked this peer for is dropped.
@@ -237,6 +277,9 @@ impl Fetch {
     pub(super) fn on_refused(&mut self, from: ValidatorIndex, height: Height) {
         let of_manifest = self.asking.take_if(|(asked, _)| *asked == from).is_some();
         let of_target = self.target.as_ref().is_some_and(|target| target.checked.height() == height);
+        if let Some(peer) = self.peers.get_mut(&from).filter(|_| of_target) {
+            peer.refused = true;
+        }
         if of_manifest || of_target {
             self.strike(from, limits::SNAPSHOT_STRIKES_MAX);
         }

@@ -1,6 +1,7 @@
 //! The planner, one input at a time.
 
 mod serving;
+mod useless;
 
 use dtvn_ledger::{StateEntry, StateMap};
 use dtvn_messages::certificate::Signatures;

@@ -1,5 +1,7 @@
 //! What the witness finds in what a liar says, and what a verifier makes of evidence that peers show.
 
+mod docket;
+
 use std::sync::Arc;
 
 use dtvn_messages::certificate::Signatures;
@@ -124,6 +126,9 @@ fn two_votes_are_found_in_votes_proposals_and_certificates() {
     let mut case = Case::new();
     let proof = CommittedProof { header: header.clone(), certificate: case.certificate(VoteKind::Commit, 1, &header) };
     assert_eq!(case.see(&[against.clone(), Message::Committed(Arc::new(proof))]), [EvidenceKind::TwoVotes]);
+    let mut case = Case::new();
+    let prepared = Message::Prepared(Arc::new(case.prepared(1, &header)));
+    assert_eq!(case.see(&[against.clone(), prepared]), [EvidenceKind::TwoVotes], "in a certificate that is shown");
     let mut case = Case::new();
     let shown = case.sealed(2, case.move_to(5, vec![case.prepared(1, &header)]));
     assert_eq!(case.see(&[against, Message::ViewChange(shown)]), [EvidenceKind::TwoVotes], "in a view change");
@@ -319,43 +324,18 @@ fn of_the_moves_of_one_sender_the_latest_are_remembered() {
     assert_eq!(views, (2 * kept + 1..=3 * kept).rev().collect::<Vec<_>>());
 }
 
-/// Evidence of two votes in a slot of view 3.
-fn two_votes(case: &Case, height: u64) -> Evidence {
-    let vote = |byte| case.by(LIAR, case.witness.vote(VoteKind::Prepare, View(3), Height(height), digest(byte)));
-    Evidence::TwoVotes(vote(1), vote(2))
-}
-
 #[test]
-fn evidence_of_a_peer_is_verified_before_anything_is_done_with_it() {
+fn two_heads_of_one_height_with_different_blocks_are_found_and_one_said_twice_is_not() {
     let case = Case::new();
-    let show =
-        |evidence: Evidence| case.verifier.receipts(ValidatorIndex(2), PeerMessage::Evidence(Arc::new(evidence)));
-    let good = two_votes(&case, 9);
-    assert_eq!(show(good.clone()), Ok(Judged::Evidence(Arc::new(good.clone()))));
-    let Evidence::TwoVotes(first, mut second) = good else { unreachable!() };
-    assert!(show(Evidence::TwoVotes(first.clone(), first.clone())).is_err(), "one vote twice");
-    second.signature.0[0] ^= 1;
-    assert!(show(Evidence::TwoVotes(first, second)).is_err(), "a signature that does not hold");
-}
-
-#[test]
-fn what_is_known_costs_nothing_and_there_is_enough_against_each() {
-    let case = Case::new();
-    let docket = case.verifier.evidence.docket.clone();
-    let show = |evidence: &Evidence| {
-        case.verifier.receipts(ValidatorIndex(2), PeerMessage::Evidence(Arc::new(evidence.clone())))
+    let head = |signer: u16, byte: u8| {
+        let header = case.header(1, 9, 10, digest(byte));
+        case.by(signer, Head::of(&header, header.digest(&case.config.chain)))
     };
-    let first = Arc::new(two_votes(&case, 1));
-    assert!(docket.admit(&first));
-    assert!(!docket.admit(&first), "one piece for each culprit, kind and slot");
-    let mut forged = (*first).clone();
-    if let Evidence::TwoVotes(_, second) = &mut forged {
-        second.signature.0[0] ^= 1;
-    }
-    assert_eq!(show(&forged), Ok(Judged::Nothing), "what is known is not even checked");
-    let admitted = (2..1_000).filter(|height| docket.admit(&Arc::new(two_votes(&case, *height)))).count();
-    assert_eq!(admitted + 1, dtvn_messages::limits::EVIDENCE_PER_CULPRIT_MAX);
-    assert_eq!(show(&two_votes(&case, 5_000)), Ok(Judged::Nothing), "enough is known about its culprit");
+    let found = case.witness.contradiction(head(LIAR, 1), head(LIAR, 2)).unwrap();
+    assert_eq!((found.kind(), found.culprit()), (EvidenceKind::TwoHeads, ValidatorIndex(LIAR)));
+    assert_eq!(case.verifier.check_evidence(&found), Ok(()));
+    assert_eq!(case.witness.contradiction(head(LIAR, 1), head(LIAR, 1)), None);
+    assert_eq!(case.witness.contradiction(head(LIAR, 1), head(2, 2)), None, "of two validators");
 }
 
 #[test]

@@ -3,14 +3,17 @@
 use dtvn_messages::genesis::{Continuation, GenesisFile};
 use dtvn_messages::wire::PeerMessage;
 use dtvn_messages::{
-    ChainId, Digest, EventId, Genesis, Height, KeyPair, NodeName, TicketState, Timestamp, View, VoteKind,
+    ChainId, Digest, EventId, Genesis, Height, KeyPair, NodeName, Ticket, TicketId, TicketState, Timestamp, View,
+    VoteKind,
 };
+use dtvn_pbft::Record;
 use dtvn_replication::initial::{ContinueError, InitialState, InitialStateError, beginning, continue_chain};
 use dtvn_replication::intake::Answer;
-use dtvn_replication::left::{Left, PreparedBlock, bring_up};
+use dtvn_replication::left::{Left, LeftError, PreparedBlock, bring_up};
 use dtvn_replication::log::{LogIdentity, MemoryDisk};
 use dtvn_replication::logbook::LogBook;
 use dtvn_replication::node::{Media, MemoryStore};
+use dtvn_replication::record::LogRecord;
 
 use crate::harness::{LOG_LIMITS, Network, SEED, consume, issue, validate};
 
@@ -48,18 +51,22 @@ fn continued(former: &Network, node: usize, file: GenesisFile) -> Result<(Genesi
     continue_chain(former.genesis(), stored, file).map(|(genesis, initial, _)| (genesis, initial))
 }
 
-/// What a node that is left has: its store, and its log after a loss of power.
-fn left(network: &Network, media: Media<MemoryDisk>) -> Left {
-    let Media { mut disk, store, .. } = media;
+/// What the log of node 3 holds after a loss of power.
+fn records(network: &Network, mut disk: MemoryDisk) -> Vec<LogRecord> {
     disk.crash(|_| 0);
     let genesis = network.genesis();
     let identity = LogIdentity::new(genesis.chain_id(), &NodeName::new("node3").unwrap(), &genesis.hash());
-    let (_, records, _) = LogBook::open(disk, identity, LOG_LIMITS, genesis.chain_id()).unwrap();
-    bring_up(genesis, store.load(), &records).unwrap()
+    LogBook::open(disk, identity, LOG_LIMITS, genesis.chain_id()).unwrap().1
 }
 
-#[test]
-fn a_block_that_only_a_lost_node_saw_committed_is_taken_over_from_one_that_prepared_it() {
+/// What a node that is left has: its store, and its log after a loss of power.
+fn left(network: &Network, media: Media<MemoryDisk>) -> Left {
+    let Media { disk, store, .. } = media;
+    bring_up(network.genesis(), store.load(), &records(network, disk)).unwrap()
+}
+
+/// The consumption of `T1` is committed at node 2 alone, which is lost, and prepared by the others. Gives the height below.
+fn prepared() -> (Network, Height) {
     let mut network = former();
     let before = network.node(3).show().committed;
     // Only node 2 hears COMMITs, and answers its client; nobody hears that of it.
@@ -74,9 +81,15 @@ fn a_block_that_only_a_lost_node_saw_committed_is_taken_over_from_one_that_prepa
     assert!(network.accepted().contains(&30), "its client was told");
     drop(network.kill(2));
     assert_eq!(network.node(3).show().committed, before, "it does not know");
+    (network, before)
+}
+
+#[test]
+fn a_block_that_only_a_lost_node_saw_committed_is_taken_over_from_one_that_prepared_it() {
+    let (mut network, before) = prepared();
     let media = network.kill(3);
     let left = left(&network, media);
-    assert_eq!((left.committed, left.logged), (before, before));
+    assert_eq!((left.committed, left.logged, left.lacking), (before, before, None));
     let [PreparedBlock { height, view, block }] = left.prepared.as_slice() else { panic!("{:?}", left.prepared) };
     assert_eq!((*height, *view), (before.next(), View(0)));
     let (genesis, initial, _) = continue_chain(network.genesis(), left.stored, asked(&network)).unwrap();
@@ -87,6 +100,41 @@ fn a_block_that_only_a_lost_node_saw_committed_is_taken_over_from_one_that_prepa
     network.submit(1, 31, consume("T1", 31));
     network.run();
     assert!(network.accepted().is_empty(), "it is not consumed twice");
+}
+
+#[test]
+fn a_database_on_which_no_quorum_prepared_the_next_block_is_not_gone_on_with() {
+    let (mut network, before) = prepared();
+    let mut media = network.kill(3);
+    media.store.sync();
+    // Here the ticket was consumed before: the consumption would be refused.
+    let (event, id) = (EventId::default_event(), TicketId::new("T1").unwrap());
+    let ticket = network.node(0).execution().ledger().ticket(&event, &id).unwrap();
+    media.store.alter(Ticket { state: TicketState::Consumed, ..(**ticket).clone() });
+    let Media { disk, store, .. } = media;
+    let refused = bring_up(network.genesis(), store.load(), &records(&network, disk)).unwrap_err();
+    assert_eq!(refused, LeftError::Diverged(before.next()));
+    assert!(refused.to_string().starts_with("this database differs from what a quorum prepared at height"));
+}
+
+#[test]
+fn a_prepared_block_that_cannot_be_taken_over_is_named() {
+    let (mut network, before) = prepared();
+    let Media { disk, store, .. } = network.kill(3);
+    let records = records(&network, disk);
+    let is_bundle = |record: &LogRecord| matches!(record, LogRecord::Bundle(_));
+    let is_proposal = |record: &LogRecord| {
+        let LogRecord::Replica(Record::Proposal { block, .. }) = record else { return false };
+        block.header.height == before.next()
+    };
+    let without = |is_lost: &dyn Fn(&LogRecord) -> bool| {
+        let kept: Vec<LogRecord> = records.iter().filter(|record| !is_lost(record)).cloned().collect();
+        let left = bring_up(network.genesis(), store.load(), &kept).unwrap();
+        assert_eq!((left.committed, left.prepared.len()), (before, 0));
+        left.lacking.map(|lacking| (lacking.height, lacking.what))
+    };
+    assert_eq!(without(&is_bundle), Some((before.next(), "all of its operations")));
+    assert_eq!(without(&is_proposal), Some((before.next(), "its contents")));
 }
 
 #[test]

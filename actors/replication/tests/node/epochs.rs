@@ -51,6 +51,9 @@ fn who_lacks_the_end_of_its_epoch_and_is_told_nothing_asks_for_it() {
         let node = network.node(node);
         assert_eq!((node.config().epoch, node.show().committed), (Epoch(1), Height(4)));
         assert!(node.show().voting && !node.show().at_epoch_end);
+        // What was agreed on has taken effect, though no block of the new epoch is decided.
+        let stored = node.store().load();
+        assert_eq!((stored.agreed(&genesis), stored.validators(&genesis).total_power()), (None, 5));
     }
 }
 

@@ -190,6 +190,10 @@ pub struct History {
     pub event: EventId,
     /// The outcomes.
     pub history: Vec<OutcomeRecord>,
+    /// From which index of the log on the answering node holds all outcomes: 0, or where the state was that it started
+    /// from. What was asked of the ticket before is with nodes that hold more.
+    #[serde(default)]
+    pub complete_from: u64,
     /// What to give as `after` to get the next ones; `null` at the end.
     pub next: Option<String>,
 }

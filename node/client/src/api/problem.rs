@@ -149,6 +149,9 @@ impl Problem {
             }
             let _ = write!(text, ", taken in by {}", first.validator);
         }
+        if self.reason == Reason::LedgerFull {
+            text.push_str(": it holds as much as it may, or as this node may add: another one may take it");
+        }
         text
     }
 }

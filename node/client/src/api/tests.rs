@@ -56,6 +56,7 @@ fn a_ticket_is_told_as_it_was_after_an_earlier_operation() {
     let then = stored_ticket();
     let (gate, later) = (NodeName::new("node3").unwrap(), Timestamp(1_767_225_700_000_000));
     let mut now = then.clone();
+    now.data = Some("exit-B".into());
     now.vector_clock.increment(&gate);
     now.vector_clock.increment(&gate);
     let scan = Some(Arc::new(ticket::Scan { validator: gate.clone(), at: later, ..scan() }));

@@ -21,7 +21,7 @@ pub struct Ticket {
     /// `ISSUED`, `VALIDATED`, `CONSUMED`, `DISPUTED` or `REVOKED`.
     #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub state: TicketState,
-    /// Opaque data of the organiser.
+    /// Opaque data of the organiser; `null` in the answer to a repeat of an operation that later ones followed.
     #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub data: Option<Box<str>>,
     /// Free facts: seat, price and so on.

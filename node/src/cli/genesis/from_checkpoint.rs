@@ -14,6 +14,7 @@ use dtvn_client::ClientError;
 use dtvn_client::api::Time;
 use dtvn_messages::genesis::{GenesisFile, GenesisValidator, RULES_VERSION};
 use dtvn_messages::{ChainId, Digest, Genesis, Height, ValidatorSet, View};
+use dtvn_replication::execution::Stored;
 use dtvn_replication::initial::{InitialState, continue_chain};
 use dtvn_replication::left::{Left, PreparedBlock};
 use serde::Serialize;
@@ -64,6 +65,8 @@ struct Continued {
     committed: Height,
     /// The blocks above it: prepared, and perhaps committed by nodes that are lost.
     prepared: Vec<Prepared>,
+    /// What a quorum prepared above them and this node cannot take over, if it knows of any.
+    lacking: Option<String>,
     /// Why the node has no consensus log to go by, if it has none.
     log_lost: Option<String>,
     /// How many tickets are taken over.
@@ -108,13 +111,12 @@ pub(super) fn run(arguments: FromCheckpointArguments, output: Output) -> anyhow:
     }
     let _lock = DirectoryLock::acquire(&directory)?;
     let found = stopped::state(&directory, &former, StoreIdentity::new(&former, name, key.public()))?;
-    let Found { left: Left { stored, committed, prepared, .. }, log_lost } = found;
-    let last = stored.ends.last().map_or_else(|| former.validators(), |end| &end.next);
+    let Found { left: Left { stored, committed, prepared, lacking, .. }, log_lost } = found;
     let file = GenesisFile {
         chain_id,
         time: arguments.time.unwrap_or_else(Time::now).into(),
         rules_version: RULES_VERSION,
-        validators: if arguments.validators.is_empty() { same(&former, last) } else { arguments.validators },
+        validators: chosen(arguments.validators, &former, &stored, output)?,
         consensus: former.parameters().clone(),
         events: Vec::new(),
         allow_seed: former.file().allow_seed,
@@ -133,6 +135,7 @@ pub(super) fn run(arguments: FromCheckpointArguments, output: Output) -> anyhow:
         state_root,
         committed,
         prepared: prepared.into_iter().map(Prepared::from).collect(),
+        lacking: lacking.map(|lacking| lacking.to_string()),
         log_lost,
         tickets: state.image().tickets.len(),
         log_size: continues.log_size,
@@ -142,12 +145,20 @@ pub(super) fn run(arguments: FromCheckpointArguments, output: Output) -> anyhow:
     };
     if output.is_json() {
         output.result(&made, |_| String::new());
-        return Ok(Exit::Good);
+    } else {
+        show_made(&genesis, &made, output);
     }
-    show(&genesis, output);
+    Ok(Exit::Good)
+}
+
+fn show_made(genesis: &Genesis, made: &Continued, output: Output) {
+    show(genesis, output);
     output.line(format!("state   {}, at height {} of {}", made.state_root, made.height, made.chain_id));
     for Prepared { height, view, block } in &made.prepared {
         output.line(format!("height  {height} is prepared in view {view}, and may not be committed: block {block}"));
+    }
+    if let Some(lacking) = &made.lacking {
+        output.note(format!("WARNING: {lacking}. Take another node, if one is left that has it"));
     }
     if let Some(why) = &made.log_lost {
         output.note(format!(
@@ -163,7 +174,33 @@ pub(super) fn run(arguments: FromCheckpointArguments, output: Output) -> anyhow:
         made.state.display(),
         made.state.display()
     ));
-    Ok(Exit::Good)
+}
+
+/// The validators of the new chain: those that are given, else those of the former chain at its end; but not where these
+/// had agreed on others.
+fn chosen(
+    given: Vec<GenesisValidator>,
+    former: &Genesis,
+    stored: &Stored,
+    output: Output,
+) -> anyhow::Result<Vec<GenesisValidator>> {
+    let Some(agreed) = stored.agreed(former) else {
+        return Ok(if given.is_empty() { same(former, stored.validators(former)) } else { given });
+    };
+    let named = agreed.iter().map(|(_, it)| match it.power {
+        1 => format!("{}={}", it.name, it.public_key),
+        power => format!("{}={} (power {power})", it.name, it.public_key),
+    });
+    let named = named.collect::<Vec<_>>().join(", ");
+    if given.is_empty() {
+        let why = format!(
+            "the validators of the former chain had agreed on others, and that had not taken effect: {named}. Say who the \
+             validators are now: --validator NAME=KEY[@ADDRESS,...], once for each"
+        );
+        return Err(ClientError::Usage(why).into());
+    }
+    output.note(format!("the validators had agreed on others, and that had not taken effect: {named}"));
+    Ok(given)
 }
 
 /// The validators of the former chain, at the addresses that its genesis gives for those that it knows.
@@ -187,4 +224,34 @@ fn write_state(path: &Path, genesis: &Genesis, state: &InitialState) -> anyhow::
         .and_then(|()| sink.flush())
         .with_context(|| format!("cannot write {}", path.display()))?;
     sink.get_ref().sync_all().with_context(|| format!("cannot write {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+
+    use dtvn_messages::Membership;
+    use dtvn_messages::crypto::DEVELOPMENT_SEED;
+    use dtvn_messages::membership::PendingEnd;
+
+    use super::*;
+
+    #[test]
+    fn validators_who_were_agreed_on_and_had_not_begun_are_not_passed_over() {
+        let former = Genesis::development(4, DEVELOPMENT_SEED, false).unwrap();
+        let choose = |stored: &Stored, given| chosen(given, &former, stored, Output::new(false));
+        let mut stored = Stored::genesis(&former);
+        assert_eq!(choose(&stored, Vec::new()).unwrap(), former.file().validators);
+        let next = Genesis::development(5, DEVELOPMENT_SEED, false).unwrap().validators().clone();
+        let pending = PendingEnd { ends: Height(4), set: Some(Arc::new(next)), recovering: BTreeMap::new() };
+        let membership = Membership { pending: Some(pending), ..Membership::first(&former) };
+        stored.image.membership = Some(Arc::new(membership));
+        let refused = choose(&stored, Vec::new()).unwrap_err();
+        assert_eq!(Exit::of_error(&refused), Exit::Usage);
+        let said = refused.to_string();
+        assert!(said.contains("node4=") && said.contains("--validator NAME=KEY"), "{said}");
+        let given = former.file().validators[..3].to_vec();
+        assert_eq!(choose(&stored, given.clone()).unwrap(), given);
+    }
 }

@@ -148,8 +148,9 @@ pub(super) fn write_new(path: &Path, genesis: &Genesis) -> anyhow::Result<()> {
 
 pub(super) fn read(path: &Path) -> anyhow::Result<Genesis> {
     let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-    let genesis = Genesis::from_json(&text)?;
-    check_addresses(&genesis).map_err(anyhow::Error::msg).with_context(|| path.display().to_string())?;
+    let of_file = || format!("the genesis file {}", path.display());
+    let genesis = Genesis::from_json(&text).with_context(of_file)?;
+    check_addresses(&genesis).map_err(anyhow::Error::msg).with_context(of_file)?;
     Ok(genesis)
 }
 

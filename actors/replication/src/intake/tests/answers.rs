@@ -141,7 +141,13 @@ fn a_queued_operation_is_overloaded_when_the_wait_is_over_and_is_never_bundled()
     world.submit(1, vec![validate("A")]);
     world.submit(2, vec![validate("B")]);
     let own = world.sign_last();
-    assert_eq!(world.pass_ms(20_000), [unknown(1, 0), refused(2, 0, Reason::Overloaded)]);
+    let effects = world.pass_ms(20_000);
+    let [first, Effect::Answer { request: RequestId(2), index: 0, answer }] = effects.as_slice() else {
+        panic!("{effects:?}")
+    };
+    assert_eq!(*first, unknown(1, 0));
+    let Answer::Refused { reason: Reason::Overloaded, detail: Some(detail) } = answer else { panic!("{answer:?}") };
+    assert!(detail.contains("got into no bundle"), "it is not this node that has too much: {detail}");
     world.order(&[&own]);
     assert_eq!(world.cut.len(), 1);
     assert_eq!(world.intake.usage(), super::super::IntakeUsage::default());

@@ -94,6 +94,7 @@ fn what_a_proposal_names_is_taken_from_the_reserve_until_that_is_full() {
     let mut world = World::with(4, |limits| {
         limits.origin_bundles_max = 1;
         limits.reserve_bytes_max = 2 * length(0);
+        limits.reserved_bytes_min = 0;
     });
     world.accept(1, &world.bundle(1, 0));
     let beyond: Vec<_> = (1..4).map(|number| world.bundle(1, number)).collect();
@@ -102,7 +103,9 @@ fn what_a_proposal_names_is_taken_from_the_reserve_until_that_is_full() {
         assert_eq!(world.accept(2, bundle)[1..], [log(bundle), available(bundle)]);
     }
     assert_eq!(world.pool.usage().reserve_bytes, 2 * length(0));
-    assert_eq!(world.accept(2, &beyond[2])[1..], [refused(2, Refusal::ReserveFull)]);
+    let held = sorted(&[&beyond[0], &beyond[1]]);
+    let full = [Effect::ReserveFull { held }, refused(2, Refusal::ReserveFull)];
+    assert_eq!(world.accept(2, &beyond[2])[1..], full);
     world.step(ordered(1, &[world.bundle(1, 0).digest, beyond[0].digest]));
     assert_eq!(world.pool.usage().reserve_bytes, length(0), "what is ordered makes room");
     assert_eq!(world.pass_ms(250), [ask(2, &[beyond[2].digest])], "it is still wanted");
@@ -114,6 +117,7 @@ fn what_a_quorum_voted_for_is_taken_although_a_liar_has_filled_share_and_reserve
     let mut world = World::with(4, |limits| {
         limits.origin_bundles_max = 1;
         limits.reserve_bytes_max = length(0);
+        limits.reserved_bytes_min = 0;
     });
     // Its share, with a number that nothing can ever come before; and the reserve, by a proposal that was never good.
     world.accept(1, &world.bundle(1, 7));
@@ -121,15 +125,77 @@ fn what_a_quorum_voted_for_is_taken_although_a_liar_has_filled_share_and_reserve
     world.step(want(&[junk.digest], &[1]));
     assert_eq!(world.accept(1, &junk)[1..], [log(&junk), available(&junk)]);
     world.step(want(&[voted.digest], &[2]));
-    assert_eq!(
-        world.accept(2, &voted)[1..],
-        [refused(2, Refusal::ReserveFull)],
-        "as long as it is a leader's word only"
-    );
+    let full = [Effect::ReserveFull { held: vec![junk.digest] }, refused(2, Refusal::ReserveFull)];
+    assert_eq!(world.accept(2, &voted)[1..], full, "as long as it is a leader's word only");
     let Input::Want { digests, holders, .. } = want(&[voted.digest], &[2]) else { unreachable!() };
     world.step(Input::Want { digests, holders, proved: true });
     assert_eq!(world.pass_ms(250), [ask(2, &[voted.digest])]);
     assert_eq!(world.accept(2, &voted)[1..], [log(&voted), available(&voted)]);
+}
+
+#[test]
+fn what_the_replica_can_do_without_makes_room_in_the_reserve_and_may_come_again() {
+    let mut world = World::with(4, |limits| {
+        limits.origin_bundles_max = 1;
+        limits.reserve_bytes_max = 2 * length(0);
+        limits.reserved_bytes_min = 0;
+    });
+    world.accept(1, &world.bundle(1, 7));
+    let junk = [world.bundle(1, 8), world.bundle(1, 9)];
+    let good = world.bundle(1, 0);
+    world.step(want(&[junk[0].digest, junk[1].digest], &[1]));
+    junk.iter().for_each(|junk| drop(world.accept(1, junk)));
+    world.step(want(&[good.digest], &[2]));
+    let held = sorted(&[&junk[0], &junk[1]]);
+    let is_asked = |effects: Vec<Effect>| effects.contains(&Effect::ReserveFull { held: held.clone() });
+    assert!(is_asked(world.accept(2, &good)));
+    world.pass_ms(world.pool.limits.room_asked_ms - 1);
+    assert!(!is_asked(world.accept(2, &good)), "it takes a look at everything: not again at once");
+    world.pass_ms(1);
+    assert!(is_asked(world.accept(2, &good)), "the replica may not have been there");
+    world.step(Input::Release { digests: vec![junk[0].digest] });
+    assert_eq!(world.pool.usage().reserve_bytes, length(0));
+    assert_eq!(world.pool.bundle(&junk[0].digest), None);
+    assert_eq!(world.pool.bundle(&junk[1].digest), Some(&junk[1]), "this one it needs");
+    world.pass_ms(250);
+    assert!(world.accept(2, &good).contains(&available(&good)));
+    world.step(ordered(1, &[good.digest]));
+    world.step(want(&[junk[0].digest], &[1]));
+    assert!(world.accept(1, &junk[0]).contains(&available(&junk[0])), "a later proposal may name it after all");
+}
+
+#[test]
+fn very_many_short_bundles_fill_the_reserve_like_long_ones() {
+    let mut world = World::with(4, |limits| {
+        limits.origin_bundles_max = 1;
+        limits.reserve_bytes_max = 10 * limits.reserved_bytes_min;
+    });
+    world.accept(1, &world.bundle(1, 0));
+    let junk: Vec<_> = (1..20).map(|number| world.bundle(1, number)).collect();
+    world.step(want(&junk.iter().map(|bundle| bundle.digest).collect::<Vec<_>>(), &[2]));
+    let taken = junk.iter().filter(|bundle| world.accept(2, bundle).contains(&available(bundle))).count();
+    assert_eq!(taken, 10);
+    assert_eq!(world.pool.usage().reserve_bytes, world.pool.limits.reserve_bytes_max);
+    world.step(Input::Release { digests: junk.iter().map(|bundle| bundle.digest).collect() });
+    assert_eq!(world.pool.usage().reserve_bytes, 0);
+}
+
+#[test]
+fn what_is_in_its_origins_share_is_not_released_and_what_is_held_is_told_again_to_who_wants_it() {
+    let mut world = World::new(4);
+    let held = world.bundle(1, 0);
+    world.accept(1, &held);
+    world.step(Input::Release { digests: vec![held.digest] });
+    assert_eq!(world.pool.bundle(&held.digest), Some(&held));
+    assert_eq!(world.step(want(&[held.digest], &[2])), [available(&held)]);
+    world.step(ordered(1, &[held.digest]));
+    assert_eq!(world.step(want(&[held.digest], &[2])), []);
+}
+
+fn sorted(bundles: &[&Arc<Bundle>]) -> Vec<Digest> {
+    let mut digests: Vec<Digest> = bundles.iter().map(|bundle| bundle.digest).collect();
+    digests.sort();
+    digests
 }
 
 #[test]
@@ -268,5 +334,12 @@ fn the_limits_of_the_product_fit_together() {
     }
     const { assert!(POOL_SERVE_ANSWER_BYTES_MAX >= BLOCK_BYTES_MAX, "one answer serves one block") };
     const { assert!(POOL_RESERVE_BYTES_MAX >= 4 * BLOCK_BYTES_MAX, "a default pipeline fits") };
+    const {
+        assert!(
+            dtvn_messages::limits::POOL_RESERVED_BYTES_MIN * dtvn_messages::limits::BLOCK_BUNDLES_MAX
+                <= BLOCK_BYTES_MAX,
+            "of any bundles"
+        )
+    };
     const { assert!(POOL_ORIGIN_BUNDLES_MAX >= INTAKE_BUNDLES_ON_WAY_MAX) };
 }

@@ -1,23 +1,26 @@
 //! `dtvn verify`: is this receipt true, and does this evidence prove a lie? With the validators' keys alone: no node is asked.
 
+mod asked;
+mod trust;
+
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
-use anyhow::Context as _;
+use asked::Asked;
 use clap::{Args, Subcommand};
 use dtvn_client::ClientError;
-use dtvn_client::api::{Epochs, EvidencePage, EvidenceRecord, OutcomeRecord, Time};
+use dtvn_client::api::{EvidencePage, EvidenceRecord, OutcomeRecord, Time};
 use dtvn_messages::chronicle::Chronicle;
 use dtvn_messages::evidence::EvidenceError;
 use dtvn_messages::note::decode_base64;
 use dtvn_messages::policy::Policy;
 use dtvn_messages::receipt::{ReceiptError, Verified};
-use dtvn_messages::{ChainId, Digest, Ed25519, Epoch, Evidence, Genesis, Height, Receipt, Timestamp, crypto, limits};
+use dtvn_messages::{ChainId, Digest, Ed25519, Epoch, Evidence, Genesis, Height, Receipt, Timestamp, limits};
 use serde::Serialize;
+use trust::TrustArguments;
 
 use super::exit::Exit;
-use super::genesis;
 use super::output::Output;
 
 #[derive(Debug, Args)]
@@ -28,7 +31,7 @@ pub(super) struct VerifyArguments {
 
 #[derive(Debug, Subcommand)]
 enum VerifyCommand {
-    /// A receipt (C2SP tlog-proof): what became of an operation
+    /// A receipt (C2SP tlog-proof): what became of an operation. Say of which, or any true receipt will do
     Receipt {
         /// The file; - is standard input
         file: PathBuf,
@@ -37,6 +40,8 @@ enum VerifyCommand {
         /// Policy file (C2SP tlog-policy) with the keys to trust, instead of a genesis
         #[arg(long, value_name = "FILE", conflicts_with_all = ["genesis", "development"])]
         policy: Option<PathBuf>,
+        #[command(flatten)]
+        asked: Asked,
     },
     /// Evidence that a validator lies: its bytes, or what /api/v1/evidence says
     Evidence {
@@ -47,59 +52,18 @@ enum VerifyCommand {
     },
 }
 
-/// Whom to trust.
-#[derive(Debug, Args)]
-struct TrustArguments {
-    /// The genesis file of the network
-    #[arg(long, value_name = "FILE", conflicts_with = "development")]
-    genesis: Option<PathBuf>,
-    /// A development network of so many nodes instead; DTVN_KEY_SEED and DTVN_AUTO_ISSUE count
-    #[arg(long, value_name = "NODES")]
-    development: Option<usize>,
-    /// What `dtvn --json validators epochs` printed: leads from the genesis to validators that came later
-    #[arg(long, value_name = "FILE")]
-    epochs: Option<PathBuf>,
-}
-
-impl TrustArguments {
-    /// The chain, and who was a validator of it when, as far as it is proved.
-    fn chronicle(&self) -> anyhow::Result<(Genesis, Chronicle)> {
-        let genesis = self.genesis()?;
-        let mut chronicle = Chronicle::new(&genesis);
-        if let Some(file) = &self.epochs {
-            let shown = file.display();
-            let bytes = read_bytes(file, limits::CLIENT_ANSWER_BYTES_MAX)?;
-            let epochs: Epochs = serde_json::from_slice(&bytes).with_context(|| format!("{shown} lists no epochs"))?;
-            epochs.lead(&mut chronicle, &genesis, &Ed25519).with_context(|| format!("{shown} proves nothing"))?;
-        }
-        Ok((genesis, chronicle))
-    }
-
-    fn genesis(&self) -> anyhow::Result<Genesis> {
-        match (&self.genesis, self.development) {
-            (Some(file), _) => genesis::read(file),
-            (None, Some(nodes)) => {
-                let variable = |name| std::env::var(name).ok().filter(|value: &String| !value.is_empty());
-                let seed = variable("DTVN_KEY_SEED");
-                let seed = seed.as_deref().unwrap_or(crypto::DEVELOPMENT_SEED);
-                let auto_issue = variable("DTVN_AUTO_ISSUE").is_some_and(|value| value == "true");
-                Ok(Genesis::development(nodes, seed, auto_issue)?)
-            }
-            (None, None) => {
-                Err(ClientError::Usage("whom to trust? Give --genesis FILE, or --policy FILE".to_owned()).into())
-            }
-        }
-    }
-}
-
 const GIVE_EPOCHS: &str = "give --epochs FILE, made by `dtvn --json validators epochs > FILE`";
 
 /// What came of it.
 #[derive(Debug, Serialize)]
 struct Judged {
+    /// It is true, and what was asked for.
     valid: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     why: Option<String>,
+    /// In what it is something else, although it is true.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    not_what_was_asked: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     receipt: Option<JudgedReceipt>,
 }
@@ -151,20 +115,18 @@ impl JudgedReceipt {
 }
 
 pub(super) fn run(arguments: &VerifyArguments, output: Output) -> anyhow::Result<Exit> {
-    let (file, trust, policy) = match &arguments.what {
-        VerifyCommand::Receipt { file, trust, policy } => (file, trust, policy),
+    let (file, trust, policy, asked) = match &arguments.what {
+        VerifyCommand::Receipt { file, trust, policy, asked } => (file, trust, policy, asked),
         VerifyCommand::Evidence { file, trust } => return evidence(file, &trust.chronicle()?, output),
     };
     let text = read(file, limits::RECEIPT_BYTES_MAX)?;
     let judged = match policy {
-        Some(policy) => {
-            let rules = read(policy, limits::NOTE_BYTES_MAX)?;
-            let rules = Policy::parse(&rules).with_context(|| format!("{} is no policy", policy.display()))?;
-            by_policy(&text, &rules)
-        }
+        Some(policy) => by_policy(&text, &trust::policy(policy)?),
         None => by_genesis(&text, &trust.chronicle()?),
     };
-    Ok(say(judged, output))
+    let judged = conclude(judged, asked);
+    output.result(&judged, words);
+    Ok(if judged.valid { Exit::Good } else { Exit::Refused })
 }
 
 fn by_genesis(text: &str, (genesis, chronicle): &(Genesis, Chronicle)) -> Result<JudgedReceipt, ReceiptError> {
@@ -176,29 +138,32 @@ fn by_genesis(text: &str, (genesis, chronicle): &(Genesis, Chronicle)) -> Result
 /// A policy names keys and no chain: what they cosigned says which one it is.
 fn by_policy(text: &str, policy: &Policy) -> Result<JudgedReceipt, ReceiptError> {
     let receipt = Receipt::parse(text)?;
-    let origin = receipt.checkpoint.text.lines().next().and_then(|line| line.strip_prefix("dtvn/"));
-    let chain = origin.and_then(|name| ChainId::new(name).ok());
-    let chain = chain.ok_or(dtvn_messages::note::NoteError::Form("its checkpoint is not of a DTVN chain"))?;
+    let chain = receipt.chain().ok_or(dtvn_messages::note::NoteError::Form("its checkpoint is not of a DTVN chain"))?;
     let verified = receipt.verify_by_policy(policy, &chain, &Ed25519)?;
     Ok(JudgedReceipt::new(chain, verified))
 }
 
-fn say(judged: Result<JudgedReceipt, ReceiptError>, output: Output) -> Exit {
-    let not_valid = |why| Judged { valid: false, why: Some(why), receipt: None };
-    let exit = if judged.is_ok() { Exit::Good } else { Exit::Refused };
-    let judged = match judged {
-        Ok(receipt) => Judged { valid: true, why: None, receipt: Some(receipt) },
+fn conclude(judged: Result<JudgedReceipt, ReceiptError>, asked: &Asked) -> Judged {
+    let not_valid = |why| Judged { valid: false, why: Some(why), not_what_was_asked: None, receipt: None };
+    match judged {
+        Ok(receipt) => {
+            let not_what_was_asked = asked.mismatch(&receipt.outcome);
+            Judged { valid: not_what_was_asked.is_none(), why: None, not_what_was_asked, receipt: Some(receipt) }
+        }
         Err(error @ ReceiptError::Epoch(_)) => not_valid(format!("{error}: {GIVE_EPOCHS}")),
         Err(error) => not_valid(error.to_string()),
-    };
-    output.result(&judged, |judged| match &judged.receipt {
-        None => format!("NOT VALID: {}", judged.why.as_deref().unwrap_or_default()),
-        Some(receipt) => words(receipt),
-    });
-    exit
+    }
 }
 
-fn words(receipt: &JudgedReceipt) -> String {
+fn words(judged: &Judged) -> String {
+    match (&judged.not_what_was_asked, &judged.receipt) {
+        (Some(fault), _) => format!("NOT WHAT WAS ASKED: {fault}"),
+        (None, Some(receipt)) => receipt_words(receipt),
+        (None, None) => format!("NOT VALID: {}", judged.why.as_deref().unwrap_or_default()),
+    }
+}
+
+fn receipt_words(receipt: &JudgedReceipt) -> String {
     let JudgedReceipt { outcome, chain_id, height, cosigners, power, quorum, .. } = receipt;
     let ticket =
         outcome.ticket_id.as_ref().map_or_else(|| "no single ticket".to_owned(), |ticket| format!("ticket {ticket}"));
@@ -318,7 +283,7 @@ mod tests {
     use dtvn_messages::genesis::{GenesisFile, GenesisValidator};
     use dtvn_messages::{
         EventId, Head, IdempotencyKey, KeyPair, Layout as _, NodeName, Outcome, ReceiptCertificate, Signed, Statement,
-        TicketId, ValidatorIndex, Verdict, View, Vote, VoteKind,
+        TicketId, ValidatorIndex, Verdict, View, Vote, VoteKind, crypto,
     };
 
     use super::*;
@@ -341,19 +306,25 @@ mod tests {
         (genesis.clone(), Chronicle::new(genesis))
     }
 
-    fn receipt(genesis: &Genesis, signers: &[usize]) -> String {
-        let outcome = Outcome {
+    /// What became of an operation on the ticket `T-1` of an event.
+    pub(super) fn outcome(event: EventId, action: u8, verdict: Verdict) -> Outcome {
+        Outcome {
             index: 0,
             height: Height(1),
             agreed_time: Timestamp(1_767_225_600_000_000),
             origin: NodeName::new("node0").unwrap(),
             key: IdempotencyKey::new("0123456789abcdef").unwrap(),
             payload: Digest([1; 32]),
-            event: EventId::default_event(),
-            action: 2,
+            event,
+            action,
             ticket: Some(TicketId::new("T-1").unwrap()),
-            verdict: Verdict::Accepted { version_before: 1, version_after: 2, state: None, tickets: 1 },
-        };
+            verdict,
+        }
+    }
+
+    fn receipt(genesis: &Genesis, signers: &[usize]) -> String {
+        let verdict = Verdict::Accepted { version_before: 1, version_after: 2, state: None, tickets: 1 };
+        let outcome = outcome(EventId::default_event(), 2, verdict);
         let head = Head {
             epoch: Epoch(0),
             height: Height(1),
@@ -379,11 +350,33 @@ mod tests {
         assert_eq!(three, Err(ReceiptError::TooFew { power: 3, quorum: 5 }));
         let judged = by_genesis(&receipt(&unequal, &[0, 3]), &trust(&unequal)).unwrap();
         assert_eq!((judged.power, judged.quorum, judged.cosigners.len()), (Some(5), Some(5), 2));
-        assert!(words(&judged).starts_with("VALID: validate of ticket T-1"), "{}", words(&judged));
+        let said = receipt_words(&judged);
+        assert!(said.starts_with("VALID: validate of ticket T-1"), "{said}");
         assert_eq!(
             by_genesis("nonsense", &trust(&equal)).map(|_| ()).unwrap_err().to_string().split(':').next(),
             Some("this is no receipt")
         );
+    }
+
+    #[test]
+    fn a_true_receipt_of_something_else_than_was_asked_is_not_valid() {
+        let genesis = Genesis::development(4, crypto::DEVELOPMENT_SEED, false).unwrap();
+        let judge = |ticket: &str| {
+            let asked = Asked { ticket: Some(TicketId::new(ticket).unwrap()), ..Asked::default() };
+            conclude(by_genesis(&receipt(&genesis, &[0, 1, 2]), &trust(&genesis)), &asked)
+        };
+        assert!(judge("T-1").valid);
+        let other = judge("T-2");
+        assert!(!other.valid && other.receipt.is_some());
+        assert_eq!(words(&other), "NOT WHAT WAS ASKED: it is of the ticket T-1, not T-2");
+    }
+
+    #[test]
+    fn a_receipt_of_another_chain_is_called_so() {
+        let four = Genesis::development(4, crypto::DEVELOPMENT_SEED, false).unwrap();
+        let seven = Genesis::development(7, crypto::DEVELOPMENT_SEED, false).unwrap();
+        let why = by_genesis(&receipt(&four, &[0, 1, 2]), &trust(&seven)).map(|_| ()).unwrap_err().to_string();
+        assert_eq!(why, format!("it is of the chain {}, but the genesis is of {}", four.chain_id(), seven.chain_id()));
     }
 
     #[test]
