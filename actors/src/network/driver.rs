@@ -319,7 +319,7 @@ impl Driver {
         self.identified.insert(peer, (Instant::now(), addresses.clone()));
         if kademlia.protocol_names().iter().any(|name| info.protocols.contains(name)) {
             // What it said before is over: the table keeps for ever what is only added.
-
+            kademlia.remove_peer(&peer);
             for address in told_of(&addresses) {
                 kademlia.add_address(&peer, address.clone());
             }
