@@ -48,11 +48,12 @@ impl Ledger {
         if change.epoch != now.epoch || change.replaces != now.set.hash() || is_taken {
             return Err(Reason::StaleEpoch);
         }
-        if self.parameters.check_set(&change.set).is_err() {
-            return Err(Reason::NotPermitted);
-        }
+        // The signatures first: the set of a change that nobody signed may be large, and its keys cost much to look at.
         if !planted(Canary::ChangeUnsigned) {
             change.verify(&self.chain, &now.set, scheme).map_err(|_| Reason::NotSignedByValidators)?;
+        }
+        if self.parameters.check_set(&change.set).is_err() {
+            return Err(Reason::NotPermitted);
         }
         let mut membership = now.clone();
         self.pending(&mut membership, moment.height).set = Some(Arc::new(change.set.clone()));

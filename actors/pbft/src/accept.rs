@@ -223,15 +223,16 @@ impl Replica {
         let Some(proposal) = self.slots.get(&height).and_then(|slot| slot.proposal.as_ref()) else { return };
         let selected = self.selection.blocks.get(&height);
         let holders = selected.map_or_else(|| vec![self.leader()], |selected| selected.holders.clone());
-        self.want(&proposal.block.bundles, holders, selected.is_some(), effects);
+        let proposer = selected.is_none().then(|| self.leader());
+        self.want(&proposal.block.bundles, holders, proposer, effects);
     }
 
-    /// `proved`: a quorum voted for the block that names them.
+    /// `proposer`: the leader whose proposal names them; none if a quorum voted for the block.
     pub(crate) fn want(
         &self,
         bundles: &[Digest],
         mut holders: Vec<ValidatorIndex>,
-        proved: bool,
+        proposer: Option<ValidatorIndex>,
         effects: &mut Vec<Effect>,
     ) {
         let digests: Vec<Digest> =
@@ -245,7 +246,7 @@ impl Replica {
             }
         }
         holders.retain(|holder| Some(*holder) != self.config.me);
-        effects.push(Effect::Want { digests, holders, proved });
+        effects.push(Effect::Want { digests, holders, proposer });
     }
 
     /// Asks again for the bundles of all blocks that are to be executed: after a move, which takes back what was
@@ -253,7 +254,7 @@ impl Replica {
     pub(crate) fn want_again(&self, effects: &mut Vec<Effect>) {
         let holders: Vec<ValidatorIndex> = self.proved_by.iter().copied().collect();
         for certified in self.certified.values().take(limits::REPLICA_STATUS_HEIGHTS_MAX) {
-            self.want(&certified.block.bundles, holders.clone(), true, effects);
+            self.want(&certified.block.bundles, holders.clone(), None, effects);
         }
         let open = self.slots.range(self.chain.committed().next()..);
         let open = open.filter(|(_, slot)| slot.proposal.as_ref().is_some_and(Proposal::may_execute));

@@ -156,13 +156,13 @@ impl Bundles {
         superseded
     }
 
-    /// The bundles that may be ordered next after `positions`, first come, first served. `skip` is left out for this
-    /// turn, and with it what follows it from its origin.
-    pub fn choose(&self, positions: &Positions, room: Room, skip: Option<&Digest>) -> Vec<BundleMeta> {
+    /// The bundles that may be ordered next after `positions`, first come, first served. Those of the origins
+    /// `left_out` are not looked at.
+    pub fn choose(&self, positions: &Positions, room: Room, left_out: &BTreeSet<ValidatorIndex>) -> Vec<BundleMeta> {
         let mut positions = positions.clone();
         let mut heads = BTreeMap::new();
-        for origin in self.by_origin.keys() {
-            self.push_head(&mut heads, &positions, *origin, skip);
+        for origin in self.by_origin.keys().filter(|origin| !left_out.contains(origin)) {
+            self.push_head(&mut heads, &positions, *origin);
         }
         let (mut chosen, mut operations, mut bytes) = (Vec::new(), 0, 0);
         while let Some((_, meta)) = heads.pop_first() {
@@ -176,7 +176,7 @@ impl Bundles {
             if chosen.len() >= room.bundles {
                 break;
             }
-            self.push_head(&mut heads, &positions, meta.origin, skip);
+            self.push_head(&mut heads, &positions, meta.origin);
         }
         chosen
     }
@@ -187,7 +187,6 @@ impl Bundles {
         heads: &mut BTreeMap<u64, BundleMeta>,
         positions: &Positions,
         origin: ValidatorIndex,
-        skip: Option<&Digest>,
     ) {
         let last = positions.get(&origin).copied();
         let lowest = (last.unwrap_or(BundlePosition { start: 0, number: 0 }), 0, Digest::ZERO);
@@ -196,7 +195,6 @@ impl Bundles {
             .range(lowest..)
             .find(|(position, _, _)| position.follows(last) || planted(Canary::BundleOrderIgnored));
         if let Some((_, arrival, digest)) = found
-            && skip != Some(digest)
             && let Some(pending) = self.held.get(digest)
         {
             heads.insert(*arrival, pending.meta);

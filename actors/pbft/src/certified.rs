@@ -99,7 +99,7 @@ impl Replica {
         let holders: Vec<ValidatorIndex> = self.proved_by.iter().copied().collect();
         for certified in self.certified.range(first_new..).map(|(_, certified)| certified) {
             self.sync_asked_us = None;
-            self.want(&certified.block.bundles, holders.clone(), true, effects);
+            self.want(&certified.block.bundles, holders.clone(), None, effects);
         }
     }
 

@@ -243,8 +243,8 @@ pub enum Effect {
         digests: Vec<Digest>,
         /// Who should hold them, best first.
         holders: Vec<ValidatorIndex>,
-        /// A quorum voted for a block that names them: prepared, or committed.
-        proved: bool,
+        /// The leader whose proposal names them; none if a quorum voted for a block that does: prepared, or committed.
+        proposer: Option<ValidatorIndex>,
     },
     /// What was wanted is not wanted any more: the view is over. What the next one needs is asked for again.
     WantNothing,

@@ -117,9 +117,8 @@ impl Replica {
         if proposal.logged.is_none() && may_vote {
             proposal.logged = Some(ticket);
             let block = Arc::clone(&proposal.block);
-            effects.push(Effect::Persist { ticket, record: Record::Proposal { view, block: Arc::clone(&block) } });
+            effects.push(Effect::Persist { ticket, record: Record::Proposal { view, block } });
             self.tickets = ticket;
-            self.vouch_for(&block);
         }
     }
 

@@ -1,6 +1,6 @@
 //! Wishes, and how long to wait (consensus.md section 6).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use dtvn_messages::{Digest, Height, ValidatorIndex, View};
 
@@ -16,13 +16,24 @@ const FAILED_VIEWS_BEFORE_SINGLE: u32 = 2;
 /// Doublings beyond this reach any cap.
 const DOUBLINGS_MAX: u32 = 32;
 
+/// The block at the next height that a view failed with.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Failed {
+    /// The origin of its bundle, if it had one only.
+    pub alone: Option<ValidatorIndex>,
+    /// Whether it was this replica's own proposal.
+    pub is_own: bool,
+}
+
 /// Views that failed while one height was the next to be committed.
 #[derive(Debug, Default)]
 struct Tries {
     height: Height,
     failed: u32,
-    /// The bundle of the last block that failed there, if it had one only.
-    suspect: Option<Digest>,
+    /// The origin of the bundle of the last block that failed there, if that had one only.
+    suspect: Option<ValidatorIndex>,
+    /// The origins of the bundles that this replica, as leader, tried there one at a time.
+    tried: BTreeSet<ValidatorIndex>,
 }
 
 /// The highest wish of everyone, the length of the view timeout, and what failed.
@@ -138,18 +149,17 @@ impl Pace {
         self.doublings = self.doublings.saturating_sub(u32::try_from(halvings).unwrap_or(u32::MAX));
     }
 
-    /// The current view failed while `next` was the next height to be committed; `block` are the bundles of the block
-    /// that was tried there.
-    pub(crate) fn failed(&mut self, next: Height, block: Option<&[Digest]>) {
+    /// The current view failed while `next` was the next height to be committed.
+    pub(crate) fn failed(&mut self, next: Height, what: Option<Failed>) {
         self.doublings = (self.doublings + 1).min(DOUBLINGS_MAX);
         if self.tries.height != next {
-            self.tries = Tries { height: next, failed: 0, suspect: None };
+            self.tries = Tries { height: next, ..Tries::default() };
         }
         self.tries.failed = self.tries.failed.saturating_add(1);
-        match block {
-            Some([only]) => self.tries.suspect = Some(*only),
-            Some(_) => self.tries.suspect = None,
-            None => {}
+        let Some(failed) = what else { return };
+        self.tries.suspect = failed.alone;
+        if failed.is_own {
+            self.tries.tried.extend(failed.alone);
         }
     }
 
@@ -158,9 +168,18 @@ impl Pace {
         self.tries.height == next && self.tries.failed >= FAILED_VIEWS_BEFORE_SINGLE
     }
 
-    /// The bundle at which the last try failed.
-    pub(crate) fn suspect(&self) -> Option<Digest> {
-        self.tries.suspect
+    /// The origins that a cautious leader leaves out, the best choice first: the one whose bundle the last try failed at,
+    /// and those that this replica tried before. Liars may show each leader another bundle that the others cannot get, and
+    /// more of them as they are tried: who tries the oldest again and again never comes to an honest one. Nor may a liar
+    /// that tries an honest bundle before each turn of an honest leader keep it out, so the own tries come next.
+    pub(crate) fn left_out(&self) -> [BTreeSet<ValidatorIndex>; 2] {
+        let tried = self.tries.tried.clone();
+        [tried.iter().copied().chain(self.tries.suspect).collect(), tried]
+    }
+
+    /// Everything was tried: another round.
+    pub(crate) fn start_over(&mut self) {
+        self.tries.tried.clear();
     }
 
     /// What a move ends.

@@ -3,11 +3,12 @@
 //! Deviation (D): the leader executes before it proposes, because the header names the result. It cuts a block as soon
 //! as there is work and a free slot; while the pipeline is full, work gathers, so batches grow with load by themselves.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use dtvn_messages::block::bundles_root;
 use dtvn_messages::canary::{Canary, planted};
-use dtvn_messages::{Block, Digest, Header, Height, limits};
+use dtvn_messages::{Block, Digest, Header, Height, ValidatorIndex, limits};
 
 use crate::bundles::{Room, follow};
 use crate::chain::Link;
@@ -59,10 +60,13 @@ impl Replica {
             operations: limits::BLOCK_OPERATIONS_MAX,
             bytes: limits::BLOCK_BYTES_MAX,
         };
-        let skip = self.pace.suspect().filter(|_| is_cautious);
-        let mut chosen = self.bundles.choose(&parent.positions, room, skip.as_ref());
-        if chosen.is_empty() && skip.is_some() {
-            chosen = self.bundles.choose(&parent.positions, room, None);
+        let choose = |left_out: &BTreeSet<ValidatorIndex>| self.bundles.choose(&parent.positions, room, left_out);
+        let left_out = self.pace.left_out().into_iter().filter(|_| is_cautious);
+        let careful = left_out.map(|left_out| choose(&left_out)).find(|chosen| !chosen.is_empty());
+        let is_new_round = is_cautious && careful.is_none() && height == self.chain.committed().next();
+        let chosen = careful.unwrap_or_else(|| choose(&BTreeSet::new()));
+        if is_new_round {
+            self.pace.start_over();
         }
         let mut positions = parent.positions;
         // Empty blocks lead to the end of an epoch, and to nothing else.

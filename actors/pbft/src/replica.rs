@@ -269,7 +269,7 @@ impl Replica {
         effects.push(Effect::Released { digests });
     }
 
-    /// This replica says PREPARE for a block, or will once that is on the disk.
+    /// This replica says PREPARE for a block, once that is on the disk. What it refuses after execution it gives up.
     pub(crate) fn vouch_for(&mut self, block: &Block) {
         for digest in &block.bundles {
             let height = self.vouched.entry(*digest).or_insert(block.header.height);

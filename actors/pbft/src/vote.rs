@@ -129,6 +129,7 @@ impl Replica {
         let Some(after) = proposal.logged else { return false };
         let (block, digest) = (Arc::clone(&proposal.block), proposal.digest);
         slot.prepare_said = true;
+        self.vouch_for(&block);
         if self.is_leader() && height > self.selection.end {
             // After a restart: the proposal was logged, and perhaps never left.
             effects.push(Effect::Propose { after, view: self.view, block, digest });

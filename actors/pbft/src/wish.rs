@@ -14,10 +14,11 @@
 //! it.
 
 use dtvn_messages::canary::{Canary, planted};
-use dtvn_messages::{Epoch, ValidatorIndex, View};
+use dtvn_messages::{Block, Epoch, ValidatorIndex, View};
 
 use crate::effect::{Cause, Effect, Say, Unsigned};
 use crate::input::Timer;
+use crate::pace::Failed;
 use crate::replica::Replica;
 use crate::timers::Fired;
 
@@ -89,12 +90,21 @@ impl Replica {
         self.pace.view_since_us = self.now.monotonic_us;
     }
 
+    fn failed_with(&self, block: &Block) -> Failed {
+        let alone = match block.bundles.as_slice() {
+            [only] => self.bundles.get(only).map(|meta| meta.origin),
+            _ => None,
+        };
+        Failed { alone, is_own: Some(block.header.proposer) == self.config.me }
+    }
+
     /// Leaves the current view for a later one, and says what is known to be prepared or committed.
     fn move_to(&mut self, view: View, cause: Cause, effects: &mut Vec<Effect>) {
         if cause != Cause::Planned {
             let next = self.chain.committed().next();
             let tried = self.slots.get(&next).and_then(|slot| slot.proposal.as_ref());
-            self.pace.failed(next, tried.map(|proposal| proposal.block.bundles.as_slice()));
+            let failed = tried.map(|proposal| self.failed_with(&proposal.block));
+            self.pace.failed(next, failed);
         }
         self.drop_unfinished(effects);
         self.enter_view(view);

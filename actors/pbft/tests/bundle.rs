@@ -125,6 +125,19 @@ fn what_this_replica_said_prepare_for_is_kept_until_that_height_is_committed_wha
 }
 
 #[test]
+fn what_a_leader_names_in_a_block_with_a_wrong_result_is_given_up_with_its_view() {
+    let mut under = under(3);
+    under.hold(&[numbered(1, 0)]);
+    let mut block = under.block(0, None, &[numbered(1, 0)]);
+    block.header.log_root = Digest([7; 32]);
+    assert_eq!(votes_said(&under.propose(0, &block)), [], "it was logged, and is refused after its execution");
+    let nothing = under.bare_view_change(1);
+    under.start_view(&nothing);
+    let digest = numbered(1, 0).digest;
+    assert_eq!(released(&mut under, &[numbered(1, 0)]), [digest], "this replica vouched for nothing");
+}
+
+#[test]
 fn what_is_behind_a_bundle_that_is_given_up_is_no_work() {
     let mut under = under(3);
     under.hold(&[numbered(1, 0), numbered(1, 1)]);

@@ -199,7 +199,7 @@ fn bundles_of_synced_blocks_are_wanted_from_those_who_proved_them_and_again_afte
     let blocks = under.chain(0, 1, 1);
     under.hear(2, proof(&under, &blocks[0]));
     let want =
-        Effect::Want { digests: blocks[0].bundles.clone(), holders: [2, 0, 1].map(validator).to_vec(), proved: true };
+        Effect::Want { digests: blocks[0].bundles.clone(), holders: [2, 0, 1].map(validator).to_vec(), proposer: None };
     let effects = under.run(Input::Certified(delivery(&under, &blocks)));
     assert_eq!(effects, std::slice::from_ref(&want));
     let moved = under.move_to(1);

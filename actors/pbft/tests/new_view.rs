@@ -269,7 +269,7 @@ fn bundle_lists_of_selected_blocks_are_fetched_by_digest_from_the_signers_and_no
     let digests = blocks[0].bundles.clone();
     assert_eq!(
         under.hear(1, right),
-        [Effect::Want { digests, holders, proved: true }],
+        [Effect::Want { digests, holders, proposer: None }],
         "its bundles first from the signers"
     );
     assert_eq!(votes_said(&under.bundle(numbered(1, 0))).len(), 1);

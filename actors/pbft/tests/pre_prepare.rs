@@ -307,7 +307,7 @@ fn bundles_that_are_not_here_are_wanted_from_the_leader_first_and_the_vote_waits
     under.bundle(numbered(1, 0));
     let digests = vec![numbered(2, 0).digest];
     let holders = [0, 1, 2].map(validator).to_vec();
-    assert_eq!(under.propose(0, &block), [Effect::Want { digests, holders, proved: false }]);
+    assert_eq!(under.propose(0, &block), [Effect::Want { digests, holders, proposer: Some(validator(0)) }]);
     let effects = under.bundle(numbered(2, 0));
     assert_eq!(votes_said(&effects), [(1, under.prepare(0, &block))]);
 }

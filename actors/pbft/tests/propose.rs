@@ -7,9 +7,9 @@ use dtvn_messages::genesis::ConsensusParameters;
 use dtvn_messages::{Block, Height, Timestamp, View, VoteKind, limits};
 use dtvn_pbft::{BundleMeta, Effect, Input, Message, Record};
 
-use crate::common::build::{numbered, validator};
+use crate::common::build::{numbered, started, validator};
 use crate::common::genesis;
-use crate::common::under::{Under, persist, small, under};
+use crate::common::under::{Under, persist, small, under, votes_said};
 
 fn leader(change: fn(&mut ConsensusParameters)) -> Under {
     let genesis = Arc::new(genesis(4, |parameters| {
@@ -209,6 +209,35 @@ fn the_one_that_failed_last_is_proposed_if_there_is_nothing_else() {
     under.move_to(1);
     assert_eq!(proposed(&lead_again(&mut under, 4))[0].bundles, [numbered(1, 0).digest]);
     assert_eq!(proposed(&lead_again(&mut under, 8))[0].bundles, [numbered(1, 0).digest]);
+}
+
+#[test]
+fn a_leader_after_failed_views_tries_each_origin_once_before_any_a_second_time() {
+    let mut under = under(0);
+    under.hold(&[started(1, 9, 0), numbered(2, 0), numbered(3, 0)]);
+    under.move_to(1);
+    assert_eq!(proposed(&lead_again(&mut under, 4))[0].bundles, [started(1, 9, 0).digest]);
+    // A liar has another one for each turn, ahead of what was tried; and nobody else can get any of them.
+    under.quiet(Input::Bundle(started(1, 8, 0)));
+    assert_eq!(proposed(&lead_again(&mut under, 8))[0].bundles, [numbered(2, 0).digest]);
+    under.quiet(Input::Bundle(started(1, 7, 0)));
+    assert_eq!(proposed(&lead_again(&mut under, 12))[0].bundles, [numbered(3, 0).digest]);
+    assert_eq!(proposed(&lead_again(&mut under, 16))[0].bundles, [numbered(2, 0).digest], "and then anew");
+    let other = proposed(&lead_again(&mut under, 20));
+    assert_ne!(other[0].bundles, [numbered(2, 0).digest], "this round too has each of them once");
+}
+
+#[test]
+fn a_liar_that_tries_an_honest_bundle_first_does_not_keep_a_leader_from_proposing_it() {
+    let mut under = under(0);
+    under.hold(&[numbered(1, 0), numbered(2, 0)]);
+    under.move_to(1);
+    assert_eq!(proposed(&lead_again(&mut under, 4))[0].bundles, [numbered(1, 0).digest]);
+    let shown = under.bare_view_change(7);
+    under.start_view(&shown);
+    let tried = under.block(7, None, &[numbered(2, 0)]);
+    assert_eq!(votes_said(&under.propose(7, &tried)).len(), 1, "it is as good as any");
+    assert_eq!(proposed(&lead_again(&mut under, 8))[0].bundles, [numbered(2, 0).digest]);
 }
 
 #[test]

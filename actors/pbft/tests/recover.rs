@@ -303,7 +303,7 @@ fn bundles_that_are_missing_are_wanted_at_the_start() {
     let mut again = under.restarted(&under.log, &[]);
     let effects = again.run(Input::Start);
     let digests = vec![numbered(1, 0).digest];
-    let wanted = Effect::Want { digests, holders: [0, 1, 2].map(validator).to_vec(), proved: false };
+    let wanted = Effect::Want { digests, holders: [0, 1, 2].map(validator).to_vec(), proposer: Some(validator(0)) };
     assert!(effects.contains(&wanted), "{effects:?}");
 }
 

@@ -190,7 +190,7 @@ impl Behaviour for Gossip {
             }
             GossipMessage::Own(bundle) => Input::Own(bundle),
             GossipMessage::Verified { from, bundle, ok } => Input::Verified { from, bundle, ok },
-            GossipMessage::Want { digests, holders, proved } => Input::Want { digests, holders, proved },
+            GossipMessage::Want { digests, holders, proposer } => Input::Want { digests, holders, proposer },
             GossipMessage::Restored(bundles) => {
                 let mut restored = bundles.into_iter().map(Input::Restored);
                 return restored.try_for_each(|input| self.step(context, input));

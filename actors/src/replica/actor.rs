@@ -162,8 +162,8 @@ impl Replica {
             Effect::Commit(committed) => self.commit(*committed)?,
             Effect::Evidence(evidence) => self.keep_evidence(evidence)?,
             Effect::Certified(certificate) => deliver(&self.storage, StorageMessage::Receipt(certificate))?,
-            Effect::Want { digests, holders, proved } => {
-                deliver(&self.gossip, GossipMessage::Want { digests, holders, proved })?
+            Effect::Want { digests, holders, proposer } => {
+                deliver(&self.gossip, GossipMessage::Want { digests, holders, proposer })?
             }
             Effect::Release { digests } => deliver(&self.gossip, GossipMessage::Release(digests))?,
             Effect::Unwant { digests } => deliver(&self.gossip, GossipMessage::Unwant(digests))?,

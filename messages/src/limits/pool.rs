@@ -13,9 +13,12 @@ pub const POOL_ORIGIN_BUNDLES_MAX: usize = 64;
 pub const POOL_ORIGIN_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// Bytes of all pending bundles without the reserve. Each origin has its share, so nobody can fill another's.
 pub const POOL_BYTES_MAX: usize = 512 * 1024 * 1024;
-/// Bytes beyond an origin's share that may be taken because a proposal names them: eight blocks. Beyond it a bundle is
-/// not taken until there is room, and is asked for again; what nothing needs any more makes room.
+/// Bytes beyond an origin's share that may be taken because a proposal names them: eight blocks. Each leader has an even
+/// part of it for what its proposals name. Beyond it a bundle is not taken until there is room, and is asked for again;
+/// what nothing needs any more makes room.
 pub const POOL_RESERVE_BYTES_MAX: usize = 8 * BLOCK_BYTES_MAX;
+/// A leader's part of the reserve at least, in networks of more than eight: any one block fits.
+pub const POOL_RESERVE_PART_BYTES_MIN: usize = BLOCK_BYTES_MAX;
 /// What a bundle in the reserve counts at least: as many as blocks of the longest bundles have fit, so that nobody fills it
 /// with very many short ones.
 pub const POOL_RESERVED_BYTES_MIN: usize = 32 * 1024;

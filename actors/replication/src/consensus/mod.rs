@@ -302,9 +302,9 @@ impl Consensus {
             }
             CoreEffect::RollBack { to } => effects.push(Effect::RollBack { to }),
             CoreEffect::Commit { block, digest, certificate } => self.commit(block, digest, certificate, effects),
-            CoreEffect::Want { digests, holders, proved } => {
+            CoreEffect::Want { digests, holders, proposer } => {
                 self.wanted.extend(digests.iter().copied());
-                effects.push(Effect::Want { digests, holders, proved });
+                effects.push(Effect::Want { digests, holders, proposer });
             }
             CoreEffect::WantNothing if self.wanted.is_empty() => {}
             CoreEffect::WantNothing => {
@@ -450,7 +450,7 @@ mod tests {
         let digests = vec![Digest([1; 32]), Digest([2; 32])];
         // With each status, as long as a bundle that a proposal names does not come.
         for _ in 0..1_000 {
-            let want = CoreEffect::Want { digests: digests.clone(), holders: Vec::new(), proved: false };
+            let want = CoreEffect::Want { digests: digests.clone(), holders: Vec::new(), proposer: None };
             consensus.carry_out(want, &mut inputs, &mut effects);
         }
         assert_eq!(consensus.wanted.len(), 2);

@@ -17,8 +17,8 @@ struct Search {
     next: usize,
     asked: Option<ValidatorIndex>,
     wakes: Wake,
-    /// A quorum voted for a block that names it.
-    proved: bool,
+    /// Of what the replica needs: the leader whose proposal names it, none if a quorum voted for a block that does.
+    proposer: Option<ValidatorIndex>,
 }
 
 /// When a search goes on.
@@ -85,19 +85,19 @@ impl Fetches {
     }
 
     pub(super) fn is_wanted(&self, digest: &Digest) -> bool {
-        self.searches.get(digest).is_some_and(|search| search.kind == Kind::Wanted)
+        self.wanted_for(digest).is_some()
     }
 
-    /// Whether the replica needs a bundle of a block that a quorum voted for.
-    pub(super) fn is_proved(&self, digest: &Digest) -> bool {
-        self.searches.get(digest).is_some_and(|search| search.proved)
+    /// If the replica needs a bundle, the leader whose proposal names it: none if a quorum voted for a block that does.
+    pub(super) fn wanted_for(&self, digest: &Digest) -> Option<Option<ValidatorIndex>> {
+        self.searches.get(digest).filter(|search| search.kind == Kind::Wanted).map(|search| search.proposer)
     }
 
     /// The replica needs a bundle, which is asked for after `grace_ms`. False if it wants too many.
     pub(super) fn want(
         &mut self,
         now_us: u64,
-        (digest, proved): (Digest, bool),
+        (digest, proposer): (Digest, Option<ValidatorIndex>),
         holders: &[ValidatorIndex],
         grace_ms: u64,
         limits: &PoolLimits,
@@ -106,7 +106,8 @@ impl Fetches {
             && search.kind == Kind::Wanted
         {
             holders.iter().rev().for_each(|holder| add_holder(search, *holder));
-            search.proved |= proved;
+            // What a quorum voted for stays so; of leaders it is the last that says so.
+            search.proposer = search.proposer.and(proposer);
             return true;
         }
         if self.wanted >= limits.wants_max {
@@ -124,7 +125,7 @@ impl Fetches {
             self.discount(search.kind);
         }
         self.wanted += 1;
-        self.searches.insert(digest, Search { kind: Kind::Wanted, holders, next: 0, asked, wakes, proved });
+        self.searches.insert(digest, Search { kind: Kind::Wanted, holders, next: 0, asked, wakes, proposer });
         self.schedule(digest, wakes);
         true
     }
@@ -184,7 +185,7 @@ impl Fetches {
             (Kind::Announced { first: from }, limits.announce_grace_ms)
         };
         let wakes = Wake::At(now_us + after_ms * 1_000);
-        self.searches.insert(digest, Search { kind, holders: vec![from], next: 0, asked: None, wakes, proved: false });
+        self.searches.insert(digest, Search { kind, holders: vec![from], next: 0, asked: None, wakes, proposer: None });
         self.schedule(digest, wakes);
     }
 

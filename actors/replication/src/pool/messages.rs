@@ -49,8 +49,8 @@ pub enum Input {
         digests: Vec<Digest>,
         /// Who should hold them, best first.
         holders: Vec<ValidatorIndex>,
-        /// A quorum voted for a block that names them: prepared, or committed.
-        proved: bool,
+        /// The leader whose proposal names them; none if a quorum voted for a block that does: prepared, or committed.
+        proposer: Option<ValidatorIndex>,
     },
     /// The replica no longer needs these bundles.
     Unwant {

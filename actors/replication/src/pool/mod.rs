@@ -121,7 +121,7 @@ impl Pool {
             Input::Verified { from, bundle, ok } => self.on_verified(now_us, from, bundle, ok, effects),
             Input::Fetch { from, digests } => self.on_fetch(now_us, from, &digests, effects),
             Input::Announce { from, digests } => self.on_announce(now_us, from, digests),
-            Input::Want { digests, holders, proved } => self.on_want(now_us, (digests, proved), &holders, effects),
+            Input::Want { digests, holders, proposer } => self.on_want(now_us, (digests, proposer), &holders, effects),
             Input::Unwant { digests } => digests.iter().for_each(|digest| self.fetches.unwant(digest)),
             Input::Release { digests } => self.shelf.release(&digests),
             Input::WantNothing => self.fetches.want_nothing(),
@@ -242,7 +242,7 @@ impl Pool {
     fn on_want(
         &mut self,
         now_us: u64,
-        (digests, proved): (Vec<Digest>, bool),
+        (digests, proposer): (Vec<Digest>, Option<ValidatorIndex>),
         holders: &[ValidatorIndex],
         effects: &mut Vec<Effect>,
     ) {
@@ -258,7 +258,7 @@ impl Pool {
             }
             let verifying = self.inspection.contains(&digest);
             let grace_ms = if verifying { self.limits.fetch_timeout_ms } else { self.limits.want_grace_ms };
-            if !self.fetches.want(now_us, (digest, proved), holders, grace_ms, &self.limits) {
+            if !self.fetches.want(now_us, (digest, proposer), holders, grace_ms, &self.limits) {
                 refused.push(digest);
             }
         }
@@ -370,6 +370,10 @@ impl Pool {
 
     fn share_bytes(&self) -> usize {
         self.limits.share_bytes(self.validators.len())
+    }
+
+    fn reserve_part_bytes(&self) -> usize {
+        self.limits.reserve_part_bytes(self.validators.len())
     }
 
     fn send_asks(&mut self, now_us: u64, effects: &mut Vec<Effect>) {

@@ -139,20 +139,21 @@ impl Pool {
         }
     }
 
-    /// In its origin's share if it fits there; what a proposal names, otherwise in the reserve. What a block names that a
-    /// quorum voted for is always taken: nothing else can be decided before it, and those who voted had room for it. So
-    /// what a lying leader had fetched into the reserve keeps nobody from going on.
+    /// In its origin's share if it fits there; what a proposal names, otherwise in its leader's part of the reserve. What a
+    /// block names that a quorum voted for is always taken: nothing else can be decided before it, and those who voted had
+    /// room for it. So what a lying leader had fetched into the reserve keeps nobody from going on, neither what is
+    /// decided nor what an honest leader proposes.
     fn find_room(&mut self, bundle: &Bundle) -> Result<Room, Refusal> {
         let bytes = bundle.bytes.len();
-        if !self.fetches.is_wanted(&bundle.digest) {
+        let Some(proposer) = self.fetches.wanted_for(&bundle.digest) else {
             return self.refusal_of(bundle).map_or(Ok(Room::Share), Err);
-        }
+        };
         // Short ones count for more than they are: a block has so many bundles at most, whatever their length.
         let charged = bytes.max(self.limits.reserved_bytes_min);
         if self.shelf.fits_share(bundle.body.origin, bytes, self.share_bytes(), &self.limits) {
             Ok(Room::Share)
-        } else if self.fetches.is_proved(&bundle.digest) || self.shelf.fits_reserve(charged, &self.limits) {
-            Ok(Room::Reserve(charged))
+        } else if proposer.is_none_or(|leader| self.shelf.fits_reserve(leader, charged, self.reserve_part_bytes())) {
+            Ok(Room::Reserve { proposer, charged })
         } else {
             Err(Refusal::ReserveFull)
         }

@@ -31,6 +31,7 @@ pub struct PoolLimits {
     pub bytes_max: usize,
     pub bundle_bytes_max: usize,
     pub reserve_bytes_max: usize,
+    pub reserve_part_bytes_min: usize,
     pub reserved_bytes_min: usize,
     pub room_asked_ms: u64,
     pub retained_bytes_max: usize,
@@ -63,6 +64,7 @@ impl Default for PoolLimits {
             bytes_max: limits::POOL_BYTES_MAX,
             bundle_bytes_max: limits::BUNDLE_BYTES_MAX,
             reserve_bytes_max: limits::POOL_RESERVE_BYTES_MAX,
+            reserve_part_bytes_min: limits::POOL_RESERVE_PART_BYTES_MIN,
             reserved_bytes_min: limits::POOL_RESERVED_BYTES_MIN,
             room_asked_ms: limits::POOL_ROOM_ASKED_MS,
             retained_bytes_max: limits::POOL_RETAINED_BYTES_MAX,
@@ -93,5 +95,12 @@ impl PoolLimits {
     #[must_use]
     pub fn share_bytes(&self, validators: usize) -> usize {
         self.origin_bytes_max.min(self.bytes_max / validators.max(1))
+    }
+
+    /// The bytes that the proposals of one of `validators` leaders may have in the reserve: an even part, and one block at
+    /// least.
+    #[must_use]
+    pub fn reserve_part_bytes(&self, validators: usize) -> usize {
+        self.reserve_part_bytes_min.max(self.reserve_bytes_max / validators.max(1))
     }
 }

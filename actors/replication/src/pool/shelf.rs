@@ -20,7 +20,7 @@ pub enum Refusal {
     TooManyVariants,
     /// Its sender has too much under verification.
     TooManyUnverified,
-    /// A proposal names it, but the reserve is full.
+    /// A proposal names it, but its leader's part of the reserve is full.
     ReserveFull,
 }
 
@@ -44,8 +44,13 @@ impl Refusal {
 pub(super) enum Room {
     /// Its origin's share.
     Share,
-    /// So many bytes of the reserve for proposals.
-    Reserve(usize),
+    /// The reserve.
+    Reserve {
+        /// Whose part of it: the leader's whose proposal names it. None if a quorum voted for a block that does.
+        proposer: Option<ValidatorIndex>,
+        /// For how many bytes.
+        charged: usize,
+    },
 }
 
 #[derive(Debug)]
@@ -64,7 +69,7 @@ struct Held {
 
 impl Held {
     fn is_reserved(&self) -> bool {
-        matches!(self.stage, Stage::Pending(Room::Reserve(_)))
+        matches!(self.stage, Stage::Pending(Room::Reserve { .. }))
     }
 }
 
@@ -85,6 +90,8 @@ pub(super) struct Shelf {
     ordered: BTreeSet<(Height, Digest)>,
     pending_bytes: usize,
     reserve_bytes: usize,
+    /// Of the reserve, what the proposals of each leader take.
+    reserve_parts: BTreeMap<ValidatorIndex, usize>,
     retained_bytes: usize,
 }
 
@@ -157,8 +164,8 @@ impl Shelf {
         bundles < limits.origin_bundles_max && used + bytes <= share_bytes
     }
 
-    pub(super) fn fits_reserve(&self, bytes: usize, limits: &PoolLimits) -> bool {
-        self.reserve_bytes + bytes <= limits.reserve_bytes_max
+    pub(super) fn fits_reserve(&self, leader: ValidatorIndex, bytes: usize, part_bytes: usize) -> bool {
+        self.reserve_parts.get(&leader).copied().unwrap_or(0) + bytes <= part_bytes
     }
 
     /// Takes a bundle that is not held.
@@ -172,7 +179,12 @@ impl Shelf {
                 origin.bytes += bytes;
                 self.pending_bytes += bytes;
             }
-            Room::Reserve(charged) => self.reserve_bytes += charged,
+            Room::Reserve { proposer, charged } => {
+                self.reserve_bytes += charged;
+                if let Some(leader) = proposer {
+                    *self.reserve_parts.entry(leader).or_default() += charged;
+                }
+            }
         }
         let digest = bundle.digest;
         let before = self.held.insert(digest, Held { bundle, stage: Stage::Pending(room), holders: 0 });
@@ -245,7 +257,12 @@ impl Shelf {
                 origin.bytes -= bytes;
                 self.pending_bytes -= bytes;
             }
-            Room::Reserve(charged) => self.reserve_bytes -= charged,
+            Room::Reserve { proposer, charged } => {
+                self.reserve_bytes -= charged;
+                if let Some(part) = proposer.and_then(|leader| self.reserve_parts.get_mut(&leader)) {
+                    *part -= charged;
+                }
+            }
         }
     }
 

@@ -93,7 +93,7 @@ fn a_third_variant_is_only_taken_if_a_proposal_names_it() {
 fn what_a_proposal_names_is_taken_from_the_reserve_until_that_is_full() {
     let mut world = World::with(4, |limits| {
         limits.origin_bundles_max = 1;
-        limits.reserve_bytes_max = 2 * length(0);
+        limits.reserve_part_bytes_min = 2 * length(0);
         limits.reserved_bytes_min = 0;
     });
     world.accept(1, &world.bundle(1, 0));
@@ -116,7 +116,7 @@ fn what_a_proposal_names_is_taken_from_the_reserve_until_that_is_full() {
 fn what_a_quorum_voted_for_is_taken_although_a_liar_has_filled_share_and_reserve() {
     let mut world = World::with(4, |limits| {
         limits.origin_bundles_max = 1;
-        limits.reserve_bytes_max = length(0);
+        limits.reserve_part_bytes_min = length(0);
         limits.reserved_bytes_min = 0;
     });
     // Its share, with a number that nothing can ever come before; and the reserve, by a proposal that was never good.
@@ -124,20 +124,46 @@ fn what_a_quorum_voted_for_is_taken_although_a_liar_has_filled_share_and_reserve
     let (junk, voted) = (world.bundle(1, 9), world.bundle(1, 0));
     world.step(want(&[junk.digest], &[1]));
     assert_eq!(world.accept(1, &junk)[1..], [log(&junk), available(&junk)]);
-    world.step(want(&[voted.digest], &[2]));
-    let full = [Effect::ReserveFull { held: vec![junk.digest] }, refused(2, Refusal::ReserveFull)];
-    assert_eq!(world.accept(2, &voted)[1..], full, "as long as it is a leader's word only");
-    let Input::Want { digests, holders, .. } = want(&[voted.digest], &[2]) else { unreachable!() };
-    world.step(Input::Want { digests, holders, proved: true });
+    world.step(want_for(Some(1), &[voted.digest], &[1]));
+    let full = [Effect::ReserveFull { held: vec![junk.digest] }, refused(1, Refusal::ReserveFull)];
+    assert_eq!(world.accept(1, &voted)[1..], full, "as long as it is a leader's word only");
+    world.step(want_for(None, &[voted.digest], &[2]));
     assert_eq!(world.pass_ms(250), [ask(2, &[voted.digest])]);
     assert_eq!(world.accept(2, &voted)[1..], [log(&voted), available(&voted)]);
+    let next = world.bundle(1, 1);
+    world.step(want_for(Some(3), &[next.digest], &[3]));
+    assert!(world.accept(3, &next).contains(&available(&next)), "what is proved takes no leader's part");
+}
+
+#[test]
+fn what_one_leader_had_fetched_leaves_the_others_their_parts_of_the_reserve() {
+    let mut world = World::with(4, |limits| {
+        limits.origin_bundles_max = 1;
+        limits.reserve_bytes_max = 8 * length(0);
+        limits.reserve_part_bytes_min = 0;
+        limits.reserved_bytes_min = 0;
+    });
+    world.accept(1, &world.bundle(1, 7));
+    let [first, second, third, good] = [8, 9, 10, 0].map(|number| world.bundle(1, number));
+    // All of it is vouched for: the replica gives none of it up.
+    world.step(want_for(Some(1), &[first.digest, second.digest, third.digest], &[1]));
+    assert!(world.accept(1, &first).contains(&available(&first)));
+    assert!(world.accept(1, &second).contains(&available(&second)));
+    assert!(world.accept(1, &third).contains(&refused(1, Refusal::ReserveFull)), "a quarter of the reserve is full");
+    world.step(Input::Unwant { digests: vec![third.digest] });
+    world.step(want_for(Some(2), &[good.digest], &[2]));
+    assert!(world.accept(2, &good).contains(&available(&good)), "what an honest leader proposes finds room");
+    // Named by two leaders, it is the last one's.
+    world.step(want_for(Some(1), &[third.digest], &[1]));
+    world.step(want_for(Some(3), &[third.digest], &[3]));
+    assert!(world.accept(3, &third).contains(&available(&third)));
 }
 
 #[test]
 fn what_the_replica_can_do_without_makes_room_in_the_reserve_and_may_come_again() {
     let mut world = World::with(4, |limits| {
         limits.origin_bundles_max = 1;
-        limits.reserve_bytes_max = 2 * length(0);
+        limits.reserve_part_bytes_min = 2 * length(0);
         limits.reserved_bytes_min = 0;
     });
     world.accept(1, &world.bundle(1, 7));
@@ -145,7 +171,7 @@ fn what_the_replica_can_do_without_makes_room_in_the_reserve_and_may_come_again(
     let good = world.bundle(1, 0);
     world.step(want(&[junk[0].digest, junk[1].digest], &[1]));
     junk.iter().for_each(|junk| drop(world.accept(1, junk)));
-    world.step(want(&[good.digest], &[2]));
+    world.step(want_for(Some(1), &[good.digest], &[2]));
     let held = sorted(&[&junk[0], &junk[1]]);
     let is_asked = |effects: Vec<Effect>| effects.contains(&Effect::ReserveFull { held: held.clone() });
     assert!(is_asked(world.accept(2, &good)));
@@ -168,14 +194,14 @@ fn what_the_replica_can_do_without_makes_room_in_the_reserve_and_may_come_again(
 fn very_many_short_bundles_fill_the_reserve_like_long_ones() {
     let mut world = World::with(4, |limits| {
         limits.origin_bundles_max = 1;
-        limits.reserve_bytes_max = 10 * limits.reserved_bytes_min;
+        limits.reserve_part_bytes_min = 10 * limits.reserved_bytes_min;
     });
     world.accept(1, &world.bundle(1, 0));
     let junk: Vec<_> = (1..20).map(|number| world.bundle(1, number)).collect();
     world.step(want(&junk.iter().map(|bundle| bundle.digest).collect::<Vec<_>>(), &[2]));
     let taken = junk.iter().filter(|bundle| world.accept(2, bundle).contains(&available(bundle))).count();
     assert_eq!(taken, 10);
-    assert_eq!(world.pool.usage().reserve_bytes, world.pool.limits.reserve_bytes_max);
+    assert_eq!(world.pool.usage().reserve_bytes, world.pool.limits.reserve_part_bytes_min);
     world.step(Input::Release { digests: junk.iter().map(|bundle| bundle.digest).collect() });
     assert_eq!(world.pool.usage().reserve_bytes, 0);
 }
@@ -333,7 +359,9 @@ fn the_limits_of_the_product_fit_together() {
         assert!(share * validators <= POOL_BYTES_MAX);
     }
     const { assert!(POOL_SERVE_ANSWER_BYTES_MAX >= BLOCK_BYTES_MAX, "one answer serves one block") };
-    const { assert!(POOL_RESERVE_BYTES_MAX >= 4 * BLOCK_BYTES_MAX, "a default pipeline fits") };
+    for validators in 1..=VALIDATORS_MAX {
+        assert!(limits.reserve_part_bytes(validators) >= BLOCK_BYTES_MAX, "{validators} validators: any block fits");
+    }
     const {
         assert!(
             dtvn_messages::limits::POOL_RESERVED_BYTES_MIN * dtvn_messages::limits::BLOCK_BUNDLES_MAX

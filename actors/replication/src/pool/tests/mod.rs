@@ -189,8 +189,12 @@ fn positions(last: &[(ValidatorIndex, BundlePosition)]) -> Input {
 }
 
 fn want(digests: &[Digest], holders: &[u16]) -> Input {
+    want_for(holders.first().copied(), digests, holders)
+}
+
+fn want_for(proposer: Option<u16>, digests: &[Digest], holders: &[u16]) -> Input {
     let holders = holders.iter().copied().map(ValidatorIndex).collect();
-    Input::Want { digests: digests.to_vec(), holders, proved: false }
+    Input::Want { digests: digests.to_vec(), holders, proposer: proposer.map(ValidatorIndex) }
 }
 
 fn announced(from: u16, digests: &[Digest]) -> Input {

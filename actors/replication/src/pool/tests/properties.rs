@@ -58,7 +58,8 @@ fn a_move() -> impl Strategy<Value = Move> {
 fn small(limits: &mut PoolLimits) {
     limits.origin_bundles_max = 3;
     limits.origin_bytes_max = 3_000;
-    limits.reserve_bytes_max = 500;
+    limits.reserve_bytes_max = 0;
+    limits.reserve_part_bytes_min = 500;
     limits.retained_bytes_max = 1_500;
     limits.wants_max = 6;
     limits.fetches_per_peer_max = 2;
@@ -123,7 +124,7 @@ impl Bystander {
         assert_eq!(usage.pending_bundles, self.pending.len());
         let all: usize = shares.values().map(|(_, bytes)| bytes).sum();
         assert_eq!(usage.pending_bytes + usage.reserve_bytes, all);
-        assert!(usage.reserve_bytes <= limits.reserve_bytes_max);
+        assert!(usage.reserve_bytes <= usize::from(VALIDATORS) * limits.reserve_part_bytes_min);
         assert!(usage.retained_bytes <= limits.retained_bytes_max);
         assert!(usage.unverified_bundles <= usize::from(VALIDATORS) * 6);
         let announced_max = usize::from(VALIDATORS) * limits.announced_per_peer_max;
@@ -200,7 +201,7 @@ proptest! {
     ) {
         let mut world = World::with(usize::from(VALIDATORS), |limits| {
             limits.fetches_per_peer_max = outstanding;
-            limits.reserve_bytes_max = 500;
+            limits.reserve_part_bytes_min = 500;
             limits.origin_bundles_max = 100;
         });
         let missing: Vec<(u16, Arc<Bundle>)> = holders
