@@ -23,7 +23,8 @@ const KIB: u64 = 1_024;
 /// All of them.
 pub const TARGETS: &[Target] = &[
     // From peers.
-    of_several("wire", wire::frame, wire::CLASSES.len(), 8 * KIB, 34),
+    // What a frame promises is at most 32 times its length; what is read again is held beside it.
+    of_several("wire", wire::frame, wire::CLASSES.len(), 8 * KIB, 66),
     of_one("bundle", wire::bundle, 8 * KIB, 24),
     of_several("layouts", layouts::any, layouts::TYPES.len(), 8 * KIB, 32),
     of_one("evidence", evidence::judged, 64 * KIB, 32),

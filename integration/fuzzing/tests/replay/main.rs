@@ -1,8 +1,9 @@
 //! Every decoder on its corpus and on some thousands of mutations of it, without libFuzzer.
 //!
-//! What comes from a network is recorded from one that runs (four whole nodes on one queue of events), at each run, and what
-//! it happens not to say is made; so the mutations start from today's formats. `DTVN_FUZZ_RECORD=1 cargo test -p dtvn-fuzzing --test replay` writes what was
-//! recorded into the corpus, `DTVN_FUZZ_SEED` and `DTVN_FUZZ_MUTATIONS` choose other and more mutations.
+//! What comes from a network is recorded from one that runs (four whole nodes on one queue of events), at each run, and
+//! what it happens not to say is made; so the mutations start from today's formats. `DTVN_FUZZ_RECORD=1 cargo test -p
+//! dtvn-fuzzing --test replay no_decoder` writes that into the corpus, `DTVN_FUZZ_SEED` and `DTVN_FUZZ_MUTATIONS` choose
+//! other and more mutations.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "tests")]
 
 #[allow(dead_code, reason = "this is the harness of another test, of which a part is used here")]
@@ -96,7 +97,8 @@ fn accepted(target: &Target) -> Vec<Vec<u8>> {
     inputs.filter(|input| target.check(input) == Judged::Accepted).collect()
 }
 
-const RENEW: &str = "DTVN_FUZZ_RECORD=1 cargo test -p dtvn-fuzzing --test replay writes what tests/replay makes";
+const RENEW: &str =
+    "DTVN_FUZZ_RECORD=1 cargo test -p dtvn-fuzzing --test replay no_decoder writes what is recorded and made";
 
 #[test]
 fn the_corpus_has_a_valid_input_for_every_choice_of_a_target() {
