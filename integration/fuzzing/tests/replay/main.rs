@@ -21,6 +21,7 @@ use dtvn_fuzzing::mutate::Mutator;
 use dtvn_fuzzing::{Judged, TARGETS, Target, corpus, find};
 use dtvn_messages::wire::{Class, WIRE_VERSION, decode};
 use dtvn_messages::{Evidence, EvidenceKind};
+use dtvn_replication::record::LogRecord;
 use recorded::Recorded;
 
 const MUTATIONS: u64 = 4_000;
@@ -123,6 +124,18 @@ fn the_corpus_has_a_valid_message_of_every_kind() {
         missing.is_empty(),
         "none of the kinds {missing:?} of PeerMessage; make them in specimens.rs, then {RENEW}"
     );
+}
+
+#[test]
+fn the_corpus_has_a_record_of_the_log_of_every_kind() {
+    let chain = "any".parse().unwrap();
+    let is_known = |kind: &u8| match LogRecord::decode(*kind, &[], &chain) {
+        Err(error) => !error.to_string().contains("kind is not"),
+        Ok(_) => true,
+    };
+    let met: BTreeSet<u8> = accepted(find("log_record").unwrap()).iter().map(|input| input[0]).collect();
+    let known: BTreeSet<u8> = (0..=255).filter(is_known).collect();
+    assert_eq!(met, known, "{RENEW}");
 }
 
 #[test]

@@ -20,7 +20,7 @@ use dtvn_messages::wire::{Class, PeerMessage, encode};
 use dtvn_messages::*;
 use dtvn_pbft::Record;
 use dtvn_replication::initial::continue_chain;
-use dtvn_replication::log::{Log, LogIdentity, MemoryDisk, RecordNumber};
+use dtvn_replication::log::{Log, LogIdentity, MemoryDisk, RecordNumber, SegmentNumber};
 use dtvn_replication::node::Media;
 use dtvn_replication::record::LogRecord;
 
@@ -142,6 +142,8 @@ pub fn made(recorded: &mut Recorded) {
     specimens::entries().iter().for_each(|entry| recorded.layout("entry", entry));
     recorded.layout("membership", &specimens::membership());
     recorded.layout("change", &specimens::change());
+    let kept_from = LogRecord::KeptFrom(SegmentNumber(3)).encode();
+    recorded.choose("log_record", &format!("kind{}", kept_from.kind), kept_from.kind, &kept_from.payload);
     let [left, right] = [[1; 32], [2; 32]].map(Digest);
     recorded.layout("state-proof", &StateProof { siblings: vec![left, right], end: None });
     let end = Some(EndLeaf { path: left, entry: right });
