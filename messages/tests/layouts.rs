@@ -114,6 +114,11 @@ layouts! {
     signed_checkpoint: signed(checkpoints());
     signed_view_change: signed(view_changes());
     signed_new_view: signed(new_views());
+    signed_head: signed(heads());
+    receipt_certificate: receipt_certificates();
+    epoch_end: epoch_ends();
+    any_evidence: evidence();
+    state_entry: raw_entries();
 }
 
 proptest! {

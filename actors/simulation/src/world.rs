@@ -200,6 +200,10 @@ impl World {
                     at.is_damaged = true;
                     self.coverage.amnesiacs += 1;
                 }
+                if !is_amnesiac && std::mem::take(&mut at.may_forget) {
+                    // The harm met nothing that its log holds.
+                    self.scenario.spare_faults += usize::from(at.is_honest);
+                }
                 self.effects = effects;
                 self.carry_out(host)?;
                 self.greet(host);

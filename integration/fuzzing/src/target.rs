@@ -25,6 +25,8 @@ pub struct Target {
     pub name: &'static str,
     /// Decodes; panics if the value does not survive the way there and back.
     pub run: fn(&[u8]) -> Judged,
+    /// How many decoders the first byte of the input chooses from, modulo; 1 if it does not choose.
+    pub choices: usize,
     /// How many bytes it may hold at a time whatever the input.
     pub base_bytes: u64,
     /// How many bytes more for each byte of input: encoding it again and comparing included.

@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use dtvn_messages::certificate::Signatures;
 use dtvn_messages::membership::{LastRecovery, PendingEnd, Recovery, SignedRecovery, ValidatorsChange};
+use dtvn_messages::snapshot::Manifest;
+use dtvn_messages::state::{Cut, Part, RawEntry};
 use dtvn_messages::ticket::{Metadata, Scan};
 use dtvn_messages::*;
 use proptest::collection::{btree_map, btree_set, vec};
@@ -298,6 +300,62 @@ pub fn view_changes() -> impl Strategy<Value = ViewChange> {
 pub fn new_views() -> impl Strategy<Value = NewView> {
     (any::<u64>(), any::<u64>(), vec((any::<u16>().prop_map(ValidatorIndex), digests()), 0..5))
         .prop_map(|(epoch, view, view_changes)| NewView { epoch: Epoch(epoch), view: View(view), view_changes })
+}
+
+pub fn epoch_ends() -> impl Strategy<Value = EpochEnd> {
+    (committed(), stable_checkpoints(), validator_sets()).prop_map(|(committed, stable, next)| EpochEnd {
+        committed,
+        stable,
+        next,
+    })
+}
+
+pub fn evidence() -> impl Strategy<Value = Evidence> {
+    let (vote, header) = (|| signed(votes()), || headers().prop_map(Box::new));
+    let view_change = || signed(view_changes()).prop_map(Box::new);
+    prop_oneof![
+        (vote(), vote()).prop_map(|(first, second)| Evidence::TwoVotes(first, second)),
+        (signed(heads()), signed(heads())).prop_map(|(first, second)| Evidence::TwoHeads(first, second)),
+        (view_change(), view_change()).prop_map(|(first, second)| Evidence::TwoViewChanges(first, second)),
+        (signed(new_views()), signed(new_views())).prop_map(|(first, second)| Evidence::TwoNewViews(first, second)),
+        (vote(), view_change()).prop_map(|(commit, later)| Evidence::HiddenCertificate(commit, later)),
+        (signed(new_views()), option::of(view_changes().prop_map(Box::new)))
+            .prop_map(|(new_view, named)| Evidence::BadNewView(new_view, named)),
+        (signed(new_views()), vec(view_changes(), 0..3), vote())
+            .prop_map(|(new_view, named, vote)| Evidence::AgainstNewView(new_view, named, vote)),
+        (vote(), header(), option::of(header()))
+            .prop_map(|(vote, header, below)| Evidence::BadProposal(vote, header, below)),
+        view_change().prop_map(Evidence::ForgedCertificate),
+        (vote(), header(), any::<u64>(), digests())
+            .prop_map(|(vote, header, size, root)| Evidence::WrongResult(vote, header, size, root)),
+    ]
+}
+
+pub fn parts() -> impl Strategy<Value = Part> {
+    (digests(), any::<u8>()).prop_map(|(prefix, depth)| Part { prefix, depth })
+}
+
+pub fn raw_entries() -> impl Strategy<Value = RawEntry> {
+    (any::<u8>(), vec(any::<u8>(), 0..20), vec(any::<u8>(), 0..60)).prop_map(|(kind, name, value)| RawEntry {
+        kind,
+        name,
+        value,
+    })
+}
+
+pub fn manifests() -> impl Strategy<Value = Manifest> {
+    let (cut, edge) = (vec((any::<u8>(), digests()), 0..4).prop_map(Cut), vec(vec(digests(), 0..3), 0..3));
+    let ends = vec(epoch_ends().prop_map(Arc::new), 0..2);
+    (stable_checkpoints(), blocks(), option::of(certificates()), cut, edge, ends).prop_map(
+        |(stable, block, certificate, cut, edge, ends)| Manifest {
+            stable: Arc::new(stable),
+            block: Arc::new(block),
+            certificate,
+            cut,
+            edge,
+            ends,
+        },
+    )
 }
 
 pub fn signed<T: std::fmt::Debug>(bodies: impl Strategy<Value = T>) -> impl Strategy<Value = Signed<T>> {

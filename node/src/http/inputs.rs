@@ -3,6 +3,7 @@
 
 use super::events::{Position, Said};
 use super::operations::parse_batch;
+use super::receipts::Address;
 
 /// How many operations are in the body of `POST /api/v1/operations` in JSON; none if it is refused.
 #[must_use]
@@ -20,4 +21,10 @@ pub fn is_said(text: &str) -> bool {
 #[must_use]
 pub fn position(text: &str) -> Option<String> {
     text.parse::<Position>().ok().map(|position| position.to_string())
+}
+
+/// Whether a path names a tile of the transparency log, or a bundle of its entries.
+#[must_use]
+pub fn is_tile(path: &str) -> bool {
+    Address::parse(path).is_some()
 }

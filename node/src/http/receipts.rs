@@ -171,7 +171,7 @@ pub(super) async fn trust_policy(services: web::Data<Services>) -> Result<HttpRe
 
 /// A tile's address: level (none for entries), index and width.
 #[derive(Debug, PartialEq, Eq)]
-struct Address {
+pub(super) struct Address {
     level: Option<u8>,
     index: u64,
     width: usize,
@@ -179,7 +179,7 @@ struct Address {
 
 impl Address {
     /// Reads `<level>/<index>[.p/<width>]` or `entries/<index>[.p/<width>]`, the index in groups of three digits.
-    fn parse(path: &str) -> Option<Self> {
+    pub(super) fn parse(path: &str) -> Option<Self> {
         let (level, rest) = path.split_once('/')?;
         let level = match level {
             "entries" => None,

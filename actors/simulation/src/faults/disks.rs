@@ -2,7 +2,7 @@
 //! fatal"), and tries again until the disk works. Damage is another matter: what a log has lost it never gets back.
 
 use dtvn_replication::execution::Stored;
-use dtvn_replication::log::MemoryDisk;
+use dtvn_replication::log::{Disk as _, MemoryDisk};
 use dtvn_replication::node::{Media, MemoryStore};
 
 use super::Act;
@@ -90,13 +90,38 @@ impl World {
         self.schedule(500_000, Event::Act(Act::Start(host)));
     }
 
-    /// Harms the log of a host in one of four ways, while its machine is without power, or takes its derived state away.
-    /// Says whether it did.
+    /// Harms the log of a host in one of four ways, anywhere in it, while its machine is without power, or takes its
+    /// derived state away. Says whether it did.
     pub(crate) fn harm(&mut self, host: usize, kind: u64) -> bool {
         self.crash(host, true);
-        // The header and the first batch: they are never torn.
-        let bit = self.randoms.disk.below(8 * 1_024);
+        let place = self.place_in_log(host);
+        self.harm_at(host, kind, place)
+    }
+
+    /// The same where it is surely noticed: in the header and the first batch, which are never torn.
+    pub(crate) fn harm_beginning(&mut self, host: usize, kind: u64) -> bool {
+        self.crash(host, true);
         let name = format!("{:0>16}.segment", self.hosts[host].first_segment);
+        let bit = self.randoms.disk.below(8 * 1_024);
+        self.harm_at(host, kind, Some((name, bit)))
+    }
+
+    /// A bit of the log of a host, and the file that it is in: mostly of what was written, but what was not can be harmed
+    /// too, also in the file that was made for what comes next.
+    fn place_in_log(&mut self, host: usize) -> Option<(String, u64)> {
+        let disk = &mut self.hosts[host].media.as_mut()?.disk;
+        let random = &mut self.randoms.disk;
+        let names = disk.list().ok()?;
+        let name = names.get(random.below(names.len() as u64) as usize)?;
+        let contents = disk.contents(name);
+        let written = contents.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+        let bytes = if random.permille(900) { written } else { contents.len() };
+        Some((name.clone(), random.below(8 * bytes as u64)))
+    }
+
+    fn harm_at(&mut self, host: usize, kind: u64, place: Option<(String, u64)>) -> bool {
+        // Without a log there is no file of that name.
+        let (name, bit) = place.unwrap_or_default();
         let Some(media) = self.hosts[host].media.as_mut() else { return false };
         let (is_done, count) = match kind {
             0 => (media.disk.flip_bit(&name, bit), &mut self.coverage.bits_flipped),

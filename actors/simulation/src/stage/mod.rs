@@ -25,9 +25,9 @@ const FIRST_REQUEST: u64 = 1 << 40;
 pub enum Harm {
     /// A bit is flipped.
     BitFlip,
-    /// Its file is cut.
+    /// A file of it is cut.
     Truncated,
-    /// Its first file is lost.
+    /// A file of it is lost.
     LostFile,
     /// The disk is replaced by an empty one.
     Empty,
@@ -183,8 +183,14 @@ impl Stage {
         self.world.hosts[host].paused_until_us = self.world.now_us + milliseconds * 1_000;
     }
 
-    /// A machine without power has its log harmed. Says whether there was anything to harm.
+    /// A machine without power has its log harmed at its beginning, where that is surely noticed. Says whether there was
+    /// anything to harm.
     pub fn harm(&mut self, host: usize, harm: Harm) -> bool {
+        self.world.harm_beginning(host, harm as u64)
+    }
+
+    /// The same anywhere in its log, also where nothing was written yet.
+    pub fn harm_anywhere(&mut self, host: usize, harm: Harm) -> bool {
         self.world.harm(host, harm as u64)
     }
 

@@ -52,6 +52,31 @@ fn disk_empty() {
     harmed(Harm::Empty);
 }
 
+/// Wherever a log of several segments is harmed, its node knows that it has forgotten, or has forgotten nothing: the stage
+/// sees to it that nothing durable is missing, and that nothing is signed twice.
+#[test]
+fn disk_harmed_anywhere() {
+    const SEGMENT_BYTES: u64 = 512 * 1_024;
+    let mut stage = four();
+    let (mut number, mut forgot) = (0, 0);
+    for (host, harm) in [(1, Harm::BitFlip), (2, Harm::Truncated), (3, Harm::LostFile)] {
+        while stage.log_bytes(host) < 2 * SEGMENT_BYTES {
+            assert!(number < 4_000, "the log of {host} has {} bytes after {number}", stage.log_bytes(host));
+            stage.ask_much(0, number, 4_000);
+            number += 1;
+            stage.run(20);
+        }
+        assert!(stage.harm_anywhere(host, harm), "there was something to harm");
+        stage.run(500);
+        stage.start(host);
+        forgot += u64::from(stage.amnesia(host).is_some());
+        stage.until("it votes", 60_000, |stage| stage.votes(host));
+    }
+    assert!(forgot > 0, "most of a log is what must not be lost");
+    assert_eq!(stage.coverage().recoveries, forgot, "who has forgotten votes again in another epoch");
+    stage.settle(40_000);
+}
+
 /// A node that finds its log whole and its database gone stands in the first epoch again. That is over: records of a later
 /// one say so, and what it signed in the first one has left its log. It signs nothing there, and votes again where it did.
 #[test]

@@ -190,7 +190,7 @@ impl View<'_> {
     }
 }
 
-fn read_receipt(value: &[u8]) -> Result<ReceiptCertificate, StoreError> {
+pub(super) fn read_receipt(value: &[u8]) -> Result<ReceiptCertificate, StoreError> {
     ReceiptCertificate::from_bytes(value).map_err(|error| StoreError::undecodable("a receipt certificate", &error))
 }
 

@@ -128,8 +128,8 @@ fn ends(database: &Database, stored: &Stored, counts: Counts) -> WriteBatch {
     for end in &stored.ends {
         batch.put_cf(&meta_column, meta::epoch_end(end.epoch()), end.to_bytes());
     }
-    let installed = [number(height.0), number(image.log.size())].concat();
-    batch.put_cf(&meta_column, meta::INSTALLED, installed);
+    let installed = Installed { height, log_size: image.log.size() };
+    batch.put_cf(&meta_column, meta::INSTALLED, installed_value(installed));
     batch.put_cf(&meta_column, meta::SCHEMA, SCHEMA_VERSION.to_be_bytes());
     batch.put_cf(&meta_column, meta::IDENTITY, database.identity().to_bytes());
     batch.put_cf(&meta_column, meta::APPLIED, applied.to_value());
@@ -167,10 +167,18 @@ impl View<'_> {
     /// # Errors
     /// If what is stored is damaged.
     pub fn installed(&self) -> Result<Installed, StoreError> {
-        let Some(value) = self.get(Column::Meta, meta::INSTALLED)? else { return Ok(Installed::default()) };
-        let parts = value.split_at_checked(8).and_then(|(height, size)| {
-            Some(Installed { height: Height(schema::read_number(height)?), log_size: schema::read_number(size)? })
-        });
-        parts.ok_or_else(|| StoreError::damaged("it does not say where it begins"))
+        let value = self.get(Column::Meta, meta::INSTALLED)?;
+        value.as_deref().map_or_else(|| Ok(Installed::default()), read_installed)
     }
+}
+
+pub(super) fn installed_value(installed: Installed) -> Vec<u8> {
+    [number(installed.height.0), number(installed.log_size)].concat()
+}
+
+pub(super) fn read_installed(value: &[u8]) -> Result<Installed, StoreError> {
+    let parts = value.split_at_checked(8).and_then(|(height, size)| {
+        Some(Installed { height: Height(schema::read_number(height)?), log_size: schema::read_number(size)? })
+    });
+    parts.ok_or_else(|| StoreError::damaged("it does not say where it begins"))
 }

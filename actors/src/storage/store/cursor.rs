@@ -35,7 +35,7 @@ pub(super) struct List {
 
 impl List {
     /// The cursor that stands at a key.
-    fn cursor(&self, genesis: &Digest, key: &[u8]) -> String {
+    pub(super) fn cursor(&self, genesis: &Digest, key: &[u8]) -> String {
         let mut token = vec![VERSION];
         token.extend_from_slice(&self.check(genesis, key));
         token.extend_from_slice(key);
@@ -43,7 +43,7 @@ impl List {
     }
 
     /// The key at which a cursor stands.
-    fn key(&self, genesis: &Digest, cursor: &str) -> Result<Vec<u8>, StoreError> {
+    pub(super) fn key(&self, genesis: &Digest, cursor: &str) -> Result<Vec<u8>, StoreError> {
         if cursor.len() > limits::STORE_CURSOR_BYTES_MAX {
             return Err(StoreError::BadCursor);
         }

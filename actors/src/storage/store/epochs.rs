@@ -28,8 +28,7 @@ impl View<'_> {
     /// If what is stored is damaged.
     pub fn membership(&self) -> Result<Option<Membership>, StoreError> {
         let value = self.get(Column::Meta, meta::MEMBERSHIP)?;
-        let read = |value: &[u8]| Membership::from_bytes(value).map_err(|_| StoreError::damaged("the validators"));
-        value.as_deref().map(read).transpose()
+        value.as_deref().map(read_membership).transpose()
     }
 
     /// How an epoch ended, if it did.
@@ -56,6 +55,10 @@ impl View<'_> {
     }
 }
 
-fn read_end(value: &[u8]) -> Result<EpochEnd, StoreError> {
+pub(super) fn read_membership(value: &[u8]) -> Result<Membership, StoreError> {
+    Membership::from_bytes(value).map_err(|_| StoreError::damaged("the validators"))
+}
+
+pub(super) fn read_end(value: &[u8]) -> Result<EpochEnd, StoreError> {
     EpochEnd::from_bytes(value).map_err(|_| StoreError::damaged("the end of an epoch"))
 }

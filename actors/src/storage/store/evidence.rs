@@ -57,6 +57,6 @@ impl View<'_> {
     }
 }
 
-fn read_evidence(value: &[u8]) -> Result<Evidence, StoreError> {
+pub(super) fn read_evidence(value: &[u8]) -> Result<Evidence, StoreError> {
     Evidence::decode(value).map_err(|error| StoreError::undecodable("evidence", &error))
 }

@@ -1,11 +1,15 @@
-//! The values of the database as plain functions of bytes, so that their decoders can be tested with any bytes.
+//! The values of the database, and the cursors of its lists, as plain functions of bytes: so that their decoders can be
+//! tested with any bytes.
 
-use dtvn_messages::{LastBundle, Layout as _, Outcome, Reader, Signed, Ticket, ViewChange, Writer};
+use dtvn_messages::{Digest, LastBundle, Layout as _, Outcome, Reader, Signed, Ticket, ViewChange, Writer};
 
+use super::cursor::List;
+use super::database::{Order, Range};
 use super::error::StoreError;
 use super::records::{Applied, StoreIdentity, StoredBlock, decode, encode};
+use super::schema::Column;
 use super::seal::Seal;
-use super::{blocks, outcomes};
+use super::{blocks, build, epochs, evidence, outcomes};
 
 /// What kind of value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,11 +36,21 @@ pub enum Value {
     NewView,
     /// A VIEW-CHANGE that a NEW-VIEW names.
     ViewChange,
+    /// Evidence of a lie.
+    Evidence,
+    /// The receipt certificate of a block.
+    Receipt,
+    /// The validators, and what was agreed about them.
+    Membership,
+    /// How an epoch ended.
+    EpochEnd,
+    /// Where a store begins that was made from a snapshot.
+    Installed,
 }
 
 impl Value {
     /// All kinds.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 16] = [
         Self::Applied,
         Self::Block,
         Self::LastBundle,
@@ -48,6 +62,11 @@ impl Value {
         Self::Checkpoint,
         Self::NewView,
         Self::ViewChange,
+        Self::Evidence,
+        Self::Receipt,
+        Self::Membership,
+        Self::EpochEnd,
+        Self::Installed,
     ];
 
     /// Whether each value has one encoding only; the others are in bincode, which has several for a number.
@@ -92,6 +111,69 @@ impl Value {
                 reader.finish().map_err(undecodable)?;
                 Ok(read.to_bytes())
             }
+            Self::Evidence => evidence::read_evidence(value).map(|read| read.to_bytes()),
+            Self::Receipt => blocks::read_receipt(value).map(|read| read.to_bytes()),
+            Self::Membership => epochs::read_membership(value).map(|read| read.to_bytes()),
+            Self::EpochEnd => epochs::read_end(value).map(|read| read.to_bytes()),
+            Self::Installed => build::read_installed(value).map(build::installed_value),
+        }
+    }
+}
+
+/// A list of this name. Where its items are makes no difference to its cursors.
+fn list(name: &str) -> List {
+    let mut bound_to = Writer::default();
+    bound_to.text(name);
+    List { column: Column::Tickets, range: Range::all(), order: Order::Ascending, name: bound_to }
+}
+
+/// The cursor that stands at a key of a list, in the network of a genesis.
+#[must_use]
+pub fn cursor(name: &str, genesis: &Digest, key: &[u8]) -> String {
+    list(name).cursor(genesis, key)
+}
+
+/// The key at which a client's cursor stands.
+///
+/// # Errors
+/// [`StoreError::BadCursor`] if it was not made for this list in this network.
+pub fn read_cursor(name: &str, genesis: &Digest, cursor: &str) -> Result<Vec<u8>, StoreError> {
+    list(name).key(genesis, cursor)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is read of the values of a column; whoever adds one says it here. Values that are nothing, or numbers and hashes
+    /// of a fixed size, need no decoder, and the bundles in `bodies` are read as peers' are.
+    const fn values(column: Column) -> &'static [Value] {
+        match column {
+            Column::Meta => &[
+                Value::Applied,
+                Value::LastBundle,
+                Value::Identity,
+                Value::Membership,
+                Value::EpochEnd,
+                Value::Installed,
+            ],
+            Column::Tickets => &[Value::Ticket],
+            Column::Outcomes => &[Value::Outcome],
+            Column::Keys => &[Value::Key],
+            Column::Blocks => &[Value::Block],
+            Column::Checkpoints => &[Value::Checkpoint],
+            Column::NewViews => &[Value::NewView, Value::ViewChange],
+            Column::Receipts => &[Value::Receipt],
+            Column::Evidence => &[Value::Evidence],
+            Column::Flagged | Column::History | Column::Digests | Column::Bodies | Column::Tiles => &[],
+        }
+    }
+
+    #[test]
+    fn every_kind_of_value_is_of_one_column_or_is_the_seal() {
+        for value in Value::ALL {
+            let columns = Column::ALL.into_iter().filter(|column| values(*column).contains(&value)).count();
+            assert_eq!(columns, usize::from(value != Value::Seal), "{value:?}");
         }
     }
 }

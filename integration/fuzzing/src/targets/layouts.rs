@@ -2,6 +2,8 @@
 
 use std::fmt::Debug;
 
+use dtvn_messages::membership::{SignedRecovery, ValidatorsChange};
+use dtvn_messages::state::{RawEntry, StateProof};
 use dtvn_messages::*;
 
 use super::choice;
@@ -15,10 +17,10 @@ pub(super) fn canonical<T: Layout + PartialEq + Debug>(bytes: &[u8]) -> Judged {
 }
 
 /// A type's name, and what reads it.
-type Typed = (&'static str, fn(&[u8]) -> Judged);
+pub type Typed = (&'static str, fn(&[u8]) -> Judged);
 
 /// The types that the first byte chooses from.
-const TYPES: &[Typed] = &[
+pub(super) const TYPES: &[Typed] = &[
     ("block", canonical::<Block>),
     ("header", canonical::<Header>),
     ("certificate", canonical::<Certificate>),
@@ -36,6 +38,15 @@ const TYPES: &[Typed] = &[
     ("ticket", canonical::<Ticket>),
     ("clock", canonical::<VectorClock>),
     ("bundle-body", canonical::<BundleBody>),
+    ("evidence", canonical::<Evidence>),
+    ("receipt", canonical::<ReceiptCertificate>),
+    ("membership", canonical::<Membership>),
+    ("epoch-end", canonical::<EpochEnd>),
+    ("recovery", canonical::<SignedRecovery>),
+    ("change", canonical::<ValidatorsChange>),
+    ("head", canonical::<Signed<Head>>),
+    ("entry", canonical::<RawEntry>),
+    ("state-proof", canonical::<StateProof>),
 ];
 
 /// Any of them.

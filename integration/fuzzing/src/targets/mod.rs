@@ -1,6 +1,7 @@
 //! The targets. Where a decoder is one of several, the first byte of the input chooses which.
 
 pub mod client;
+pub mod evidence;
 pub mod initial;
 pub mod layouts;
 pub mod log;
@@ -8,40 +9,67 @@ pub mod log;
 pub mod network;
 #[cfg(feature = "node")]
 pub mod node;
+pub mod receipts;
+pub mod snapshots;
 #[cfg(feature = "node")]
-mod store;
+pub mod store;
+pub mod trusted;
 mod wire;
 
-use crate::Target;
+use crate::{Judged, Target};
 
 const KIB: u64 = 1_024;
 
 /// All of them.
 pub const TARGETS: &[Target] = &[
     // From peers.
-    Target { name: "wire", run: wire::frame, base_bytes: 8 * KIB, factor: 34 },
-    Target { name: "bundle", run: wire::bundle, base_bytes: 8 * KIB, factor: 24 },
-    Target { name: "layouts", run: layouts::any, base_bytes: 8 * KIB, factor: 24 },
+    // What a frame promises is at most 32 times its length; what is read again is held beside it.
+    of_several("wire", wire::frame, wire::CLASSES.len(), 8 * KIB, 66),
+    of_one("bundle", wire::bundle, 8 * KIB, 24),
+    of_several("layouts", layouts::any, layouts::TYPES.len(), 8 * KIB, 32),
+    of_one("evidence", evidence::judged, 64 * KIB, 32),
+    of_several("snapshots", snapshots::piece, snapshots::PIECES.len(), 64 * KIB, 128),
     // From disks.
-    Target { name: "log_record", run: log::record, base_bytes: 8 * KIB, factor: 24 },
-    Target { name: "log_segments", run: log::segments, base_bytes: 256 * KIB, factor: 8 },
-    Target { name: "genesis", run: layouts::genesis, base_bytes: 64 * KIB, factor: 32 },
-    Target { name: "initial_state", run: initial::state, base_bytes: 64 * KIB, factor: 64 },
+    of_one("log_record", log::record, 8 * KIB, 24),
+    of_one("log_segments", log::segments, 256 * KIB, 8),
+    of_one("genesis", layouts::genesis, 64 * KIB, 32),
+    of_one("initial_state", initial::state, 64 * KIB, 64),
     // From clients.
-    Target { name: "names", run: client::names, base_bytes: 8 * KIB, factor: 8 },
-    Target { name: "request_json", run: client::json, base_bytes: 16 * KIB, factor: 32 },
-    Target { name: "request_bincode", run: client::compact, base_bytes: 16 * KIB, factor: 96 },
+    of_several("names", client::names, client::NAMES.len(), 8 * KIB, 8),
+    of_several("request_json", client::json, client::BODIES, 64 * KIB, 32),
+    of_several("request_bincode", client::compact, client::BATCHES, 16 * KIB, 96),
+    // To clients.
+    of_several("answers", client::answer, client::ANSWERS.len(), 64 * KIB, 64),
+    of_several("receipts", receipts::text, receipts::TEXTS.len(), 64 * KIB, 64),
     #[cfg(feature = "node")]
-    Target { name: "handshake", run: network::handshake, base_bytes: 16 * KIB, factor: 8 },
+    of_one("handshake", network::handshake, 16 * KIB, 8),
     #[cfg(feature = "node")]
-    Target { name: "frames", run: network::frames, base_bytes: 128 * KIB, factor: 4 },
+    of_one("frames", network::frames, 128 * KIB, 4),
     #[cfg(feature = "node")]
-    Target { name: "store_records", run: store::record, base_bytes: 16 * KIB, factor: 32 },
+    of_several("store_records", store::record, store::KINDS, 16 * KIB, 32),
     #[cfg(feature = "node")]
-    Target { name: "node_files", run: node::files, base_bytes: 64 * KIB, factor: 64 },
+    of_several("cursors", store::cursor, store::CURSORS, 16 * KIB, 16),
     #[cfg(feature = "node")]
-    Target { name: "http_inputs", run: node::http, base_bytes: 64 * KIB, factor: 64 },
+    of_several("node_files", node::files, node::FILES, 64 * KIB, 64),
+    #[cfg(feature = "node")]
+    of_several("amnesia_marks", node::mark, node::MARKS.len(), 64 * KIB, 16),
+    #[cfg(feature = "node")]
+    of_several("http_inputs", node::http, node::INPUTS, 64 * KIB, 64),
 ];
+
+const fn of_one(name: &'static str, run: fn(&[u8]) -> Judged, base_bytes: u64, factor: u64) -> Target {
+    of_several(name, run, 1, base_bytes, factor)
+}
+
+const fn of_several(
+    name: &'static str,
+    run: fn(&[u8]) -> Judged,
+    choices: usize,
+    base_bytes: u64,
+    factor: u64,
+) -> Target {
+    Target { name, run, choices, base_bytes, factor }
+}
 
 /// The target of a name.
 #[must_use]

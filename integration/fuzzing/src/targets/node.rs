@@ -8,14 +8,16 @@ use dtvn::config::keys::KeyFile;
 use dtvn::config::{Effective, Inputs};
 use dtvn::http::inputs;
 use dtvn_actors::network_address::Multiaddr;
+use dtvn_actors::storage::amnesia;
 use dtvn_actors::storage::identity::{NodeIdentity, claim};
 use dtvn_messages::Digest;
 
 use super::choice;
 use crate::Judged;
 
-/// A file with these bytes, in a folder that lives as long as its thread; nothing if there is no room for it.
-fn with_file(name: &str, bytes: &[u8], read: impl FnOnce(&Path) -> Judged) -> Judged {
+/// What is read of a file with these bytes, in a folder that lives as long as its thread; nothing if there is no room for
+/// it.
+fn with_file<T>(name: &str, bytes: &[u8], read: impl FnOnce(&Path) -> Option<T>) -> Option<T> {
     thread_local! {
         static FOLDER: OnceCell<tempfile::TempDir> = const { OnceCell::new() };
     }
@@ -24,13 +26,13 @@ fn with_file(name: &str, bytes: &[u8], read: impl FnOnce(&Path) -> Judged) -> Ju
             Some(folder) => folder.path(),
             None => match tempfile::tempdir() {
                 Ok(made) => folder.get_or_init(|| made).path(),
-                Err(_no_room) => return Judged::Refused,
+                Err(_no_room) => return None,
             },
         };
         let path = folder.join(name);
         let private = std::fs::Permissions::from_mode(0o600);
         let written = std::fs::write(&path, bytes).and_then(|()| std::fs::set_permissions(&path, private));
-        if written.is_ok() { read(&path) } else { Judged::Refused }
+        if written.is_ok() { read(&path) } else { None }
     })
 }
 
@@ -49,39 +51,70 @@ pub fn identity() -> NodeIdentity {
     }
 }
 
+/// How many files of its own a node reads.
+pub(super) const FILES: usize = 3;
+
 /// `node.json`, a key file, or the file of settings, as the first byte says. A secret never shows in a message.
 pub(super) fn files(input: &[u8]) -> Judged {
-    let Some((which, bytes)) = choice(input, 3) else { return Judged::Refused };
-    match which {
+    let Some((which, bytes)) = choice(input, FILES) else { return Judged::Refused };
+    let judged = match which {
         0 => with_file("node.json", bytes, |path| {
-            let Some(folder) = path.parent() else { return Judged::Refused };
-            let claimed = claim(folder, &identity());
+            let claimed = claim(path.parent()?, &identity());
             let kept = std::fs::read(path).is_ok_and(|now| now == bytes);
             assert!(kept, "a file that is there is never replaced");
-            Judged::of(&claimed)
+            Some(Judged::of(&claimed))
         }),
         1 => with_file("node0.key", bytes, |path| match KeyFile::load(path) {
             Ok(file) => {
                 assert_eq!(file.pair.public(), file.pair.clone().public());
-                Judged::Accepted
+                Some(Judged::Accepted)
             }
             Err(error) => {
                 assert!(error.to_string().len() < 4_096, "a message, not the file");
-                Judged::Refused
+                None
             }
         }),
         _ => with_file("node.toml", bytes, |path| {
             let inputs = Inputs { file: Some(path.to_owned()), ..Inputs::default() };
-            let Ok(effective) = Effective::load(&inputs) else { return Judged::Refused };
+            let effective = Effective::load(&inputs).ok()?;
             assert_eq!(effective.config.check(), Ok(()));
-            Judged::Accepted
+            Some(Judged::Accepted)
         }),
-    }
+    };
+    judged.unwrap_or(Judged::Refused)
 }
 
-/// A batch in JSON, a message on the WebSocket, a place in the history, a peer's address.
+/// The name of a mark, and how what it says is written again; none if it is refused.
+type Mark = (&'static str, fn(&Path) -> Option<String>);
+
+/// The marks that the first byte chooses from: that a node has forgotten, and from which epoch on it remembers again.
+pub const MARKS: &[Mark] = &[("AMNESIA", forgotten), ("RECOVERED", remembering)];
+
+fn forgotten(folder: &Path) -> Option<String> {
+    let amnesia = amnesia::marked(folder).ok()??;
+    Some(format!("{}\n{}\n", amnesia.nonce, amnesia.why))
+}
+
+fn remembering(folder: &Path) -> Option<String> {
+    Some(format!("{}\n", amnesia::votes_from(folder).ok()?))
+}
+
+/// A mark in the data directory: what it says is written, and read as the same.
+pub(super) fn mark(input: &[u8]) -> Judged {
+    let Some((which, bytes)) = choice(input, MARKS.len()) else { return Judged::Refused };
+    let (name, written_again) = MARKS[which];
+    let again = |bytes: &[u8]| with_file(name, bytes, |path| written_again(path.parent()?));
+    let Some(said) = again(bytes) else { return Judged::Refused };
+    assert_eq!(again(said.as_bytes()).as_ref(), Some(&said));
+    Judged::Accepted
+}
+
+/// How many kinds of texts the routes and settings read.
+pub(super) const INPUTS: usize = 5;
+
+/// A batch in JSON, a message on the WebSocket, a place in the history, a peer's address, the path of a tile.
 pub(super) fn http(input: &[u8]) -> Judged {
-    let Some((which, bytes)) = choice(input, 4) else { return Judged::Refused };
+    let Some((which, bytes)) = choice(input, INPUTS) else { return Judged::Refused };
     let text = std::str::from_utf8(bytes).ok();
     let accepted = match which {
         0 => inputs::batch(bytes).is_some_and(|operations| {
@@ -93,9 +126,14 @@ pub(super) fn http(input: &[u8]) -> Judged {
             assert_eq!(inputs::position(&shown).as_ref(), Some(&shown));
             true
         }),
-        _ => text.and_then(|text| text.parse::<Multiaddr>().ok()).is_some_and(|address| {
+        3 => text.and_then(|text| text.parse::<Multiaddr>().ok()).is_some_and(|address| {
             assert!(address.to_string().parse::<Multiaddr>().is_ok_and(|same| same == address));
             true
+        }),
+        _ => text.is_some_and(|text| {
+            let is_tile = inputs::is_tile(text);
+            assert!(!is_tile || !inputs::is_tile(&format!("0{text}")), "one tile has one address");
+            is_tile
         }),
     };
     if accepted { Judged::Accepted } else { Judged::Refused }

@@ -6,7 +6,7 @@ use dtvn_messages::{Bundle, ChainId, Height};
 use super::choice;
 use crate::Judged;
 
-const CLASSES: [Class; 3] = [Class::Consensus, Class::Bundles, Class::Sync];
+pub(super) const CLASSES: [Class; 3] = [Class::Consensus, Class::Bundles, Class::Sync];
 
 /// A chain to hash for; any will do.
 #[expect(clippy::expect_used, reason = "the name is a valid one")]

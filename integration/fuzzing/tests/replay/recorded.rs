@@ -3,19 +3,29 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
+use std::ops::Range;
 use std::sync::Arc;
 
-use dtvn_client::api::{BatchAnswer, Kind, OperationRequest, encode_answers, encode_requests};
-use dtvn_fuzzing::targets::{client, initial, layouts::layout_choice, log as targets_log};
+use dtvn_client::api::{
+    BatchAnswer, EpochInfo, Epochs, EvidencePage, EvidenceRecord, Kind, Member, OperationRequest, Problem,
+    ProposedChange, encode_answers, encode_requests,
+};
+use dtvn_fuzzing::targets::{
+    client, initial, layouts::layout_choice, log as targets_log, receipts, snapshots, trusted,
+};
+use dtvn_messages::chronicle::Chronicle;
+use dtvn_messages::snapshot::{decode_entries, encode_entries};
+use dtvn_messages::state::{EndLeaf, StateProof};
 use dtvn_messages::wire::{Class, PeerMessage, encode};
 use dtvn_messages::*;
 use dtvn_pbft::Record;
 use dtvn_replication::initial::continue_chain;
-use dtvn_replication::log::{Log, LogIdentity, MemoryDisk, RecordNumber};
+use dtvn_replication::log::{Log, LogIdentity, MemoryDisk, RecordNumber, SegmentNumber};
 use dtvn_replication::node::Media;
 use dtvn_replication::record::LogRecord;
 
-use crate::harness::{LOG_LIMITS, Network, issue, validate};
+use crate::harness::{LOG_LIMITS, Network, SEED, issue, validate};
+use crate::specimens;
 
 /// Inputs by target and kind.
 #[derive(Default)]
@@ -29,6 +39,12 @@ impl Recorded {
     /// With the byte that chooses one of several decoders in front.
     pub fn choose(&mut self, target: &'static str, kind: &str, choice: u8, input: &[u8]) {
         self.add(target, kind, [&[choice], input].concat());
+    }
+
+    /// The same, by the name of the decoder in the target's table.
+    pub fn named<T>(&mut self, target: &'static str, table: &[(&str, T)], kind: &str, input: &[u8]) {
+        let choice = table.iter().position(|(name, _)| *name == kind).unwrap();
+        self.choose(target, kind, u8::try_from(choice).unwrap(), input);
     }
 
     pub fn layout<T: Layout>(&mut self, kind: &str, value: &T) {
@@ -81,6 +97,59 @@ pub fn network(recorded: &mut Recorded) {
     }
 }
 
+/// Four nodes that keep few blocks. One comes back too late for those; and once it has lost its memory.
+pub fn late(recorded: &mut Recorded) {
+    assert_eq!(SEED, trusted::KEY_SEED, "manifests are checked with the keys of this network");
+    for forgets in [false, true] {
+        let mut network = Network::with(4, |parameters| {
+            parameters.log_window = 12;
+            parameters.retain_blocks = 12;
+        });
+        work(&mut network, 0..30, 4);
+        let left = network.kill(3);
+        work(&mut network, 40..80, 3);
+        let media = if forgets { Media { used_before: true, ..network.new_media() } } else { left };
+        network.start(3, media);
+        network.run();
+        work(&mut network, 80..90, 3);
+        network.run();
+        assert!(!network.installed.is_empty(), "it has taken a snapshot over");
+        for message in network.all_said() {
+            message_of(recorded, message);
+        }
+        let stored = network.node(0).store().load();
+        stored.image.membership.into_iter().for_each(|membership| recorded.layout("membership", &*membership));
+    }
+}
+
+/// Issues tickets at the first nodes in turn, one block each.
+fn work(network: &mut Network, numbers: Range<u64>, nodes: u64) {
+    for number in numbers {
+        network.submit((number % nodes) as usize, number, issue(&format!("T{number}"), number));
+        network.run_for(60_000);
+    }
+}
+
+/// What the network may not have said.
+pub fn made(recorded: &mut Recorded) {
+    for message in specimens::messages() {
+        message_of(recorded, &message);
+    }
+    for (part, entries) in specimens::parts() {
+        let input = snapshots::part_input(&part, &encode_entries(&entries));
+        recorded.named("snapshots", snapshots::PIECES, "part", &input);
+    }
+    specimens::entries().iter().for_each(|entry| recorded.layout("entry", entry));
+    recorded.layout("membership", &specimens::membership());
+    recorded.layout("change", &specimens::change());
+    let kept_from = LogRecord::KeptFrom(SegmentNumber(3)).encode();
+    recorded.choose("log_record", &format!("kind{}", kept_from.kind), kept_from.kind, &kept_from.payload);
+    let [left, right] = [[1; 32], [2; 32]].map(Digest);
+    recorded.layout("state-proof", &StateProof { siblings: vec![left, right], end: None });
+    let end = Some(EndLeaf { path: left, entry: right });
+    recorded.layout("state-proof", &StateProof { siblings: vec![right], end });
+}
+
 /// A chain that goes on with what a node leaves on its disk.
 fn continued(recorded: &mut Recorded, genesis: &Genesis, media: &Media<MemoryDisk>) {
     let mut file = genesis.file().clone();
@@ -110,6 +179,21 @@ fn message_of(recorded: &mut Recorded, message: &PeerMessage) {
         PeerMessage::Checkpoint(vote) => recorded.layout("checkpoint", vote),
         PeerMessage::ViewChange(signed) => recorded.layout("view-change", &**signed),
         PeerMessage::NewView(signed) => recorded.layout("new-view", &**signed),
+        PeerMessage::Recover(signed) => recorded.layout("recovery", &**signed),
+        PeerMessage::EpochEnd(end) => recorded.layout("epoch-end", &**end),
+        PeerMessage::Cosign(heads) => heads.iter().for_each(|signed| recorded.layout("head", signed)),
+        PeerMessage::Receipts(list) => list.iter().for_each(|certificate| recorded.layout("receipt", certificate)),
+        PeerMessage::Evidence(evidence) => {
+            recorded.layout("evidence", &**evidence);
+            recorded.add("evidence", evidence.kind().name(), evidence.to_bytes());
+        }
+        PeerMessage::Snapshot(_) => {
+            recorded.named("snapshots", snapshots::PIECES, "manifest", &encode(message).unwrap());
+        }
+        PeerMessage::Part { part, entries, .. } => {
+            recorded.named("snapshots", snapshots::PIECES, "part", &snapshots::part_input(part, entries));
+            decode_entries(entries).unwrap().iter().for_each(|entry| recorded.layout("entry", entry));
+        }
         PeerMessage::Bundle(bytes) => {
             let bundle = Bundle::from_bytes(bytes, &ChainId::new("any").unwrap()).unwrap();
             recorded.add("bundle", "bundle", bytes.to_vec());
@@ -155,6 +239,11 @@ fn media(recorded: &mut Recorded, media: &Media<MemoryDisk>, genesis: &Genesis, 
         recorded.layout("ticket", &*ticket);
         recorded.layout("clock", &ticket.vector_clock);
     }
+    let mut first: Vec<_> = image.keys.iter().map(|entry| &*entry.outcome).filter(|it| it.index < 2).collect();
+    first.sort_by_key(|outcome| outcome.index);
+    if let [first, second] = first[..] {
+        texts_of(recorded, &specimens::receipt(first, second));
+    }
     let mut answers = Vec::new();
     for outcome in image.keys.into_iter().map(|entry| entry.outcome) {
         recorded.layout("outcome", &*outcome);
@@ -163,6 +252,22 @@ fn media(recorded: &mut Recorded, media: &Media<MemoryDisk>, genesis: &Genesis, 
         if answers.len().is_multiple_of(5) {
             recorded.choose("request_bincode", "answers", 1, &encode_answers(&answers).unwrap());
         }
+    }
+}
+
+/// A receipt, and what it consists of and is judged by.
+fn texts_of(recorded: &mut Recorded, receipt: &Receipt) {
+    let genesis = trusted::genesis();
+    let text = |recorded: &mut Recorded, kind: &str, text: &str| {
+        recorded.named("receipts", receipts::TEXTS, kind, text.as_bytes());
+    };
+    text(recorded, "receipt", &receipt.to_text());
+    text(recorded, "note", &receipt.checkpoint.to_text());
+    text(recorded, "checkpoint", &receipt.checkpoint.text);
+    text(recorded, "policy", &policy::of_set(genesis.chain_id(), genesis.validators()).unwrap());
+    for (_, validator) in genesis.validators().iter() {
+        let name = head::cosigner_name(genesis.chain_id(), &validator.name);
+        text(recorded, "verifier-key", &note::verifier_key(&name, &validator.public_key));
     }
 }
 
@@ -210,10 +315,46 @@ pub fn texts(recorded: &mut Recorded) {
         ("time", "2026-01-01T02:00:00+02:00"),
     ];
     for (kind, text) in names {
-        let choice = client::NAMES.iter().position(|(name, _)| *name == kind).unwrap();
-        recorded.choose("names", kind, u8::try_from(choice).unwrap(), text.as_bytes());
+        recorded.named("names", client::NAMES, kind, text.as_bytes());
     }
     requests(recorded);
+    answers(recorded);
+}
+
+/// What a node answers, and a change of the validators that it is asked for.
+fn answers(recorded: &mut Recorded) {
+    let genesis = trusted::genesis();
+    let set = genesis.validators();
+    let name = |index| set.get(index).unwrap().name.clone();
+    let change = specimens::change();
+    let signatures = change.signatures.0.iter().map(|(signer, signature)| (name(*signer), *signature));
+    let proposed = ProposedChange {
+        chain_id: genesis.chain_id().clone(),
+        epoch: change.epoch,
+        replaces: change.replaces,
+        validators: set.iter().map(|(_, validator)| Member::from(validator)).collect(),
+        signatures: signatures.collect(),
+        idempotency_key: Some(IdempotencyKey::new("0123456789abcdef").unwrap()),
+    };
+    assert_eq!(proposed.clone().drop_forged(set), Ok(Vec::new()), "its signatures hold");
+    recorded.choose("request_json", "change", 4, &serde_json::to_vec(&proposed).unwrap());
+    let mut answer = |kind: &str, json: serde_json::Result<Vec<u8>>| {
+        recorded.named("answers", client::ANSWERS, kind, &json.unwrap());
+    };
+    answer("problem", serde_json::to_vec(&Problem::new(Reason::AlreadyConsumed, "it was used at the north gate")));
+    let [first, second] = [Epoch(0), Epoch(1)].map(specimens::epoch_end);
+    let epochs = vec![
+        EpochInfo::new(Epoch(0), Height(0), set, Some(&first)),
+        EpochInfo::new(Epoch(1), first.height(), set, Some(&second)),
+        EpochInfo::new(Epoch(2), second.height(), set, None),
+    ];
+    let (chain_id, genesis_hash) = (genesis.chain_id().clone(), genesis.hash());
+    let epochs = Epochs { chain_id, genesis_hash, epochs, next: Some(2) };
+    assert_eq!(epochs.lead(&mut Chronicle::new(genesis), genesis, &Ed25519), Ok(()));
+    answer("epochs", serde_json::to_vec(&epochs));
+    let evidence = specimens::evidence();
+    let evidence = evidence.iter().map(|it| EvidenceRecord::new(it, name(it.culprit()))).take(3).collect();
+    answer("evidence", serde_json::to_vec(&EvidencePage { evidence, next: None }));
 }
 
 fn requests(recorded: &mut Recorded) {

@@ -2,9 +2,11 @@
 
 use dtvn::config::keys::KeyFile;
 use dtvn_actors::network::greet;
-use dtvn_actors::storage::store::inspect::Value;
+use dtvn_actors::storage::amnesia;
+use dtvn_actors::storage::store::inspect::{self, Value};
 use dtvn_actors::storage::store::{IfMissing, LocalView, Store, StoreIdentity, StoreOptions, StoredBlock};
-use dtvn_fuzzing::targets::{network, node};
+use dtvn_fuzzing::targets::{network, node, store as targets_store};
+use dtvn_messages::merkle::{Frontier, leaf_hash};
 use dtvn_messages::*;
 use futures::executor::block_on;
 use futures::io::Cursor;
@@ -28,6 +30,27 @@ pub fn all(recorded: &mut Recorded) {
     let address = "/ip4/127.0.0.1/tcp/4001/p2p/12D3KooWLtBkKrip2jyaRzhUphqYyVXGUPMMbmpBWHZMYXaueb9C";
     recorded.choose("http_inputs", "address", 3, address.as_bytes());
     recorded.choose("http_inputs", "address", 3, b"/dns4/node0.example/udp/4001/quic-v1");
+    recorded.choose("http_inputs", "tile", 4, b"2/x001/x234/067");
+    recorded.choose("http_inputs", "tile", 4, b"entries/273.p/112");
+    cursors(recorded);
+    marks(recorded);
+}
+
+fn cursors(recorded: &mut Recorded) {
+    let (list, genesis) = targets_store::LIST;
+    for key in [&b"default\0TICKET-001"[..], &[0; 8], &[]] {
+        recorded.choose("cursors", "cursor", 0, inspect::cursor(list, &genesis, key).as_bytes());
+        recorded.choose("cursors", "key", 1, key);
+    }
+}
+
+fn marks(recorded: &mut Recorded) {
+    let folder = tempfile::tempdir().unwrap();
+    amnesia::lift(folder.path(), Some(Epoch(12))).unwrap();
+    let recovered = std::fs::read(folder.path().join("RECOVERED")).unwrap();
+    recorded.named("amnesia_marks", node::MARKS, "RECOVERED", &recovered);
+    let forgotten = b"070707070707070707070707070707aa\nthe log is damaged: segment 3\n";
+    recorded.named("amnesia_marks", node::MARKS, "AMNESIA", forgotten);
 }
 
 fn files(recorded: &mut Recorded) {
@@ -52,6 +75,10 @@ fn store(recorded: &mut Recorded) {
         ("outcome", Value::Outcome),
         ("stable", Value::Checkpoint),
         ("view-change", Value::ViewChange),
+        ("evidence", Value::Evidence),
+        ("receipt", Value::Receipt),
+        ("membership", Value::Membership),
+        ("epoch-end", Value::EpochEnd),
     ];
     for (kind, value) in of_layouts {
         for (_, input) in recorded.of("layouts", 3).into_iter().filter(|(name, _)| name == kind) {
@@ -77,7 +104,20 @@ fn store(recorded: &mut Recorded) {
     let last = LastBundle { epoch: Epoch(1), position: BundlePosition { start: 300, number: 70_000 } };
     let last = bincode::encode_to_vec(last, bincode::config::standard()).unwrap();
     recorded.choose("store_records", "last-bundle", number(Value::LastBundle), &last);
+    recorded.choose("store_records", "applied", number(Value::Applied), &applied());
+    let installed = [256_u64, 77].map(u64::to_be_bytes).concat();
+    recorded.choose("store_records", "installed", number(Value::Installed), &installed);
     sealed(recorded, number(Value::Seal), number(Value::Identity));
+}
+
+/// How far a store is after three outcomes, of which one is a refusal: field by field, as it is stored.
+fn applied() -> Vec<u8> {
+    let mut log = Frontier::new();
+    (0..3_u8).for_each(|number| log.append(leaf_hash(&[number])));
+    let place = (Height(9), Digest([4; 32]), Timestamp(1_767_225_600_000_000));
+    let (tickets, held, accepted, refused) = ([1_u64, 1, 0, 0, 0], 3_u64, 2_u64, 1_u64);
+    let fields = (place, log.size(), log.peaks().to_vec(), (tickets, held, accepted, refused));
+    bincode::encode_to_vec(fields, bincode::config::standard()).unwrap()
 }
 
 fn stored_block(block: Block) -> StoredBlock {
