@@ -110,6 +110,8 @@ pub struct Board {
     consensus: watch::Sender<ConsensusShown>,
     leadership: watch::Sender<Option<Leadership>>,
     quorum: watch::Sender<bool>,
+    /// Whether a quorum was connected at some time since the node started.
+    met_quorum: AtomicBool,
     stopping: watch::Sender<bool>,
     view_changes: [AtomicU64; Cause::ALL.len()],
     health: RwLock<HealthShown>,
@@ -130,6 +132,7 @@ impl Board {
             consensus: watch::Sender::new(ConsensusShown { replica: None, last_commit_at: None, not_voting: None }),
             leadership: watch::Sender::new(None),
             quorum: watch::Sender::new(false),
+            met_quorum: AtomicBool::new(false),
             stopping: watch::Sender::new(false),
             view_changes: Default::default(),
             health: RwLock::default(),
@@ -241,6 +244,7 @@ impl Board {
 
     /// Posts whether a quorum is connected.
     pub fn post_quorum(&self, connected: bool) {
+        self.met_quorum.fetch_or(connected, Ordering::Relaxed);
         self.quorum.send_if_modified(|quorum| std::mem::replace(quorum, connected) != connected);
     }
 
@@ -249,13 +253,17 @@ impl Board {
         self.rebuilding.store(rebuilding, Ordering::Relaxed);
     }
 
-    /// Why this node's state is not what a client may be told, if it is not: it was found to be wrong, or the database was
-    /// lost, and what this node or others know to be decided is not in it again.
+    /// Why this node's state is not what a client may be told, if it is not: it was found to be wrong; or it is a follower's
+    /// that nobody has told anything since it started; or the database was lost, and what this node or others know to be
+    /// decided is not in it again.
     #[must_use]
     pub fn is_unsound(&self) -> Option<&'static str> {
         let consensus = self.consensus.borrow();
         if consensus.not_voting == Some(NotVoting::Diverged) {
             return Some("its state differs from the certified one, which it fetches");
+        }
+        if self.epoch.borrow().config.me.is_none() && !self.met_quorum.load(Ordering::Relaxed) {
+            return Some("it has no vote, and has not met a quorum of the validators since it started");
         }
         if !self.rebuilding.load(Ordering::Relaxed) {
             return None;
@@ -368,32 +376,41 @@ mod tests {
     use dtvn_messages::KeyPair;
     use dtvn_messages::crypto::DEVELOPMENT_SEED;
 
+    /// The board of the only validator, or of a follower with its key.
+    fn board(may_vote: bool) -> Arc<Board> {
+        let identity = Identity {
+            name: NodeName::new("node0").unwrap(),
+            public_key: KeyPair::development(DEVELOPMENT_SEED, "node0").public(),
+            may_vote,
+            genesis: Arc::new(Genesis::development(1, DEVELOPMENT_SEED, false).unwrap()),
+            started_at: Timestamp(0),
+        };
+        Board::new(identity, Arc::new(dtvn_messages::Ed25519))
+    }
+
     #[test]
     fn a_node_that_may_not_vote_is_no_validator_even_with_the_key_of_one() {
-        let genesis = Arc::new(Genesis::development(1, DEVELOPMENT_SEED, false).unwrap());
-        let me = |may_vote| {
-            let identity = Identity {
-                name: NodeName::new("node0").unwrap(),
-                public_key: KeyPair::development(DEVELOPMENT_SEED, "node0").public(),
-                may_vote,
-                genesis: Arc::clone(&genesis),
-                started_at: Timestamp(0),
-            };
-            Board::new(identity, Arc::new(dtvn_messages::Ed25519)).epoch().config.me
-        };
+        let me = |may_vote| board(may_vote).epoch().config.me;
         assert_eq!((me(true), me(false)), (Some(ValidatorIndex(0)), None));
     }
 
     #[test]
+    fn a_follower_that_has_met_no_quorum_yet_does_not_know_what_was_decided() {
+        let follower = board(false);
+        follower.post_quorum(false);
+        let why = follower.is_unsound().expect("nobody has told it anything");
+        assert!(why.contains("has not met a quorum"), "{why}");
+        follower.post_quorum(true);
+        assert_eq!(follower.is_unsound(), None);
+        // What it was told once is a state that was true: it goes on serving that.
+        follower.post_quorum(false);
+        assert_eq!(follower.is_unsound(), None);
+        assert_eq!(board(true).is_unsound(), None, "a validator serves what it has voted for");
+    }
+
+    #[test]
     fn what_somebody_was_told_is_committed_before_the_replica_shows_it() {
-        let identity = Identity {
-            name: NodeName::new("node0").unwrap(),
-            public_key: KeyPair::development(DEVELOPMENT_SEED, "node0").public(),
-            may_vote: true,
-            genesis: Arc::new(Genesis::development(1, DEVELOPMENT_SEED, false).unwrap()),
-            started_at: Timestamp(0),
-        };
-        let board = Board::new(identity, Arc::new(dtvn_messages::Ed25519));
+        let board = board(true);
         assert_eq!(board.committed(), Height(0));
         board.post_decided(Height(7));
         board.post_decided(Height(5));

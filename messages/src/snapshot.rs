@@ -30,7 +30,8 @@ pub struct Manifest {
     pub cut: Cut,
     /// The levels of the edge of the transparency log: [`LogEdge`].
     pub edge: Vec<Vec<Digest>>,
-    /// How each epoch before that of the checkpoint ended, from the first on: they lead to its validators.
+    /// How each epoch before that of the checkpoint ended, from the one on that its asker named: they lead to its
+    /// validators.
     pub ends: Vec<Arc<EpochEnd>>,
 }
 
@@ -54,6 +55,8 @@ pub struct CheckedManifest {
     pub parts: Vec<(Part, Digest)>,
     /// The edge of the transparency log.
     pub edge: LogEdge,
+    /// How each epoch before that of the checkpoint ended, from the one on that its checker is in: each is proved.
+    pub ends: Vec<Arc<EpochEnd>>,
 }
 
 impl CheckedManifest {
@@ -77,8 +80,9 @@ impl Manifest {
         scheme: &dyn Scheme,
     ) -> Result<CheckedManifest, ManifestError> {
         let wrong = |why| Err(ManifestError::Mismatch(why));
-        let news = self.ends.iter().map(|end| &**end).filter(|end| end.epoch() >= known.0);
-        let (epoch, set) = follow(chain, (known.0, known.1.clone()), news, scheme)?;
+        let news = self.ends.iter().filter(|end| end.epoch() >= known.0);
+        let ends: Vec<Arc<EpochEnd>> = news.cloned().collect();
+        let (epoch, set) = follow(chain, (known.0, known.1.clone()), ends.iter().map(|end| &**end), scheme)?;
         if epoch != self.stable.epoch() {
             return wrong("the ends of epochs do not lead to that of the checkpoint");
         }
@@ -105,7 +109,7 @@ impl Manifest {
         let Some(parts) = self.cut.parts(&self.stable.checkpoint.state_root) else {
             return wrong("the parts are not the state that was signed");
         };
-        Ok(CheckedManifest { parts, edge, manifest: self })
+        Ok(CheckedManifest { parts, edge, ends, manifest: self })
     }
 }
 

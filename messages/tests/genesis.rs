@@ -142,7 +142,7 @@ fn every_parameter_is_checked_at_both_bounds_and_named() {
         ("max_clock_drift_ms", |p, value| p.max_clock_drift_ms = value, 1, 3_600_000),
         ("retain_blocks", |p, value| p.retain_blocks = value, 1_024, none),
         ("key_retention_ms", |p, value| p.key_retention_ms = value, 1_000, 2_592_000_000),
-        ("recovery_interval_ms", |p, value| p.recovery_interval_ms = value, none, 2_592_000_000),
+        ("recovery_interval_ms", |p, value| p.recovery_interval_ms = value, 1_000, 2_592_000_000),
     ];
     let with = |set: Set, value: u64| {
         let mut file = file();
@@ -171,6 +171,7 @@ fn every_parameter_is_checked_at_both_bounds_and_named() {
         ("view_timeout_cap_ms", |p, value| p.view_timeout_cap_ms = value, 3_600_000),
         ("max_clock_drift_ms", |p, value| p.max_clock_drift_ms = value, 3_600_000),
         ("key_retention_ms", |p, value| p.key_retention_ms = value, 2_592_000_000),
+        ("recovery_interval_ms", |p, value| p.recovery_interval_ms = value, 2_592_000_000),
     ] {
         assert_eq!(with(set, greatest), Ok(()), "{name} {greatest}");
     }

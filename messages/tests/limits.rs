@@ -108,7 +108,7 @@ fn signatures_and_the_view_changes_of_evidence_are_at_most_as_many_as_validators
 }
 
 #[test]
-fn a_manifest_shows_so_many_epochs_and_parts() {
+fn an_answer_shows_so_many_epochs_and_parts() {
     let header = header_at(256);
     let checkpoint = Checkpoint {
         epoch: header.epoch,
@@ -138,6 +138,13 @@ fn a_manifest_shows_so_many_epochs_and_parts() {
         let refused = shown(too_many.0, too_many.1);
         assert!(matches!(refused, Err(WireError::Malformed(_))), "{too_many:?}: {refused:?}");
     }
+    let alone = |ends| {
+        let message = PeerMessage::EpochEnds(vec![Arc::clone(&end); ends]);
+        decode(&encode(&message).unwrap(), Class::Sync)
+    };
+    assert!(alone(limits::EPOCH_ENDS_MAX).is_ok());
+    let refused = alone(limits::EPOCH_ENDS_MAX + 1);
+    assert!(matches!(refused, Err(WireError::Malformed(_))), "{refused:?}");
 }
 
 #[test]

@@ -5,9 +5,13 @@
 //! refused as `operation_expired`. Its key is then held through every block of a time up to and including `t + R`. A
 //! second copy of that operation, by whatever way it gets into another block, either meets the held key, or comes after
 //! `t + R >= valid_until` and is refused. No entry is ever dropped before its time: a full table refuses new keys
-//! (`ledger_full`; `overloaded` is what a single node says before it takes an operation in). Some are dropped later: a
-//! block drops at most [`LEDGER_KEYS_EXPIRED_MAX`](dtvn_messages::limits::LEDGER_KEYS_EXPIRED_MAX), so that the first one
-//! after a quiet day is no slower than others, and what is still there answers as before.
+//! (`ledger_full`). Some are dropped later: a block drops at most
+//! [`LEDGER_KEYS_EXPIRED_MAX`](dtvn_messages::limits::LEDGER_KEYS_EXPIRED_MAX), so that the first one after a quiet day is
+//! no slower than others, and what is still there answers as before.
+//!
+//! **Only execution refuses for a full table**, and no node does so on its own before it takes an operation in. What is
+//! sent again under a key that is held must get its first outcome for as long as the table is full, which may be a day;
+//! and an intake, which knows what is on its way and not what was decided, could not tell it from a new one.
 //!
 //! **No validator fills the table for others.** Above half of it, a validator that took in its even part of all keys that
 //! are held is refused new ones (`ledger_full`), and the others go on: a liar could write refused operations of its own

@@ -246,13 +246,6 @@ impl Ledger {
         self.keys.len()
     }
 
-    /// Whether no new key would be taken at the tip: a node then refuses operations as `overloaded` before it takes them
-    /// in.
-    #[must_use]
-    pub fn keys_full(&self) -> bool {
-        self.keys.is_full()
-    }
-
     /// The last bundle of a validator that was ordered, as at the tip.
     #[must_use]
     pub fn last_bundle(&self, origin: &NodeName) -> Option<LastBundle> {

@@ -132,7 +132,11 @@ metrics! {
     LAST_COMMIT = gauge("dtvn.consensus.last_commit", &[], "When the last block was committed here, since 1970.").unit("s");
     LEADER = gauge("dtvn.consensus.leader", &[], "1 while this node leads its view.");
     VOTING = gauge("dtvn.consensus.voting", &[], "1 while this node signs votes.");
-    QUORUM = gauge("dtvn.consensus.quorum_connected", &[], "1 while validators enough for a decision are connected.");
+    QUORUM = gauge(
+        "dtvn.consensus.quorum_connected",
+        &[],
+        "1 while validators enough for a decision are connected, whether they vote at present or not."
+    );
     BLAMES = counter("dtvn.consensus.blames", &[], "Times that a peer broke the protocol.");
     DIVERGENCES = counter(
         "dtvn.consensus.divergences",

@@ -76,7 +76,7 @@ impl Sync {
         let (parts, kept) =
             tokio::task::spawn_blocking(move || Parts::open(&opening, limits::SNAPSHOT_PARTS_KEPT_MAX)).await??;
         let mut sync = Self {
-            planner: Planner::new(others(&shared), shared.genesis.base(), kept),
+            planner: Planner::new(shared.epoch().config.epoch, others(&shared), shared.genesis.base(), kept),
             store,
             directory,
             instruments,
@@ -244,7 +244,7 @@ impl Sync {
     fn serve_snapshot(&mut self, context: &Context<SyncMessage>, peer: Asker, ask: SnapshotAsk, credit: Credit) {
         let (shelf, network) = (self.shared.shelf.get(), self.shared.network.clone());
         let read = move || match ask {
-            SnapshotAsk::Manifest(height, at_least) => serve_manifest(&shelf, height, at_least),
+            SnapshotAsk::Manifest(height, at_least, epoch) => serve_manifest(&shelf, height, at_least, epoch),
             SnapshotAsk::Part(height, part) => serve_part(&shelf, height, part),
         };
         let Some(purse) = self.purse(peer) else { return };
@@ -332,7 +332,7 @@ impl Behaviour for Sync {
             SyncMessage::Ask { from, to, holders } => self.step(context, Input::Ask { from, to, holders }),
             SyncMessage::Request { peer, from, to, credit } => self.serve(context, peer, (from, to), credit),
             SyncMessage::Follow => self.follow(context),
-            SyncMessage::Epoch => self.planner.begin_epoch(others(&self.shared)),
+            SyncMessage::Epoch => self.planner.begin_epoch(self.shared.epoch().config.epoch, others(&self.shared)),
             SyncMessage::Blocks { peer, checked, credit } => {
                 drop(credit);
                 self.step(context, Input::Blocks { from: peer, checked: *checked });

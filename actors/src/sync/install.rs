@@ -32,13 +32,13 @@ pub enum Prepared {
 /// Makes the database of a snapshot whose parts are all kept; none: that of the genesis.
 pub(super) fn make(shared: &Shared, directory: &Path, parts: &Parts, checked: Option<&CheckedManifest>) -> Prepared {
     let Some(checked) = checked else { return make_genesis(shared, directory) };
-    let assembled = match assemble(&shared.genesis, checked, |hash| parts.read(hash)) {
+    let shelf = shared.shelf.get();
+    let assembled = match assemble(&shared.genesis, checked, &shelf.ends, |hash| parts.read(hash)) {
         Ok(assembled) => assembled,
         Err(AssembleError::Lost(lost)) => return Prepared::Lost(lost),
         Err(unknown) => return Prepared::Failed(unknown.to_string()),
     };
     let height = checked.height();
-    let shelf = shared.shelf.get();
     let difference = shelf.versions.get(&height).and_then(|own| own.map.first_difference(&assembled.map));
     let difference = difference.map(|difference| difference.to_string());
     if let Err(error) = prepare(directory, identity(shared), &assembled.stored) {

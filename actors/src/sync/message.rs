@@ -1,7 +1,7 @@
 //! What can be said to the sync.
 
 use dtvn_messages::state::Part;
-use dtvn_messages::{Digest, Height, ValidatorIndex};
+use dtvn_messages::{Digest, Epoch, Height, ValidatorIndex};
 use dtvn_replication::sync::Input;
 use dtvn_replication::verify::CheckedBlocks;
 use libp2p::PeerId;
@@ -26,8 +26,9 @@ pub enum Asker {
 /// What a peer asks for that lacks a state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SnapshotAsk {
-    /// The manifest at a height, or else the latest that is not below another.
-    Manifest(Height, Height),
+    /// The manifest at a height, or else the latest that is not below another, for one who knows the validators of an
+    /// epoch.
+    Manifest(Height, Height, Epoch),
     /// A part of the snapshot at a height.
     Part(Height, Part),
 }

@@ -110,8 +110,8 @@ impl Receivers {
         let peer = Asker::Observer(peer);
         let message = match message {
             PeerMessage::SyncRequest { from, to } => SyncMessage::Request { peer, from, to, credit },
-            PeerMessage::SnapshotRequest { height, at_least } => {
-                let ask = SnapshotAsk::Manifest(height, at_least);
+            PeerMessage::SnapshotRequest { height, at_least, epoch } => {
+                let ask = SnapshotAsk::Manifest(height, at_least, epoch);
                 SyncMessage::SnapshotRequest { peer, ask, credit }
             }
             PeerMessage::PartRequest { height, part } => {
@@ -205,8 +205,8 @@ impl Receivers {
                 }
                 Err(fault) => self.blame(epoch, peer, &fault),
             },
-            PeerMessage::SnapshotRequest { height, at_least } => {
-                self.serve_snapshot(peer, SnapshotAsk::Manifest(height, at_least)).await;
+            PeerMessage::SnapshotRequest { height, at_least, epoch } => {
+                self.serve_snapshot(peer, SnapshotAsk::Manifest(height, at_least, epoch)).await;
             }
             PeerMessage::PartRequest { height, part } => {
                 self.serve_snapshot(peer, SnapshotAsk::Part(height, part)).await;
@@ -215,6 +215,11 @@ impl Receivers {
                 let checked = epoch.verifier.manifest(manifest);
                 let input = |checked| Input::Manifest { from: peer, checked };
                 self.on_snapshot(epoch, peer, checked.map(|checked| checked.map(input))).await;
+            }
+            PeerMessage::EpochEnds(ends) => {
+                let led = epoch.verifier.epoch_ends(&ends);
+                let input = led.map(|leads_to| Some(Input::EpochEnds { from: peer, leads_to }));
+                self.on_snapshot(epoch, peer, input).await;
             }
             PeerMessage::Part { height, part, entries } => {
                 let part = epoch.verifier.part(height, part, entries);

@@ -112,6 +112,9 @@ fn sign_and_submit(file: &Path, nodes: &str, signers: [&str; 3]) {
         assert!(signed.contains(&format!("signed by {signer}: power {power} of 3")), "{signed}");
     }
     assert!(says(&["validators", "submit", path, nodes], 0).contains("the new set decides on everything above"));
+    // Whoever hands it in once more, under another key, is told that it is done: before the epoch ends, and after.
+    let again = says(&["validators", "submit", path, nodes], 1);
+    assert!(again.contains("nothing is left to do"), "{again}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -158,7 +161,8 @@ async fn a_validator_comes_and_another_goes_while_tickets_flow() {
     let signers = block.certificate.map_or_else(Vec::new, |certificate| certificate.signers);
     assert!(signers.iter().all(|name| name.as_str() != "node4"), "not a validator of that time: {signers:?}");
     // An old change is stale, however well it is signed.
-    assert!(says(&["validators", "submit", file.to_str().unwrap(), &urls], 1).contains("which is over"));
+    let old = says(&["validators", "submit", file.to_str().unwrap(), &urls], 1);
+    assert!(old.contains("which is over") && old.contains("nothing is left to do"), "{old}");
     network.assert_equal_histories().await;
     let (theirs, its) = (network.at(0).sequence(None).await.unwrap(), client.sequence(None).await.unwrap());
     assert_eq!((its.height, its.digest), (theirs.height, theirs.digest));

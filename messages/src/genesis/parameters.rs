@@ -32,6 +32,7 @@ pub struct ConsensusParameters {
     /// For how long an idempotency key is remembered, and so at most how long an operation may wait.
     pub key_retention_ms: u64,
     /// How long after a validator's recovery from a lost log its next one is refused, in agreed time: each ends an epoch.
+    /// It doubles each time, so that it must not be 0.
     pub recovery_interval_ms: u64,
 }
 
@@ -109,7 +110,12 @@ pub(super) fn check_parameters(parameters: &ConsensusParameters) -> Result<(), G
         (1_000..=2_592_000_000).contains(&retention),
     )?;
     let interval = p.recovery_interval_ms;
-    within("recovery_interval_ms", interval, "at most 2592000000 (30 days)", interval <= 2_592_000_000)
+    within(
+        "recovery_interval_ms",
+        interval,
+        "1000 to 2592000000 (30 days)",
+        (1_000..=2_592_000_000).contains(&interval),
+    )
 }
 
 /// The size of the largest possible VIEW-CHANGE: a certificate of all validators for every height of the window.

@@ -15,6 +15,9 @@ pub const API_BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// Connections to the API at a time; each may have a session. Beyond it further ones wait in the listener's backlog.
 pub const API_CONNECTIONS_MAX: usize = 4_096;
+/// Connections to the API of one client, by its address (of IPv6 its network of 64 bits), loopback too: half of all, for a
+/// proxy with every listener for events behind it. With fewer places it is half of those. A further one is closed at once.
+pub const API_CONNECTIONS_PER_CLIENT_MAX: usize = 2_048;
 /// Connections to the admin listener at a time.
 pub const ADMIN_CONNECTIONS_MAX: usize = 256;
 /// Files that a node opens itself, at most, beside connections to its API: the database's (`STORE_OPEN_FILES_MAX`), links to

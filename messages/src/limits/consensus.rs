@@ -70,9 +70,9 @@ pub const VERIFIER_REMEMBERED_MAX: usize = 16_384;
 
 // ---- epochs and recovery (sections 4 and 10) ------------------------------------------------------------------------
 
-/// Ends of epochs in the manifest of a snapshot: with four validators some 2 kB each. A longer list is malformed; a chain
-/// of more epochs is followed by log sync, or from a later genesis.
-pub const EPOCH_ENDS_MAX: usize = 1_024;
+/// Ends of epochs in one answer, alone or with the manifest of a snapshot: with four validators some 2 kB each, and at most
+/// 8 MB together. A longer list is malformed; whoever lacks more is sent the first of them, and asks again from there on.
+pub const EPOCH_ENDS_MAX: usize = 256;
 
 /// How often a validator that lost its memory asks for its recovery, in milliseconds. What is asked again joins the wait
 /// for the first, or gets its outcome.

@@ -22,7 +22,8 @@ pub const CLIENT_BACKOFF_MIN: Duration = Duration::from_millis(50);
 pub const CLIENT_BACKOFF_MAX: Duration = Duration::from_secs(2);
 /// Bytes of one answer that a client reads: 1,000 of the largest tickets. A longer one is an error.
 pub const CLIENT_ANSWER_BYTES_MAX: usize = 32 * 1024 * 1024;
-/// Requests that a load run may have under way: each has a connection. A larger plan is refused.
+/// Requests that a load run may have under way: each has a connection, and a node takes so many of one client
+/// ([`super::API_CONNECTIONS_PER_CLIENT_MAX`]). A larger plan is refused.
 pub const LOAD_WORKERS_MAX: usize = 4_096;
 
 // ---- node processes that we start (devnet, bench, tests) ------------------------------------------------------------

@@ -100,6 +100,7 @@ fn check_counts(message: &PeerMessage) -> Result<(), WireError> {
         PeerMessage::SyncBlocks(blocks) => ("blocks", blocks.len(), limits::SYNC_BLOCKS_MAX),
         PeerMessage::Cosign(heads) => ("cosignatures", heads.len(), limits::COSIGN_HEADS_MAX),
         PeerMessage::Receipts(list) => ("receipt certificates", list.len(), limits::RECEIPTS_SENT_MAX),
+        PeerMessage::EpochEnds(ends) => ("ends of epochs", ends.len(), limits::EPOCH_ENDS_MAX),
         PeerMessage::Snapshot(manifest) if manifest.ends.len() > limits::EPOCH_ENDS_MAX => {
             ("ends of epochs", manifest.ends.len(), limits::EPOCH_ENDS_MAX)
         }

@@ -207,6 +207,8 @@ pub enum PeerMessage {
         height: Height,
         /// One below this height is of no use.
         at_least: Height,
+        /// The latest epoch whose validators the asker knows: it is shown how the epochs from there on ended.
+        epoch: Epoch,
     },
     /// A snapshot's manifest.
     Snapshot(Arc<Manifest>),
@@ -242,6 +244,9 @@ pub enum PeerMessage {
     Receipts(Vec<ReceiptCertificate>),
     /// Proof that a validator lies.
     Evidence(Arc<Evidence>),
+    /// How epochs ended, from the one on that a request for a snapshot named: more of them lie before the snapshot than one
+    /// answer shows. Who asked asks again from the last of them on.
+    EpochEnds(Vec<Arc<EpochEnd>>),
 }
 
 /// The class of a message: each has a stream of its own, and consensus goes first (architecture.md section 4).
@@ -266,6 +271,7 @@ impl PeerMessage {
             Self::SyncRequest { .. }
             | Self::SyncBlocks(_)
             | Self::EpochEnd(_)
+            | Self::EpochEnds(_)
             | Self::SnapshotRequest { .. }
             | Self::Snapshot(_)
             | Self::PartRequest { .. }
@@ -300,6 +306,7 @@ impl PeerMessage {
             Self::AnnounceBundles(_) => "announce_bundles",
             Self::Recover(_) => "recover",
             Self::EpochEnd(_) => "epoch_end",
+            Self::EpochEnds(_) => "epoch_ends",
             Self::Cosign(_) => "cosign",
             Self::FetchReceipts { .. } => "fetch_receipts",
             Self::Receipts(_) => "receipts",

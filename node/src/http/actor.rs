@@ -1,10 +1,11 @@
 //! The actors that own the listeners: `http` for the public API, `admin` for the operator, so that the tree can be looked
 //! at while the public one restarts.
 
+use std::any::Any;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use actix_web::dev::ServerHandle;
+use actix_web::dev::{Extensions, ServerHandle};
 use actix_web::web::{self, Data, PathConfig, QueryConfig};
 use actix_web::{App, HttpRequest, HttpServer, middleware};
 use dtvn_actors::directory::Role;
@@ -15,6 +16,7 @@ use percent_encoding::percent_decode_str;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::events::{Closing, origin};
+use super::places::Places;
 use super::problem::Refusal;
 use super::{Services, admin, auth, connection, info, measure, metrics, routes};
 
@@ -66,6 +68,8 @@ pub struct HttpArguments {
     pub bound: Arc<RwLock<Option<SocketAddr>>>,
     /// Connections at a time: further ones wait in the backlog of the listener.
     pub connections: usize,
+    /// Those of one client to the public API: further ones are closed.
+    pub connections_per_client: usize,
 }
 
 /// A listener's actor.
@@ -83,7 +87,7 @@ impl HttpActor {
     /// If the address cannot be listened on; the message names it.
     #[expect(clippy::unused_async, reason = "the signature is every actor's")]
     pub async fn start(context: Context<HttpMessage>, arguments: HttpArguments) -> Result<Self, ActorError> {
-        let HttpArguments { services, server, address, bound, connections } = arguments;
+        let HttpArguments { services, server, address, bound, connections, connections_per_client } = arguments;
         let wanted = bound.read().unwrap_or_else(PoisonError::into_inner).unwrap_or(address);
         let listener = TcpListener::bind(wanted).map_err(|error| {
             ActorError::new(format!("cannot listen on {wanted}: {error}; is another node running?"))
@@ -92,7 +96,10 @@ impl HttpActor {
         *bound.write().unwrap_or_else(PoisonError::into_inner) = Some(actual);
         let closing = CancellationToken::new();
         let running = match server {
-            Server::Public => public(services, listener, connections, closing.clone())?,
+            Server::Public => {
+                let places = Places::new(connections_per_client);
+                public(services, listener, (connections, places), closing.clone())?
+            }
             Server::Admin => operator(services, listener, connections)?,
         };
         let handle = running.handle();
@@ -112,7 +119,7 @@ impl HttpActor {
 fn public(
     services: Services,
     listener: TcpListener,
-    connections: usize,
+    (connections, places): (usize, Arc<Places>),
     closing: CancellationToken,
 ) -> Result<actix_web::dev::Server, ActorError> {
     let (services, closing) = (Data::new(services), Data::new(Closing(closing)));
@@ -128,6 +135,7 @@ fn public(
             })
         };
         App::new()
+            .wrap(middleware::from_fn(connection::refuse_surplus))
             .wrap(middleware::from_fn(measure::public))
             .app_data(services.clone())
             .app_data(closing.clone())
@@ -137,7 +145,7 @@ fn public(
             .service(web::scope(routes::API).wrap(admitted).configure(|config| _ = routes::api(config)))
             .default_service(web::to(routes::not_found))
     })
-    .on_connect(connection::begin)
+    .on_connect(move |socket: &dyn Any, data: &mut Extensions| connection::begin(&places, socket, data))
     .workers(WORKERS)
     .max_connections(connections)
     .disable_signals()

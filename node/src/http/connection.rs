@@ -1,12 +1,16 @@
 //! A client's TCP connection, and its session: started at the first operation, ended with the connection.
 
 use std::any::Any;
+use std::net::Shutdown;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use actix_web::HttpRequest;
-use actix_web::dev::Extensions;
+use actix_web::body::MessageBody;
+use actix_web::dev::{Extensions, ServiceRequest, ServiceResponse};
+use actix_web::middleware::Next;
 use actix_web::rt::net::TcpStream;
+use actix_web::{Error, HttpRequest};
 use dtvn_actors::intake::{self, Answered};
 use dtvn_actors::mailbox::Address;
 use dtvn_actors::session::{self, Load, Place, Session, SessionArguments, SessionMessage};
@@ -17,6 +21,7 @@ use tokio::sync::Mutex;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::Services;
+use super::places::{Place as Room, Places};
 use super::problem::Refusal;
 
 /// Where sessions live in the tree.
@@ -33,20 +38,47 @@ pub(super) struct Connection {
     session: Mutex<Option<Address<SessionMessage>>>,
     ended: CancellationToken,
     _guard: DropGuard,
+    _room: Option<Room>,
 }
 
-/// Notes a new connection: what the server calls for each.
-pub(super) fn begin(socket: &dyn Any, data: &mut Extensions) {
+/// A connection that is one too many of its client.
+struct Surplus;
+
+/// Notes a new connection: what the server calls for each. One that is too many of its client is read no further, so it
+/// is closed at once, or after the answer to a request that has come already.
+pub(super) fn begin(places: &Arc<Places>, socket: &dyn Any, data: &mut Extensions) {
+    let mut room = None;
     if let Some(stream) = socket.downcast_ref::<TcpStream>() {
         let socket = socket2::SockRef::from(stream);
         // A client that takes none of what it is sent is dropped, rather than held for as long as it answers probes.
         if let Err(error) = socket.set_tcp_user_timeout(Some(limits::API_UNREAD_TIMEOUT)) {
             tracing::debug!(%error, "A connection has no limit for unread data.");
         }
+        if let Ok(peer) = stream.peer_addr() {
+            room = places.take(peer.ip());
+            if room.is_none() {
+                tracing::debug!(%peer, "A client has more connections than it may have: one is closed.");
+                data.insert(Surplus);
+                // An error means that it is closed already.
+                let _closed = socket.shutdown(Shutdown::Read);
+            }
+        }
     }
     let ended = CancellationToken::new();
     let _guard = ended.clone().drop_guard();
-    data.insert(Connection { load: Load::default(), session: Mutex::new(None), ended, _guard });
+    data.insert(Connection { load: Load::default(), session: Mutex::new(None), ended, _guard, _room: room });
+}
+
+/// Refuses what came over a connection that is one too many.
+pub(super) async fn refuse_surplus(
+    request: ServiceRequest,
+    next: Next<impl MessageBody>,
+) -> Result<ServiceResponse<impl MessageBody>, Error> {
+    if request.conn_data::<Surplus>().is_some() {
+        let detail = "this client has as many connections to this node as it may have: use those, or another node";
+        return Err(Refusal::new(Reason::Overloaded, detail).into());
+    }
+    next.call(request).await
 }
 
 impl Connection {

@@ -32,6 +32,9 @@ impl Services {
 #[utoipa::path(get, path = "/health", tag = "node",
     responses((status = 200, body = Health), (status = 503, body = Health)))]
 /// Whether this node is ready to take operations, and if not why.
+///
+/// It counts the validators that are connected: whether each of them votes at present it cannot know, and their own answers
+/// say.
 pub(super) async fn health(services: web::Data<Services>) -> HttpResponse {
     health_answer(services.not_ready())
 }

@@ -14,6 +14,7 @@ mod measure;
 mod metrics;
 mod openapi;
 mod operations;
+mod places;
 mod problem;
 mod rate;
 mod receipts;

@@ -52,7 +52,7 @@ impl Rates {
 }
 
 /// Who counts as one caller: an IPv6 client has a whole network of addresses.
-fn caller(address: IpAddr) -> IpAddr {
+pub(super) fn caller(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V4(_) => address,
         IpAddr::V6(address) => match address.to_ipv4_mapped() {

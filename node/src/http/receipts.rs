@@ -115,7 +115,7 @@ pub(super) async fn proof(
     let event = event.unwrap_or_else(EventId::default_event);
     let (of_event, of_ticket) = (event.clone(), id.clone());
     let (_, (outcome, installed)) = services
-        .read(move |view| Ok((view.outcome_of_ticket(&of_event, &of_ticket, index)?, view.installed()?)))
+        .read_state(move |view| Ok((view.outcome_of_ticket(&of_event, &of_ticket, index)?, view.installed()?)))
         .await?;
     let outcome = outcome.ok_or_else(|| {
         Refusal::new(Reason::NotFound, format!("no such outcome of a ticket {id} in the event {event} is known"))

@@ -35,6 +35,7 @@ async fn so_many_connections_are_served_at_a_time_and_a_further_one_waits() {
             address: SocketAddr::from(([127, 0, 0, 1], 0)),
             bound: Arc::clone(&bound),
             connections: CONNECTIONS,
+            connections_per_client: CONNECTIONS,
         };
         let child = ChildSpec::worker(role, move |context| HttpActor::start(context, listener.clone()));
         let tree = NodeTree::start(SupervisorSpec::new("root", Strategy::OneForOne).child(child)).await.unwrap();
@@ -60,4 +61,60 @@ async fn so_many_connections_are_served_at_a_time_and_a_further_one_waits() {
         drop((further, served));
         tree.shutdown(PATIENCE).await.unwrap();
     }
+}
+
+/// What is said to one who asks over a connection of its own, until it is closed.
+async fn said_to_one_more(address: SocketAddr) -> Vec<u8> {
+    let mut line = TcpStream::connect(address).await.unwrap();
+    let mut said = Vec::new();
+    // It may be closed before anything is asked or said.
+    if line.write_all(b"HEAD /nothing HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.is_ok() {
+        let _ended = timeout(PATIENCE, line.read_to_end(&mut said)).await.expect("it is not closed");
+    }
+    said
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_client_holds_so_many_connections_and_a_further_one_is_closed() {
+    const OF_ONE: usize = 3;
+    let bound = Arc::<RwLock<Option<SocketAddr>>>::default();
+    let listener = HttpArguments {
+        services: services().0,
+        server: Server::Public,
+        address: SocketAddr::from(([127, 0, 0, 1], 0)),
+        bound: Arc::clone(&bound),
+        connections: 2 * OF_ONE,
+        connections_per_client: OF_ONE,
+    };
+    let child = ChildSpec::worker(HTTP, move |context| HttpActor::start(context, listener.clone()));
+    let tree = NodeTree::start(SupervisorSpec::new("root", Strategy::OneForOne).child(child)).await.unwrap();
+    let address = bound.read().unwrap_or_else(PoisonError::into_inner).unwrap();
+    let mut served = Vec::new();
+    for _ in 0..OF_ONE {
+        let mut line = TcpStream::connect(address).await.unwrap();
+        ask(&mut line).await;
+        answer(&mut line).await;
+        served.push(line);
+    }
+    for _ in 0..10 * OF_ONE {
+        let said = said_to_one_more(address).await;
+        assert!(said.is_empty() || said.starts_with(b"HTTP/1.1 503"), "{:?}", String::from_utf8_lossy(&said));
+    }
+    // Another client has places, and those who have theirs keep them.
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind(SocketAddr::from(([127, 0, 0, 2], 0))).unwrap();
+    let mut other = socket.connect(address).await.unwrap();
+    for line in served.iter_mut().chain([&mut other]) {
+        ask(line).await;
+        answer(line).await;
+    }
+    drop(served.pop());
+    let comes_free = async {
+        while !said_to_one_more(address).await.starts_with(b"HTTP/1.1 404") {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(PATIENCE, comes_free).await.expect("a place that was left is not free again");
+    drop((other, served));
+    tree.shutdown(PATIENCE).await.unwrap();
 }

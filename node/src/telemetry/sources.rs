@@ -130,6 +130,8 @@ impl Sources {
         reasons
     }
 
+    /// Too few validators are connected. Which of them vote at present nobody but they themselves can say: a status tells
+    /// where a validator stands, and votes are seen only while there is something to decide.
     fn no_quorum(&self) -> Option<String> {
         if *self.board.quorum().borrow() {
             return None;

@@ -139,6 +139,7 @@ async fn an_actor_that_hangs_makes_the_node_not_live_until_it_moves() {
         address: SocketAddr::from(([127, 0, 0, 1], 0)),
         bound: Arc::clone(&bound),
         connections: 10,
+        connections_per_client: 10,
     };
     let opened = Arc::clone(&gate);
     let root = SupervisorSpec::new("root", Strategy::OneForOne)

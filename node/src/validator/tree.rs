@@ -304,7 +304,8 @@ fn edge(parts: &Parts, services: &Services, (api, admin): (&Bound, &Bound)) -> S
     spec = spec.child(hub.mailbox(limits::EVENTS_MAILBOX_MAX)).dynamic(limits::API_CONNECTIONS_MAX);
     for (role, server, address, bound, connections) in listeners {
         let services = services.clone();
-        let arguments = HttpArguments { services, server, address, bound, connections };
+        let connections_per_client = limits::API_CONNECTIONS_PER_CLIENT_MAX.min(connections.div_ceil(2));
+        let arguments = HttpArguments { services, server, address, bound, connections, connections_per_client };
         spec = spec.child(ChildSpec::worker(role, move |context| HttpActor::start(context, arguments.clone())));
     }
     let directory = parts.config.node.data_dir.clone();

@@ -13,6 +13,9 @@ use crate::kit::TestNode;
 /// Connections held at a time: fewer than there are places, and more than half of them.
 const HELD: usize = 3_000;
 
+/// They come from so many clients at a time: one alone may not hold them.
+const CLIENTS: usize = 3;
+
 /// Held by the test that holds the connections: two would need twice as many files.
 static CONNECTIONS: Mutex<()> = Mutex::const_new(());
 
@@ -46,7 +49,9 @@ async fn thousands_of_idle_connections_are_held_and_who_asks_beside_them_is_serv
     for round in 0..2 {
         let (mut asked, mut silent) = (Vec::new(), Vec::new());
         for number in 0..count {
-            let mut line = node.line().await;
+            // The places of the clients before these may not be free again.
+            let client = u8::try_from(1 + CLIENTS * round + number % CLIENTS).unwrap();
+            let mut line = Line::open_as(client, node.api()).await;
             if number % 3 == 0 {
                 silent.push(line);
             } else {
@@ -78,8 +83,9 @@ async fn silent_connections_in_all_places_make_a_client_wait_until_their_time_is
     }
     let node = TestNode::start().await;
     let mut silent = Vec::new();
-    for _ in 0..count {
-        silent.push(node.line().await);
+    for number in 0..count {
+        let client = u8::try_from(1 + number % CLIENTS).unwrap();
+        silent.push(Line::open_as(client, node.api()).await);
     }
     // Behind all of them.
     node.issue("T-1").await;

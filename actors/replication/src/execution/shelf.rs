@@ -121,7 +121,7 @@ mod tests {
         let refused = PeerMessage::SnapshotRefused { height: Height(2) };
         assert_eq!(serve_part(&shelf, Height(2), Part::WHOLE), refused);
         assert!(matches!(serve_part(&shelf, Height(3), Part::WHOLE), PeerMessage::Part { .. }));
-        let PeerMessage::Snapshot(manifest) = serve_manifest(&shelf, Height(2), Height(1)) else {
+        let PeerMessage::Snapshot(manifest) = serve_manifest(&shelf, Height(2), Height(1), Epoch(0)) else {
             panic!("who asks for one that is gone gets the latest")
         };
         assert_eq!(manifest.stable.height(), Height(count));

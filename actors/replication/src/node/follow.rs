@@ -78,8 +78,8 @@ impl<D: Disk> Node<D> {
                     effects.push(asker.answer(PeerMessage::SyncBlocks(blocks)));
                 }
             }
-            PeerMessage::SnapshotRequest { height, at_least } => {
-                effects.push(asker.answer(serve_manifest(shelf, height, at_least)));
+            PeerMessage::SnapshotRequest { height, at_least, epoch } => {
+                effects.push(asker.answer(serve_manifest(shelf, height, at_least, epoch)));
             }
             PeerMessage::PartRequest { height, part } => effects.push(asker.answer(serve_part(shelf, height, part))),
             _ => {}

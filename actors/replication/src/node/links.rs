@@ -81,6 +81,7 @@ impl<D: Disk> Node<D> {
             },
             PeerMessage::SnapshotRequest { .. }
             | PeerMessage::Snapshot(_)
+            | PeerMessage::EpochEnds(_)
             | PeerMessage::PartRequest { .. }
             | PeerMessage::Part { .. }
             | PeerMessage::SnapshotRefused { .. } => self.on_snapshot_message(from, message, effects),

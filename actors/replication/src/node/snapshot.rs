@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use dtvn_messages::snapshot::CheckedManifest;
 use dtvn_messages::wire::PeerMessage;
-use dtvn_messages::{Height, ValidatorIndex};
+use dtvn_messages::{Digest, Height, ValidatorIndex};
 
 use super::follow::Asker;
 use super::{Effect, Failure, Mail, MemoryStore, Node};
@@ -30,6 +30,10 @@ impl<D: Disk> Node<D> {
                 .verifier
                 .manifest(manifest)
                 .map(|checked| checked.map(|checked| sync::Input::Manifest { from, checked })),
+            PeerMessage::EpochEnds(ends) => {
+                let led = self.verifier.epoch_ends(&ends);
+                led.map(|leads_to| Some(sync::Input::EpochEnds { from, leads_to }))
+            }
             PeerMessage::Part { height, part, entries } => {
                 let part = self.verifier.part(height, part, entries);
                 part.map(|part| Some(sync::Input::Part { from, part }))
@@ -50,7 +54,9 @@ impl<D: Disk> Node<D> {
 
     /// A snapshot is complete: it becomes the state of this node, which recovers from it as after a start.
     pub(super) fn install(&mut self, checked: &Arc<CheckedManifest>, effects: &mut Vec<Effect>) -> Result<(), Failure> {
-        let assembled = match assemble(&self.settings.genesis, checked, |hash| self.parts.get(hash).cloned()) {
+        let shelf = self.execution.shelf();
+        let read = |hash: &Digest| self.parts.get(hash).cloned();
+        let assembled = match assemble(&self.settings.genesis, checked, &shelf.ends, read) {
             Ok(assembled) => assembled,
             Err(AssembleError::Lost(lost)) => {
                 self.parts.retain(|hash, _| !lost.contains(hash));
@@ -61,7 +67,7 @@ impl<D: Disk> Node<D> {
         };
         let height = checked.height();
         let digest = checked.manifest.stable.checkpoint.block;
-        let own = self.execution.shelf().versions.get(&height);
+        let own = shelf.versions.get(&height);
         let difference = own.and_then(|own| own.map.first_difference(&assembled.map));
         let difference = difference.map(|difference| difference.to_string());
         self.store.install(assembled.stored);

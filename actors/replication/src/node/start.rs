@@ -215,7 +215,8 @@ impl<D: Disk> Node<D> {
         self.incarnations.sync += 1;
         let others = self.config.set.iter().map(|(index, _)| index);
         let others = others.filter(|index| Some(*index) != self.config.me).collect();
-        self.sync = Sync::new(others, self.settings.genesis.base(), self.parts.keys().copied().collect());
+        let kept = self.parts.keys().copied().collect();
+        self.sync = Sync::new(self.config.epoch, others, self.settings.genesis.base(), kept);
         let shown = self.consensus.show();
         if shown.diverged {
             let (at_least, differs_at) = (shown.stable, shown.executed);

@@ -1,12 +1,13 @@
 //! A snapshot that is complete becomes the state that a node stores.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use dtvn_ledger::state::SnapshotError;
 use dtvn_ledger::{LedgerImage, StateEntry, StateMap};
 use dtvn_messages::snapshot::{CheckedManifest, decode_entries};
 use dtvn_messages::state::NOTHING;
-use dtvn_messages::{Block, Digest, Genesis, StableCheckpoint};
+use dtvn_messages::{Block, Digest, EpochEnd, Genesis, StableCheckpoint};
 
 use crate::execution::{LastBlock, Stored};
 
@@ -36,13 +37,15 @@ pub enum AssembleError {
 }
 
 /// Makes the state of a manifest from its parts; `read` gives the bytes of the part with a hash. Every part is compared
-/// with its hash again, and the whole with the certified root.
+/// with its hash again, and the whole with the certified root. `ends` are those of the epochs that this node has seen
+/// end: of what was before its own epoch the manifest says nothing.
 ///
 /// # Errors
 /// If parts are missing or damaged, or the state is unknown to this program.
 pub fn assemble(
     genesis: &Genesis,
     checked: &CheckedManifest,
+    ends: &[Arc<EpochEnd>],
     mut read: impl FnMut(&Digest) -> Option<Vec<u8>>,
 ) -> Result<Assembled, AssembleError> {
     let manifest = &checked.manifest;
@@ -72,6 +75,13 @@ pub fn assemble(
         certificate: manifest.certificate.clone(),
     };
     let stable = Some(StableCheckpoint::clone(&manifest.stable));
-    let ends = manifest.ends.clone();
+    let ends = all_ends(ends, checked);
     Ok(Assembled { stored: Stored { image, block: Some(block), stable, ends, edge: checked.edge.clone() }, map })
+}
+
+/// How all epochs before that of a manifest ended, from the first on: what this node saw itself, and what it was shown.
+pub(super) fn all_ends(own: &[Arc<EpochEnd>], checked: &CheckedManifest) -> Vec<Arc<EpochEnd>> {
+    let first = checked.ends.first().map_or(checked.manifest.stable.epoch(), |end| end.epoch());
+    let before = own.iter().filter(|end| end.epoch() < first);
+    before.chain(&checked.ends).cloned().collect()
 }

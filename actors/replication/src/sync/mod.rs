@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use dtvn_messages::snapshot::CheckedManifest;
 use dtvn_messages::wire::PeerMessage;
-use dtvn_messages::{Digest, Height, Now, ValidatorIndex, limits};
+use dtvn_messages::{Digest, Epoch, Height, Now, ValidatorIndex, limits};
 
 use crate::verify::{CheckedBlocks, CheckedPart};
 use snapshot::{Fetch, Progress};
@@ -67,6 +67,13 @@ pub enum Input {
         from: ValidatorIndex,
         /// The manifest.
         checked: Arc<CheckedManifest>,
+    },
+    /// How epochs ended that lie before a snapshot, checked.
+    EpochEnds {
+        /// Who sent it.
+        from: ValidatorIndex,
+        /// The epoch whose validators are known by now.
+        leads_to: Epoch,
     },
     /// A part of a snapshot, well formed.
     Part {
@@ -154,6 +161,8 @@ struct Fetching {
 /// The catch-up planner: one request for blocks at a time, or one snapshot.
 #[derive(Debug, Default)]
 pub struct Sync {
+    /// The present epoch.
+    epoch: Epoch,
     peers: Vec<ValidatorIndex>,
     /// The height that the chain begins on.
     base: Height,
@@ -168,18 +177,18 @@ pub struct Sync {
 }
 
 impl Sync {
-    /// A planner with nothing to do. `peers` are all other validators, `base` is the height that the chain begins on, `kept`
-    /// the hashes of the parts of snapshots that former attempts left.
+    /// A planner with nothing to do. `peers` are all other validators of the epoch, `base` is the height that the chain
+    /// begins on, `kept` the hashes of the parts of snapshots that former attempts left.
     #[must_use]
-    pub fn new(peers: Vec<ValidatorIndex>, base: Height, kept: BTreeSet<Digest>) -> Self {
-        Self { peers, base, kept, ..Self::default() }
+    pub fn new(epoch: Epoch, peers: Vec<ValidatorIndex>, base: Height, kept: BTreeSet<Digest>) -> Self {
+        Self { epoch, peers, base, kept, ..Self::default() }
     }
 
     /// Another epoch began: these are the other validators now. Who was asked before has another index; what was kept
     /// stays.
-    pub fn begin_epoch(&mut self, peers: Vec<ValidatorIndex>) {
+    pub fn begin_epoch(&mut self, epoch: Epoch, peers: Vec<ValidatorIndex>) {
         (self.asked, self.fetching) = (None, None);
-        self.peers = peers;
+        (self.epoch, self.peers) = (epoch, peers);
         self.generation += 1;
     }
 
@@ -219,13 +228,14 @@ impl Sync {
             }
             Input::Heal { at_least, differs_at } => {
                 self.asked = None;
-                let fetch = Fetch::new(at_least, differs_at, self.peers.iter().copied());
+                let fetch = Fetch::new(self.epoch, at_least, differs_at, self.peers.iter().copied());
                 self.fetch(
                     Fetching { fetch, heals: true, from_genesis: at_least == self.base, installing: false },
                     effects,
                 );
             }
             Input::Manifest { from, checked } => self.in_fetch(|fetch| fetch.on_manifest(from, checked)),
+            Input::EpochEnds { from, leads_to } => self.in_fetch(|fetch| fetch.on_epoch_ends(from, leads_to)),
             Input::Part { from, part } => self.on_part(from, part, effects),
             Input::Refused { from, height } => self.in_fetch(|fetch| fetch.on_refused(from, height)),
             Input::Lost(lost) => self.on_lost(&lost),
@@ -253,7 +263,7 @@ impl Sync {
     /// Fetches a state that is later than the blocks which this node lacks.
     fn fetch_above(&mut self, from: Height, effects: &mut Vec<Effect>) {
         self.asked = None;
-        let fetch = Fetch::new(from, from, self.peers.iter().copied());
+        let fetch = Fetch::new(self.epoch, from, from, self.peers.iter().copied());
         self.fetch(Fetching { fetch, heals: false, from_genesis: false, installing: false }, effects);
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use dtvn_messages::snapshot::{Manifest, encode_entries};
 use dtvn_messages::state::Part;
 use dtvn_messages::wire::{CommittedBlock, PeerMessage};
-use dtvn_messages::{Height, limits};
+use dtvn_messages::{Epoch, EpochEnd, Height, limits};
 
 use crate::execution::{Shelf, Snapshot};
 
@@ -50,29 +50,33 @@ fn length(block: &CommittedBlock) -> usize {
 }
 
 /// What a peer is sent that asks for the manifest of the snapshot at a height: that one, or else the latest, if it is not
-/// below `at_least`. One that lies beyond more epochs than a manifest may show is refused: its receiver would blame this
-/// node for it.
+/// below `at_least`. `epoch` is the latest whose validators the peer knows. If more epochs lie between than one answer may
+/// show, it is sent how the first of them ended: from there on it asks again.
 #[must_use]
-pub fn serve_manifest(shelf: &Shelf, height: Height, at_least: Height) -> PeerMessage {
+pub fn serve_manifest(shelf: &Shelf, height: Height, at_least: Height, epoch: Epoch) -> PeerMessage {
     let latest = shelf.snapshots.last_key_value().map(|(_, snapshot)| snapshot);
     let found = shelf.snapshots.get(&height).or(latest);
-    let manifest = found.filter(|it| it.stable.height() >= at_least).map(|snapshot| manifest(shelf, snapshot));
-    match manifest.filter(|manifest| manifest.ends.len() <= limits::EPOCH_ENDS_MAX) {
-        Some(manifest) => PeerMessage::Snapshot(Arc::new(manifest)),
-        None => PeerMessage::SnapshotRefused { height },
+    let Some(snapshot) = found.filter(|it| it.stable.height() >= at_least) else {
+        return PeerMessage::SnapshotRefused { height };
+    };
+    let between = epoch..snapshot.stable.epoch();
+    let mut ends = shelf.ends.iter().filter(|end| between.contains(&end.epoch())).cloned();
+    let shown: Vec<Arc<EpochEnd>> = ends.by_ref().take(limits::EPOCH_ENDS_MAX).collect();
+    if ends.next().is_some() {
+        return PeerMessage::EpochEnds(shown);
     }
+    PeerMessage::Snapshot(Arc::new(manifest(snapshot, shown)))
 }
 
-fn manifest(shelf: &Shelf, snapshot: &Snapshot) -> Manifest {
+fn manifest(snapshot: &Snapshot, ends: Vec<Arc<EpochEnd>>) -> Manifest {
     let version = &snapshot.version;
-    let before = shelf.ends.iter().filter(|end| end.epoch() < snapshot.stable.epoch());
     Manifest {
         stable: Arc::clone(&snapshot.stable),
         block: Arc::clone(&version.block),
         certificate: version.certificate.clone(),
         cut: version.map.cut(limits::SNAPSHOT_PART_BYTES),
         edge: version.edge.levels().to_vec(),
-        ends: before.cloned().collect(),
+        ends,
     }
 }
 

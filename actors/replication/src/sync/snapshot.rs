@@ -1,7 +1,8 @@
 //! Fetching a snapshot (consensus.md section 7: "the state at a stable checkpoint in chunks, from several peers, each chunk
 //! verified against the checkpoint's root, resumable; then log sync").
 //!
-//! First the manifest, from one peer after the other until one has it; it proves itself. Then its parts, from several
+//! First the manifest, from one peer after the other until one has it; it proves itself. If many epochs lie before it, how
+//! they ended comes first, in several answers, each asked of the next peer. Then its parts, from several
 //! peers at once. Each part is compared with its hash in the manifest before it is kept. Parts are kept by their hash,
 //! outside of this value and beyond a restart: what a former attempt fetched, for whatever checkpoint, counts as far as it
 //! is still the same. A peer that lies is blamed and not asked again; one that is slow or has no such snapshot is left
@@ -14,7 +15,7 @@ use std::sync::Arc;
 use dtvn_messages::snapshot::CheckedManifest;
 use dtvn_messages::state::{NOTHING, Part};
 use dtvn_messages::wire::PeerMessage;
-use dtvn_messages::{Digest, Height, ValidatorIndex, limits};
+use dtvn_messages::{Digest, Epoch, Height, ValidatorIndex, limits};
 
 use super::Effect;
 use crate::verify::CheckedPart;
@@ -71,6 +72,10 @@ struct Target {
 /// One snapshot being fetched.
 #[derive(Debug)]
 pub(super) struct Fetch {
+    /// The present epoch.
+    epoch: Epoch,
+    /// The latest epoch whose validators are known, by what peers showed.
+    led_to: Epoch,
     /// A snapshot below this height is of no use.
     at_least: Height,
     /// The height that is asked for: a peer that does not have it gives its latest.
@@ -88,9 +93,16 @@ pub(super) struct Fetch {
 }
 
 impl Fetch {
-    pub(super) fn new(at_least: Height, wanted: Height, peers: impl IntoIterator<Item = ValidatorIndex>) -> Self {
+    pub(super) fn new(
+        epoch: Epoch,
+        at_least: Height,
+        wanted: Height,
+        peers: impl IntoIterator<Item = ValidatorIndex>,
+    ) -> Self {
         let peers = peers.into_iter().map(|peer| (peer, Peer::default())).collect();
         Self {
+            epoch,
+            led_to: epoch,
             at_least,
             wanted: wanted.max(at_least),
             peers,
@@ -154,11 +166,13 @@ impl Fetch {
             usable.filter(|(_, peer)| peer.useless == fewest).map(|(index, _)| *index).collect();
         let Some(to) = usable.get(self.turn % usable.len().max(1)).copied() else {
             self.forgive();
+            self.led_to = self.epoch;
             return Progress::NobodyHasIt;
         };
         self.turn += 1;
         self.asking = Some((to, now_us.saturating_add(limits::SNAPSHOT_ANSWER_TIMEOUT_MS * 1_000)));
-        let message = PeerMessage::SnapshotRequest { height: self.wanted, at_least: self.at_least };
+        let (height, at_least, epoch) = (self.wanted, self.at_least, self.led_to);
+        let message = PeerMessage::SnapshotRequest { height, at_least, epoch };
         effects.push(Effect::Send { to, message });
         Progress::Fetching
     }
@@ -238,6 +252,17 @@ impl Fetch {
             self.asking.take_if(|(asked, _)| *asked == peer);
             self.take_all_back(peer);
         }
+    }
+
+    /// Ends of epochs, checked: the next peer is asked from where they lead. One that shows nothing new has had its turn.
+    pub(super) fn on_epoch_ends(&mut self, from: ValidatorIndex, leads_to: Epoch) {
+        if self.asking.take_if(|(asked, _)| *asked == from).is_none() {
+            return;
+        }
+        if leads_to == self.led_to {
+            self.strike(from, limits::SNAPSHOT_STRIKES_MAX);
+        }
+        self.led_to = leads_to;
     }
 
     /// A manifest, checked. One that nobody asked this peer for is dropped.

@@ -1,5 +1,6 @@
 //! The planner, one input at a time.
 
+mod epochs;
 mod serving;
 mod useless;
 
@@ -17,7 +18,7 @@ use super::*;
 
 /// A planner of validator 9 of ten.
 fn planner() -> Sync {
-    Sync::new((0..9).map(ValidatorIndex).collect(), Height(0), BTreeSet::new())
+    Sync::new(Epoch(0), (0..9).map(ValidatorIndex).collect(), Height(0), BTreeSet::new())
 }
 
 fn ask(sync: &mut Sync, from: u64, to: u64, holders: &[u16]) -> Vec<Effect> {
@@ -60,7 +61,7 @@ fn who_does_not_answer_is_followed_by_the_next_holder() {
 
 #[test]
 fn who_alone_has_it_and_lies_is_not_asked_again_and_again() {
-    let mut sync = Sync::new((0..4).map(ValidatorIndex).collect(), Height(0), BTreeSet::new());
+    let mut sync = Sync::new(Epoch(0), (0..4).map(ValidatorIndex).collect(), Height(0), BTreeSet::new());
     assert_eq!(asked(&ask(&mut sync, 1, 9, &[2])), Some((2, 1, 9)));
     let after_a_lie = asked(&step(&mut sync, Input::Faulty(ValidatorIndex(2)))).unwrap();
     assert_ne!(after_a_lie.0, 2);
@@ -148,7 +149,8 @@ fn manifest(height: u64, entries: u64, salt: u64) -> (Arc<CheckedManifest>, Stat
     let parts = cut.parts(&map.root()).unwrap();
     let manifest =
         Manifest { stable: Arc::new(stable), block, certificate: None, cut, edge: Vec::new(), ends: Vec::new() };
-    (Arc::new(CheckedManifest { manifest: Arc::new(manifest), parts, edge: LogEdge::new() }), map)
+    let manifest = Arc::new(manifest);
+    (Arc::new(CheckedManifest { manifest, parts, edge: LogEdge::new(), ends: Vec::new() }), map)
 }
 
 fn now(ms: u64) -> Now {
@@ -341,7 +343,7 @@ fn a_newer_snapshot_needs_only_the_parts_that_changed() {
 fn parts_that_are_gone_are_fetched_again() {
     let (checked, map) = manifest(256, 3, 0);
     let kept_before = checked.parts.iter().map(|(_, hash)| *hash).collect();
-    let mut sync = Sync::new((0..9).map(ValidatorIndex).collect(), Height(0), kept_before);
+    let mut sync = Sync::new(Epoch(0), (0..9).map(ValidatorIndex).collect(), Height(0), kept_before);
     let effects = ask(&mut sync, 1, 9_999, &[2]);
     let from = manifest_asked(&effects).unwrap();
     let effects = step(&mut sync, Input::Manifest { from, checked: Arc::clone(&checked) });

@@ -5,6 +5,7 @@
 
 mod remembering;
 mod synced;
+mod way;
 
 use std::sync::Arc;
 
@@ -26,6 +27,7 @@ use crate::receipts::Said;
 
 pub use remembering::Remembering;
 pub use synced::{CheckedBlocks, CheckedPart};
+pub use way::Way;
 
 /// What is checked against.
 #[derive(Clone)]
@@ -42,6 +44,8 @@ pub struct Verifier {
     pub scheme: Arc<dyn Scheme>,
     /// By what evidence is judged, beside.
     pub evidence: EvidenceRules,
+    /// What leads to later epochs, while this node is behind.
+    pub way: Way,
 }
 
 /// By what evidence is judged, beside keys; and which is known already.
@@ -123,7 +127,7 @@ impl Verifier {
     pub fn of(config: &Config, scheme: Arc<dyn Scheme>) -> Self {
         let former = config.former.as_ref().map(|former| (former.epoch, Arc::clone(&former.set)));
         let (chain, epoch, set) = (config.chain.clone(), config.epoch, Arc::clone(&config.set));
-        Self { chain, epoch, set, former, scheme, evidence: EvidenceRules::of(config) }
+        Self { chain, epoch, set, former, scheme, evidence: EvidenceRules::of(config), way: Way::default() }
     }
 
     /// Checks a message of the consensus class. None is a message of another epoch: too old or too new to judge, dropped

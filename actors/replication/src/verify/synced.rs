@@ -35,15 +35,25 @@ pub struct CheckedPart {
 }
 
 impl Verifier {
-    /// Checks a snapshot's manifest. None is one of an earlier epoch.
+    /// Checks a snapshot's manifest. None is one of an earlier epoch, or one to which nothing leads from here: it was asked
+    /// for when more was known.
     ///
     /// # Errors
     /// With the fault for which its sender is to blame.
     pub fn manifest(&self, manifest: Arc<Manifest>) -> Result<Option<Arc<CheckedManifest>>, Fault> {
-        if manifest.stable.epoch() < self.epoch {
+        let epoch = manifest.stable.epoch();
+        if epoch < self.epoch {
             return Ok(None);
         }
-        let checked = manifest.check(&self.chain, (self.epoch, &self.set), &*self.scheme)?;
+        let mut ends = self.way.before(epoch);
+        let known = self.led_by(&ends);
+        let first = manifest.ends.iter().map(|end| end.epoch()).find(|first| *first >= known.0);
+        if first.unwrap_or(epoch) > known.0 {
+            return Ok(None);
+        }
+        let mut checked = manifest.check(&self.chain, known, &*self.scheme)?;
+        ends.append(&mut checked.ends);
+        checked.ends = ends;
         Ok(Some(Arc::new(checked)))
     }
 

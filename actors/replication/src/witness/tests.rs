@@ -14,7 +14,7 @@ use dtvn_messages::{
 };
 
 use super::*;
-use crate::verify::{Checked as Judged, EvidenceRules, Verifier};
+use crate::verify::{Checked as Judged, EvidenceRules, Verifier, Way};
 
 /// Who lies.
 const LIAR: u16 = 1;
@@ -37,6 +37,7 @@ impl Case {
             set: Arc::clone(&config.set),
             scheme: Arc::new(Ed25519),
             evidence: EvidenceRules::of(&config),
+            way: Way::default(),
         };
         Self { witness: Witness::new(config.clone()), config, verifier }
     }

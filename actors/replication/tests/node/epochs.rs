@@ -77,7 +77,7 @@ fn an_observer_is_answered_when_it_asks_and_not_heard_otherwise() {
     };
     let blocks = ask(PeerMessage::SyncRequest { from: Height(1), to: Height(3) });
     assert_eq!(answered(&blocks), ["sync_blocks"]);
-    let manifest = ask(PeerMessage::SnapshotRequest { height: Height(4), at_least: Height(1) });
+    let manifest = ask(PeerMessage::SnapshotRequest { height: Height(4), at_least: Height(1), epoch: Epoch(0) });
     assert_eq!(answered(&manifest), ["snapshot"]);
     let unknown = ask(PeerMessage::SyncRequest { from: Height(100), to: Height(200) });
     assert_eq!(answered(&unknown), [""; 0], "it has no such block");

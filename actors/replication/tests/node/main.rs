@@ -114,7 +114,8 @@ fn a_frame_of_another_version_is_blamed_by_name_and_one_of_ours_is_answered_afte
     let mut network = Network::new(4);
     let from = ValidatorIndex(2);
     let mut hear = |version| {
-        let mut bytes = encode(&PeerMessage::SnapshotRequest { height: Height(4), at_least: Height(1) }).unwrap();
+        let request = PeerMessage::SnapshotRequest { height: Height(4), at_least: Height(1), epoch: Epoch(0) };
+        let mut bytes = encode(&request).unwrap();
         bytes[0] = version;
         let effects = network.input(0, Input::Frame { from, class: Class::Sync, bytes });
         let said = effects.into_iter().filter_map(|effect| match effect {

@@ -184,6 +184,11 @@ pub struct Sequence {
 }
 
 /// The answer to `GET /health` and `/admin/health/...`.
+///
+/// A quorum is there for it while validators of that power are connected and exchange votes with this node, which those do
+/// that are in the same chain and epoch. Whether each of them votes at present is not known to others: one whose state is
+/// wrong, whose log was lost or whose disk is full is connected all the same, and says so in its own answer and in
+/// `voting` of its `/api/v1/status`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Health {

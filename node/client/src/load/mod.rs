@@ -114,10 +114,11 @@ impl LoadPlan {
         }
     }
 
-    fn check(&self) -> Result<(), ClientError> {
+    fn check(&self, nodes: usize) -> Result<(), ClientError> {
         let usage = |text: String| Err(ClientError::Usage(text));
-        if self.workers() > limits::LOAD_WORKERS_MAX {
-            return usage(format!("at most {} requests at a time are possible", limits::LOAD_WORKERS_MAX));
+        let most = limits::LOAD_WORKERS_MAX.min(nodes.saturating_mul(limits::API_CONNECTIONS_PER_CLIENT_MAX));
+        if self.workers() > most {
+            return usage(format!("at most {most} requests at a time are possible at {nodes} nodes"));
         }
         if let Pace::Open { per_second, .. } = self.pace
             && !(per_second.is_finite() && per_second > 0.0)
@@ -159,7 +160,7 @@ impl Load {
     /// # Errors
     /// If the plan is not possible.
     pub fn new(client: Client, plan: LoadPlan) -> Result<Self, ClientError> {
-        plan.check()?;
+        plan.check(client.nodes().len())?;
         let run = Arc::from(format!("load-{:08x}", rand::random::<u32>()));
         Ok(Self { client, plan, run })
     }

@@ -163,8 +163,15 @@ async fn a_run_ends_with_its_time_or_its_tickets() {
 
 #[tokio::test]
 async fn impossible_plans_are_refused() {
-    let client = Client::new(&ClientConfig::new(vec!["http://127.0.0.1:1".to_owned()])).unwrap();
+    let client = |nodes| Client::new(&ClientConfig::new(vec!["http://127.0.0.1:1".to_owned(); nodes])).unwrap();
     let plan = LoadPlan::of_requests(1, 1);
+    let at_once = |concurrency| LoadPlan { pace: Pace::Closed { concurrency }, ..plan.clone() };
+    for (nodes, most) in
+        [(1, limits::API_CONNECTIONS_PER_CLIENT_MAX), (2, limits::LOAD_WORKERS_MAX), (4, limits::LOAD_WORKERS_MAX)]
+    {
+        assert!(Load::new(client(nodes), at_once(most)).is_ok());
+        assert!(matches!(Load::new(client(nodes), at_once(most + 1)), Err(ClientError::Usage(_))));
+    }
     let open = |per_second| Pace::Open { per_second, in_flight_max: 1 };
     for wrong in [
         LoadPlan { pace: Pace::Closed { concurrency: 1_000_000 }, ..plan.clone() },
@@ -173,6 +180,6 @@ async fn impossible_plans_are_refused() {
         LoadPlan { lane: Lane::Batch { size: 0, bincode: true }, ..plan.clone() },
         LoadPlan { lane: Lane::Batch { size: 1_001, bincode: true }, ..plan },
     ] {
-        assert!(matches!(Load::new(client.clone(), wrong), Err(ClientError::Usage(_))));
+        assert!(matches!(Load::new(client(1), wrong), Err(ClientError::Usage(_))));
     }
 }

@@ -1,44 +1,14 @@
 //! What those who catch up are sent.
 
-use std::collections::BTreeMap;
-
 use dtvn_messages::wire::{Class, CommittedBlock, decode, encode};
-use dtvn_messages::{Certificate, CommittedProof, EpochEnd, Genesis, Vote, VoteKind};
+use dtvn_messages::{Certificate, Vote, VoteKind};
 
 use super::*;
-use crate::execution::{Shelf, Snapshot, Version};
 
 #[test]
 fn an_answer_ends_with_the_last_block_that_has_a_certificate() {
     let none = |_| Ok::<_, std::convert::Infallible>(None);
     assert_eq!(serve(Height(1), Height(5), none), Ok(Vec::new()));
-}
-
-/// A shelf with one snapshot in the epoch that so many ends lead to.
-fn shelf(ends: usize) -> Shelf {
-    let (checked, map) = manifest(256, 3, 0);
-    let mut stable = StableCheckpoint::clone(&checked.manifest.stable);
-    (stable.header.epoch, stable.checkpoint.epoch) = (Epoch(1), Epoch(1));
-    let block = Arc::clone(&checked.manifest.block);
-    let version = Arc::new(Version { block, certificate: None, edge: LogEdge::new(), map });
-    let vote =
-        Vote { kind: VoteKind::Commit, epoch: Epoch(0), view: View(0), height: Height(256), digest: Digest::ZERO };
-    let certificate = Certificate { vote, signatures: Signatures(Vec::new()) };
-    let committed = CommittedProof { header: checked.manifest.block.header.clone(), certificate };
-    let next = Genesis::development(1, "bounds", false).unwrap().validators().clone();
-    let end = Arc::new(EpochEnd { committed, stable: StableCheckpoint::clone(&checked.manifest.stable), next });
-    let snapshot = Arc::new(Snapshot { stable: Arc::new(stable), version });
-    Shelf { snapshots: BTreeMap::from([(Height(256), snapshot)]), ends: vec![end; ends], versions: BTreeMap::new() }
-}
-
-#[test]
-fn a_snapshot_behind_more_epochs_than_a_manifest_may_show_is_refused_and_not_sent() {
-    let most = shelf(limits::EPOCH_ENDS_MAX);
-    let sent = serve_manifest(&most, Height(256), Height(1));
-    assert!(matches!(sent, PeerMessage::Snapshot(_)));
-    assert!(decode(&encode(&sent).unwrap(), Class::Sync).is_ok(), "it is one that its receiver takes");
-    let sent = serve_manifest(&shelf(limits::EPOCH_ENDS_MAX + 1), Height(256), Height(1));
-    assert_eq!(sent, PeerMessage::SnapshotRefused { height: Height(256) });
 }
 
 /// What a store with blocks of this size, each with a certificate or only the last of some, gives who asks for all.

@@ -9,7 +9,7 @@ use super::*;
 fn captured(peers: u16, (liar, silent): (u16, u16), is_prompt: bool) -> u32 {
     let (liar, silent) = (ValidatorIndex(liar), ValidatorIndex(silent));
     let (useless, map) = manifest(256, 600, 0);
-    let mut sync = Sync::new((0..peers).map(ValidatorIndex).collect(), Height(0), BTreeSet::new());
+    let mut sync = Sync::new(Epoch(0), (0..peers).map(ValidatorIndex).collect(), Height(0), BTreeSet::new());
     let mut open = VecDeque::from(ask(&mut sync, 1, 9_999, &[1]));
     let (mut given, mut at_ms) = (0, 0);
     loop {
