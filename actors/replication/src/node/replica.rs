@@ -120,7 +120,7 @@ impl<D: Disk> Node<D> {
         }
         let bundles = committed.bundles.clone();
         self.mail.push_back(Mail::Intake(intake::Input::Decided { bundles, effects: Arc::clone(&changed) }));
-        self.store.apply(&committed, &changed);
+        self.store.apply(&committed, &changed).map_err(Failure::new)?;
         if self.store.applied().above(self.store.durable()) >= self.settings.store_sync_blocks {
             self.store.sync();
         }

@@ -64,7 +64,7 @@ impl<D: Disk> Node<D> {
         let own = self.execution.shelf().versions.get(&height);
         let difference = own.and_then(|own| own.map.first_difference(&assembled.map));
         let difference = difference.map(|difference| difference.to_string());
-        self.store.install(assembled.stored);
+        self.store.install(assembled.stored).map_err(Failure::new)?;
         self.parts.clear();
         self.start_from_store(height, effects)?;
         effects.push(Effect::Installed { height, digest, difference });

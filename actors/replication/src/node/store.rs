@@ -34,7 +34,16 @@ pub struct MemoryStore {
     durable_stable: Option<Arc<StableCheckpoint>>,
     /// How each epoch ended.
     ends: BTreeMap<Epoch, Arc<EpochEnd>>,
+    /// There is no space for anything more.
+    is_full: bool,
+    /// How often there was none for what came.
+    refused: u64,
 }
+
+/// A store has no space for what was to be kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("cannot write to the store: no space left on the disk")]
+pub struct StoreFull;
 
 #[derive(Debug, Clone)]
 struct Kept {
@@ -137,6 +146,8 @@ impl MemoryStore {
             durable_stable: stable.clone(),
             stable,
             ends: ends.into_iter().map(|end| (end.epoch(), end)).collect(),
+            is_full: false,
+            refused: 0,
         }
     }
 
@@ -152,11 +163,30 @@ impl MemoryStore {
         self.durable.height
     }
 
+    /// From now on there is no space for another block or state, or there is again.
+    pub const fn set_full(&mut self, is_full: bool) {
+        self.is_full = is_full;
+    }
+
+    /// For how much there was no space since this was last asked.
+    pub fn take_refused(&mut self) -> u64 {
+        std::mem::take(&mut self.refused)
+    }
+
+    fn check_space(&mut self) -> Result<(), StoreFull> {
+        self.refused += u64::from(self.is_full);
+        if self.is_full { Err(StoreFull) } else { Ok(()) }
+    }
+
     /// Applies the next block.
+    ///
+    /// # Errors
+    /// If there is no space for it: then nothing has changed.
     ///
     /// # Panics
     /// If it is not the next one.
-    pub fn apply(&mut self, committed: &Committed, effects: &Arc<BlockEffects>) {
+    pub fn apply(&mut self, committed: &Committed, effects: &Arc<BlockEffects>) -> Result<(), StoreFull> {
+        self.check_space()?;
         let height = committed.block.header.height;
         assert_eq!(height, self.applied().next(), "blocks are applied one after the other");
         let bundles = committed.bundles.iter().map(|bundle| Arc::new(bundle.bytes.clone())).collect();
@@ -164,6 +194,7 @@ impl MemoryStore {
         let block = CommittedBlock { block, certificate, bundles };
         self.blocks.insert(height, Kept { block, digest: committed.digest });
         self.unsynced.push_back((height, Arc::clone(effects)));
+        Ok(())
     }
 
     /// Keeps a stable checkpoint.
@@ -213,11 +244,16 @@ impl MemoryStore {
     }
 
     /// Puts another state in the place of what is stored, for good.
-    pub fn install(&mut self, stored: Stored) {
+    ///
+    /// # Errors
+    /// If there is no space for it: then nothing has changed.
+    pub fn install(&mut self, stored: Stored) -> Result<(), StoreFull> {
+        self.check_space()?;
         let (evidence, mut ends) = (std::mem::take(&mut self.evidence), std::mem::take(&mut self.ends));
         let installed = Self::of(stored);
         ends.extend(installed.ends.clone());
-        *self = Self { evidence, ends, ..installed };
+        *self = Self { evidence, ends, refused: self.refused, ..installed };
+        Ok(())
     }
 
     /// A value on the disk is another than the one that was written, and no checksum tells: a fault that a simulator
