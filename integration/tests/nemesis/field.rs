@@ -164,6 +164,14 @@ impl Field {
         self.processes[node].iter().for_each(NodeProcess::pause);
     }
 
+    /// What the system says of the process of a node: `T` if it stands still; none if there is none.
+    pub fn process_state(&self, node: usize) -> Option<char> {
+        let pid = self.processes[node].as_ref()?.pid()?;
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        // Behind its name, which may hold anything.
+        stat.rsplit_once(") ")?.1.chars().next()
+    }
+
     /// All links pass, all nodes run.
     pub async fn heal(&mut self) {
         self.links.heal();
