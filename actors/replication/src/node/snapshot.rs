@@ -64,7 +64,8 @@ impl<D: Disk> Node<D> {
         let own = self.execution.shelf().versions.get(&height);
         let difference = own.and_then(|own| own.map.first_difference(&assembled.map));
         let difference = difference.map(|difference| difference.to_string());
-        self.store.install(assembled.stored).map_err(Failure::new)?;
+        self.store.check_space().map_err(Failure::new)?;
+        self.store.install(assembled.stored);
         self.parts.clear();
         self.start_from_store(height, effects)?;
         effects.push(Effect::Installed { height, digest, difference });

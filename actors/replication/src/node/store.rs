@@ -173,20 +173,20 @@ impl MemoryStore {
         std::mem::take(&mut self.refused)
     }
 
-    fn check_space(&mut self) -> Result<(), StoreFull> {
+    /// Whether there is space: a node asks before it applies a block, or puts another state in the place of this one.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn check_space(&mut self) -> Result<(), StoreFull> {
         self.refused += u64::from(self.is_full);
         if self.is_full { Err(StoreFull) } else { Ok(()) }
     }
 
     /// Applies the next block.
     ///
-    /// # Errors
-    /// If there is no space for it: then nothing has changed.
-    ///
     /// # Panics
     /// If it is not the next one.
-    pub fn apply(&mut self, committed: &Committed, effects: &Arc<BlockEffects>) -> Result<(), StoreFull> {
-        self.check_space()?;
+    pub fn apply(&mut self, committed: &Committed, effects: &Arc<BlockEffects>) {
         let height = committed.block.header.height;
         assert_eq!(height, self.applied().next(), "blocks are applied one after the other");
         let bundles = committed.bundles.iter().map(|bundle| Arc::new(bundle.bytes.clone())).collect();
@@ -194,7 +194,6 @@ impl MemoryStore {
         let block = CommittedBlock { block, certificate, bundles };
         self.blocks.insert(height, Kept { block, digest: committed.digest });
         self.unsynced.push_back((height, Arc::clone(effects)));
-        Ok(())
     }
 
     /// Keeps a stable checkpoint.
@@ -244,16 +243,11 @@ impl MemoryStore {
     }
 
     /// Puts another state in the place of what is stored, for good.
-    ///
-    /// # Errors
-    /// If there is no space for it: then nothing has changed.
-    pub fn install(&mut self, stored: Stored) -> Result<(), StoreFull> {
-        self.check_space()?;
+    pub fn install(&mut self, stored: Stored) {
         let (evidence, mut ends) = (std::mem::take(&mut self.evidence), std::mem::take(&mut self.ends));
         let installed = Self::of(stored);
         ends.extend(installed.ends.clone());
-        *self = Self { evidence, ends, refused: self.refused, ..installed };
-        Ok(())
+        *self = Self { evidence, ends, is_full: self.is_full, refused: self.refused, ..installed };
     }
 
     /// A value on the disk is another than the one that was written, and no checksum tells: a fault that a simulator
