@@ -1,4 +1,5 @@
-//! What a run met. A batch of runs in which a counter stays at zero is blind to it, and fails (faults.md).
+//! What a run met. A batch of runs in which a counter stays at zero is blind to it, and fails (faults.md). A fault is
+//! counted when it strikes, not when it is planned: a disk when it refuses something, a pause when something waits for it.
 
 use dtvn_messages::EvidenceKind;
 use dtvn_pbft::Cause;
@@ -124,10 +125,12 @@ counters! {
     delivered: Nodes, "messages delivered";
     /// Nodes that ended because their disk failed.
     disk_failures: Nodes, "failures of a disk noticed";
+    /// Losses of power that took blocks from a derived state.
+    blocks_lost: Nodes, "blocks lost with the power";
     /// Processes that ended and started again.
     restarts: Faults, "crash-full-log";
-    /// Losses of power among them.
-    power_losses: Faults, "crash-lost-tail";
+    /// Losses of power that took something from a log.
+    tails_lost: Faults, "crash-lost-tail";
     /// Times that all nodes ended at once.
     all_killed: Faults, "all-killed";
     /// Leaders that were killed.
@@ -136,13 +139,13 @@ counters! {
     leaders_in_a_row: Faults, "leaders-dead-in-a-row";
     /// Parts of a node that started again by themselves.
     part_restarts: Faults, "actor-killed";
-    /// Disks without space.
+    /// Blocks, states and segments of a log for which there was no space.
     full_disks: Faults, "disk-full";
-    /// Disks that could only be read.
+    /// Changes of a disk that could only be read.
     read_only_disks: Faults, "disk-read-only";
     /// Syncs that failed.
     failed_syncs: Faults, "disk-fsync-error";
-    /// Disks that became slow.
+    /// Syncs of a disk that is slow.
     slow_disks: Faults, "disk-slow";
     /// Logs in which a bit was flipped.
     bits_flipped: Faults, "disk-bit-flip";
@@ -158,12 +161,14 @@ counters! {
     partitions: Faults, "partitions";
     /// Partitions that came and went.
     flapping: Faults, "net-flapping";
-    /// Times that votes were lost.
+    /// Votes, and certificates in their place, that were lost.
     votes_lost: Faults, "net-votes-lost";
-    /// Nodes that were paused.
+    /// Pauses of a node during which something came for it.
     pauses: Faults, "pauses";
-    /// Nodes that were paused for long.
+    /// Long ones among them.
     long_pauses: Faults, "pause-30s";
+    /// Steps of a node whose wall clock was wrong.
+    skewed_clocks: Faults, "clock-skewed";
     /// Clocks that jumped.
     clock_jumps: Faults, "clock-jumps";
     /// Clocks that stood still.
@@ -172,6 +177,8 @@ counters! {
     lost: Faults, "net-loss";
     /// Messages that came twice.
     repeated: Faults, "net-duplication";
+    /// Messages that took longer than any does while nothing is wrong, each copy.
+    delayed: Faults, "net-delay";
     /// Validators that were added to a set.
     members_added: Faults, "member-added";
     /// Validators that were removed from a set.
@@ -180,9 +187,9 @@ counters! {
     members_rekeyed: Faults, "member-rekeyed";
     /// Validators that got another power.
     members_weighed: Faults, "member-powers";
-    /// Changes that came after another one of their epoch.
-    stale_changes: Faults, "member-competing";
-    /// Changes that too few of the validators signed.
+    /// Changes that lost against another one of their epoch, which was not agreed when they were asked for.
+    lost_changes: Faults, "member-competing";
+    /// Changes that were refused because too few of the validators signed them.
     unsigned_changes: Faults, "member-unsigned";
     /// Messages of an epoch that was over which were said again.
     old_messages: Faults, "epoch-old-messages";

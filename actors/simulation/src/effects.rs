@@ -12,7 +12,7 @@ use dtvn_replication::log::Opened;
 use dtvn_replication::node::{Effect, Work};
 
 use crate::host::Host;
-use crate::lies::{Moment, Payload};
+use crate::lies::{Behaviour, Moment, Payload};
 use crate::oracle::{Invariant, Violation, ensure};
 use crate::world::{Event, World};
 
@@ -237,7 +237,10 @@ impl World {
     fn send(&mut self, from: usize, to: usize, message: PeerMessage) {
         // To a peer that is no validator a liar says what it would say to one that has no place in the set.
         let peer = self.hosts[from].addresses.of(to).unwrap_or(ValidatorIndex(u16::MAX));
-        let Host { filter, node, .. } = &mut self.hosts[from];
+        let is_doubled = self.hosts[from].twin.is_some_and(|twin| self.hosts[twin].is_up());
+        self.coverage.told.0[Behaviour::Twin as usize] +=
+            u64::from(is_doubled && matches!(message, PeerMessage::Vote(_)));
+        let Host { filter, node, lie: way, .. } = &mut self.hosts[from];
         match (filter, node) {
             (Some(filter), Some(node)) => {
                 let (random, conspiracy) = (&mut self.randoms.lies, &mut self.conspiracy);
@@ -245,6 +248,7 @@ impl World {
                 let (said, lie) = filter.distort(message, moment);
                 if let Some(lie) = lie {
                     self.coverage.told.0[lie as usize] += 1;
+                    self.coverage.told.0[Behaviour::Mixed as usize] += u64::from(*way == Some(Behaviour::Mixed));
                 }
                 said.into_iter().for_each(|said| self.transmit(from, to, said.payload, said.after_us));
             }
@@ -263,7 +267,7 @@ impl World {
         if let (Some(lossy), Payload::Message(message)) = (self.lossy_votes, &payload)
             && lossy.take(to, message, &mut self.randoms.network)
         {
-            self.coverage.lost += 1;
+            self.coverage.votes_lost += 1;
             return;
         }
         if payload.class() != Class::Sync {
@@ -275,6 +279,7 @@ impl World {
         self.coverage.lost += u64::from(delays.is_empty());
         self.coverage.repeated += u64::from(delays.len() > 1);
         for delay_us in delays {
+            self.coverage.delayed += u64::from(self.weather.is_late(delay_us));
             let key = self.hosts[from].key();
             self.schedule(after_us + delay_us, Event::Deliver { from, key, to, payload: payload.clone() });
         }
@@ -284,7 +289,10 @@ impl World {
         let at = &mut self.hosts[host];
         let incarnation = at.incarnation;
         let after_us = match &work {
-            Work::Sync { .. } if at.slow_disk => self.randoms.disk.around(60_000),
+            Work::Sync { .. } if at.slow_disk => {
+                self.coverage.slow_disks += 1;
+                self.randoms.disk.around(60_000)
+            }
             Work::Sync { .. } => self.randoms.disk.around(300),
             Work::Execute(_) | Work::Verify(_) => {
                 let lane = usize::from(matches!(work, Work::Verify(_)));

@@ -15,7 +15,7 @@ use crate::lies::{Behaviour, Filter};
 use crate::oracle::Promises;
 use crate::scenario::{Fault, KEY_SEED};
 use crate::signature::FastSigner;
-use crate::world::World;
+use crate::world::{Event, World};
 
 /// How a host's clocks differ from true time.
 #[derive(Debug, Clone, Copy, Default)]
@@ -40,6 +40,10 @@ pub(crate) struct Host {
     pub(crate) incarnation: u64,
     /// What it says passes here first; none is honest.
     pub(crate) filter: Option<Filter>,
+    /// How it lies.
+    pub(crate) lie: Option<Behaviour>,
+    /// The host of the other process under its key.
+    pub(crate) twin: Option<usize>,
     /// Whether the oracle takes its word.
     pub(crate) is_honest: bool,
     /// Its log was found damaged: it follows for ever.
@@ -52,7 +56,12 @@ pub(crate) struct Host {
     pub(crate) is_gone: bool,
     pub(crate) promises: Promises,
     pub(crate) clock: Clock,
+    /// Its process stands still until then.
     pub(crate) paused_until_us: u64,
+    /// How long that was to last.
+    pub(crate) pause_us: u64,
+    /// What came meanwhile, each event with its number.
+    pub(crate) waiting: Vec<(u64, Event)>,
     pub(crate) slow_disk: bool,
     /// Its disk fails, or has failed: its node may fail.
     pub(crate) is_disk_broken: bool,
@@ -73,6 +82,11 @@ pub(crate) struct Host {
 impl Host {
     pub(crate) fn is_up(&self) -> bool {
         self.node.is_some()
+    }
+
+    /// Whether its process stands still.
+    pub(crate) const fn is_paused(&self, now_us: u64) -> bool {
+        self.paused_until_us > now_us
     }
 
     /// The key that it has.
@@ -98,6 +112,10 @@ impl World {
         for place in places {
             self.make_host(place);
         }
+        for host in self.scenario.validators + self.scenario.joiners..self.hosts.len() {
+            let twin = self.place_of(host);
+            (self.hosts[host].twin, self.hosts[twin].twin) = (Some(twin), Some(host));
+        }
         self.find_all();
     }
 
@@ -105,9 +123,6 @@ impl World {
         let lie = self.scenario.liars.iter().find(|(liar, _)| *liar == place).map(|(_, behaviour)| *behaviour);
         let chain: ChainId = self.genesis.chain_id().clone();
         let (name, key) = (name_of(place), key_of(place, 0).public());
-        if let Some(is_always) = lie.filter(|lie| matches!(lie, Behaviour::Twin | Behaviour::Mixed)) {
-            self.coverage.told.0[is_always as usize] += 1;
-        }
         let filter =
             lie.map(|behaviour| Filter::new(behaviour, place, Arc::clone(&self.genesis), self.signer_of(place, 0)));
         let drift_us = self.scenario.by_level(Fault::Clocks, 0, 20_000, 80_000);
@@ -123,12 +138,16 @@ impl World {
             incarnation: 0,
             is_honest: filter.is_none(),
             filter,
+            lie,
+            twin: None,
             is_damaged: false,
             may_forget: false,
             stale_disk: None,
             is_gone: false,
             clock: Clock { ahead_us, frozen_us: None },
             paused_until_us: 0,
+            pause_us: 0,
+            waiting: Vec::new(),
             slow_disk: false,
             is_disk_broken: false,
             has_failed: false,

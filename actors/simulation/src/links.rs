@@ -5,6 +5,11 @@ use std::collections::BTreeSet;
 use crate::random::Random;
 use crate::scenario::{Fault, Scenario};
 
+/// How long a message takes mostly while nothing is wrong.
+const FINE_US: u64 = 300;
+/// A message that takes so long is late: while nothing is wrong none takes more than 24 times as long as most do.
+const LATE_US: u64 = 24 * FINE_US;
+
 /// How long messages take.
 #[derive(Debug, Clone, Copy)]
 enum Delay {
@@ -31,14 +36,19 @@ impl Weather {
         Self {
             lost_ppm: scenario.by_level(Fault::Loss, 0, 5_000, 100_000),
             repeated_ppm: scenario.by_level(Fault::Repetition, 0, 10_000, 150_000),
-            delay: Delay::Changeable(scenario.by_level(Fault::Delay, 300, 3_000, 30_000)),
+            delay: Delay::Changeable(scenario.by_level(Fault::Delay, FINE_US, 3_000, 30_000)),
         }
     }
 
     /// Once they have healed.
     pub(crate) fn fine(scenario: &Scenario) -> Self {
-        let delay = scenario.link.map_or(Delay::Changeable(300), |link| Delay::Steady(link.latency_us));
+        let delay = scenario.link.map_or(Delay::Changeable(FINE_US), |link| Delay::Steady(link.latency_us));
         Self { lost_ppm: 0, repeated_ppm: 0, delay }
+    }
+
+    /// Whether a message that takes so long takes longer than any does while nothing is wrong.
+    pub(crate) const fn is_late(&self, delay_us: u64) -> bool {
+        matches!(self.delay, Delay::Changeable(_)) && delay_us >= LATE_US
     }
 
     /// After how long copies of a message arrive; none is lost.
@@ -184,6 +194,7 @@ impl Links {
 mod tests {
     use super::*;
     use crate::random::Concern;
+    use crate::scenario::Level;
 
     #[test]
     fn shapes_cut_what_they_say() {
@@ -203,6 +214,21 @@ mod tests {
                 assert_eq!(links.heard_by(0, hosts).len(), hosts, "a ring still carries everything");
             }
         }
+    }
+
+    #[test]
+    fn messages_are_late_only_where_something_delays_them() {
+        let mut random = Random::new(1, Concern::Network);
+        let mut scenario = Scenario::quiet(1, 4);
+        let mut late = |weather: Weather| {
+            let delays = (0..1_000).flat_map(|_| weather.delays(&mut random)).collect::<Vec<_>>();
+            delays.into_iter().filter(|delay_us| weather.is_late(*delay_us)).count()
+        };
+        assert_eq!((late(Weather::of(&scenario)), late(Weather::fine(&scenario))), (0, 0));
+        scenario.set_level(Fault::Delay, Level::Low);
+        assert!((50..500).contains(&late(Weather::of(&scenario))));
+        scenario.set_level(Fault::Delay, Level::High);
+        assert_eq!((late(Weather::of(&scenario)), late(Weather::fine(&scenario))), (1_000, 0));
     }
 
     #[test]

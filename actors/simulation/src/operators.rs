@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use dtvn_messages::certificate::Signatures;
 use dtvn_messages::membership::{NewSet, ValidatorsChange};
-use dtvn_messages::{Action, Epoch, EventId, IdempotencyKey, Operation, Statement, Timestamp, Validator, ValidatorSet};
+use dtvn_messages::{
+    Action, Epoch, EventId, IdempotencyKey, Operation, Reason, Statement, Timestamp, Validator, ValidatorSet,
+};
 use dtvn_replication::intake::{Answer, RequestId};
 use dtvn_replication::node::Input;
 
@@ -22,7 +24,11 @@ const WAIT_MS: u64 = 1_500;
 /// A change that somebody wants.
 struct Proposal {
     operation: Operation,
+    /// The epoch whose set it replaces.
+    epoch: Epoch,
     set: ValidatorSet,
+    /// It could take effect when it was asked for: enough signed it, and no other change of that epoch was agreed.
+    could_win: bool,
     answer: Option<Answer>,
 }
 
@@ -72,7 +78,8 @@ impl World {
         is_signed: bool,
     ) -> Option<usize> {
         let set = ValidatorSet::new(validators).ok()?;
-        let present = Arc::clone(&self.chain.eras().of(epoch)?.set);
+        let era = self.chain.eras().of(epoch)?;
+        let (present, could_win) = (Arc::clone(&era.set), is_signed && era.next.is_none());
         let body = NewSet { epoch, replaces: present.hash(), set: set.hash() };
         let bytes = body.signed_bytes(self.genesis.chain_id());
         // People sign it with the keys, whatever the nodes do: no more of them than are needed.
@@ -88,14 +95,13 @@ impl World {
         }
         if !is_signed {
             signatures.pop();
-            self.coverage.unsigned_changes += 1;
         }
         signatures.sort_unstable_by_key(|(index, _)| *index);
         let (replaces, signatures) = (body.replaces, Signatures(signatures));
         let number = self.operators.proposals.len();
         let operation = operation(number, ValidatorsChange { epoch, replaces, set: set.clone(), signatures });
         self.chain.asked(&operation);
-        self.operators.proposals.push(Proposal { operation, set, answer: None });
+        self.operators.proposals.push(Proposal { operation, epoch, set, could_win, answer: None });
         self.schedule(0, Event::Act(Act::HandIn(number, first)));
         Some(number)
     }
@@ -125,10 +131,13 @@ impl World {
         let proposal = &mut self.operators.proposals[number];
         if let Answer::Decided(result) = answer {
             self.chain.answered(&proposal.operation, result)?;
-            let is_first = proposal.answer.is_none();
-            proposal.answer = Some(answer.clone());
-            let is_refused = !result.outcome().verdict.is_accepted();
-            self.coverage.stale_changes += u64::from(is_first && is_refused);
+            if proposal.answer.replace(answer.clone()).is_none() {
+                let refusal = result.outcome().verdict.refusal();
+                let has_winner = self.chain.eras().of(proposal.epoch).is_some_and(|era| era.next.is_some());
+                let has_lost = refusal == Some(Reason::StaleEpoch) && proposal.could_win && has_winner;
+                self.coverage.lost_changes += u64::from(has_lost);
+                self.coverage.unsigned_changes += u64::from(refusal == Some(Reason::NotSignedByValidators));
+            }
         }
         Ok(true)
     }

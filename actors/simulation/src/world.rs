@@ -38,6 +38,17 @@ pub(crate) enum Event {
     Act(Act),
 }
 
+impl Event {
+    /// The host whose process it is for.
+    const fn host(&self) -> Option<usize> {
+        match self {
+            Self::Deliver { to, .. } => Some(*to),
+            Self::Done { host, .. } | Self::Timer { host, .. } | Self::Link { host, .. } => Some(*host),
+            Self::Client { .. } | Self::Act(_) => None,
+        }
+    }
+}
+
 /// The generators, one for each concern.
 pub(crate) struct Randoms {
     pub(crate) network: Random,
@@ -64,6 +75,8 @@ pub(crate) struct World {
     pub(crate) partition: u64,
     /// Votes are lost.
     pub(crate) lossy_votes: Option<LostVotes>,
+    /// How many times votes began to be lost.
+    pub(crate) vote_loss: u64,
     /// Who changes the validators.
     pub(crate) operators: Operators,
     /// Messages that are said again in another epoch, one of so many, and how many there were.
@@ -133,6 +146,7 @@ impl World {
             coverage: Coverage::default(),
             partition: 0,
             lossy_votes: None,
+            vote_loss: 0,
             operators: Operators::default(),
             archived: Vec::new(),
             archived_of: Self::archives(scenario.level(Fault::Members) != Level::Off || scenario.joiners > 0),
@@ -211,6 +225,7 @@ impl World {
             }
             Err(unstarted) => {
                 self.hosts[host].media = Some(unstarted.media);
+                self.count_struck(host);
                 if self.hosts[host].is_disk_broken || !self.hosts[host].is_honest {
                     // The next attempt is another process: it reads the disk anew.
                     if let Some(media) = self.hosts[host].media.as_mut() {
@@ -245,30 +260,24 @@ impl World {
         Ok(true)
     }
 
-    fn happen(&mut self, sequence: u64, event: Event) -> Result<(), Violation> {
+    pub(crate) fn happen(&mut self, sequence: u64, event: Event) -> Result<(), Violation> {
+        // What comes for a host that stands still waits, in its order.
+        if let Some(host) = event.host().filter(|host| self.hosts[*host].is_paused(self.now_us)) {
+            self.hosts[host].waiting.push((sequence, event));
+            return Ok(());
+        }
         match event {
             Event::Deliver { from, key, to, payload } => self.deliver((from, key), to, payload),
             Event::Done { host, incarnation, work } => {
                 if self.hosts[host].incarnation != incarnation {
                     return Ok(());
                 }
-                match self.after_pause(host, Event::Done { host, incarnation, work }) {
-                    Some(Event::Done { work, .. }) => {
-                        self.note(2, host as u64, incarnation);
-                        self.input(host, Input::Done(work))
-                    }
-                    _ => Ok(()),
-                }
+                self.note(2, host as u64, incarnation);
+                self.input(host, Input::Done(work))
             }
             Event::Timer { host, incarnation, timer } => {
                 let at = &mut self.hosts[host];
                 if at.incarnation != incarnation || at.timers.get(&timer.name()) != Some(&sequence) {
-                    return Ok(());
-                }
-                if at.paused_until_us > self.now_us {
-                    let after_us = at.paused_until_us - self.now_us;
-                    let number = self.schedule(after_us, Event::Timer { host, incarnation, timer });
-                    self.hosts[host].timers.insert(timer.name(), number);
                     return Ok(());
                 }
                 at.timers.remove(&timer.name());
@@ -282,21 +291,18 @@ impl World {
     }
 
     fn deliver(&mut self, (from, key): (usize, PublicKey), to: usize, payload: Payload) -> Result<(), Violation> {
-        let reaches = self.hosts[to].is_up() && self.links.carries(from, to) && self.share(from, to, payload.class());
-        match self.after_pause(to, Event::Deliver { from, key, to, payload }) {
-            Some(Event::Deliver { payload, .. }) if reaches => {
-                self.coverage.delivered += 1;
-                *self.arrived.entry(payload.name()).or_default() += 1;
-                self.note(1, to as u64, (from as u64) << 8 | payload.name().len() as u64);
-                if self.is_ignored(to, &payload) {
-                    return Ok(());
-                }
-                match self.received((from, key), to, payload) {
-                    Some(input) => self.input(to, input),
-                    None => Ok(()),
-                }
-            }
-            _ => Ok(()),
+        if !self.hosts[to].is_up() || !self.links.carries(from, to) || !self.share(from, to, payload.class()) {
+            return Ok(());
+        }
+        self.coverage.delivered += 1;
+        *self.arrived.entry(payload.name()).or_default() += 1;
+        self.note(1, to as u64, (from as u64) << 8 | payload.name().len() as u64);
+        if self.is_ignored(to, &payload) {
+            return Ok(());
+        }
+        match self.received((from, key), to, payload) {
+            Some(input) => self.input(to, input),
+            None => Ok(()),
         }
     }
 
@@ -308,21 +314,13 @@ impl World {
         is_ignored
     }
 
-    /// What comes for a host that stands still waits, in its order.
-    fn after_pause(&mut self, host: usize, event: Event) -> Option<Event> {
-        let until_us = self.hosts[host].paused_until_us;
-        if until_us <= self.now_us {
-            return Some(event);
-        }
-        self.schedule(until_us - self.now_us, event);
-        None
-    }
-
     /// Hands an input to a host's node, and carries out what follows.
     pub(crate) fn input(&mut self, host: usize, input: Input) -> Result<(), Violation> {
         let now = self.now_of(host);
         self.show(host, "<-", &input);
-        let Some(node) = self.hosts[host].node.as_mut() else { return Ok(()) };
+        let at = &mut self.hosts[host];
+        let Some(node) = at.node.as_mut() else { return Ok(()) };
+        self.coverage.skewed_clocks += u64::from(at.clock.ahead_us != 0);
         let mut effects = std::mem::take(&mut self.effects);
         effects.clear();
         node.step(now, input, &mut effects);

@@ -7,7 +7,7 @@ use std::process::Command;
 use dtvn::cluster::NodeCommand;
 
 use crate::clients::{Clients, Random, judge};
-use crate::field::{Field, until};
+use crate::field::{Field, left_out, until};
 
 /// How a file is damaged while its node is down.
 #[derive(Debug, Clone, Copy)]
@@ -101,7 +101,7 @@ impl Drop for Tmpfs {
 #[tokio::test(flavor = "multi_thread")]
 async fn full_disk_stops_the_vote_and_space_brings_it_back() {
     let Some(small) = Tmpfs::mount(640) else {
-        println!("LEFT OUT: no tmpfs can be mounted here (it needs to be root), so the full disk was not tested");
+        left_out("no tmpfs can be mounted here (it needs to be root), so the full disk was not tested");
         return;
     };
     let place = |node: usize, mut command: NodeCommand| {
@@ -165,7 +165,7 @@ async fn skewed_clocks_leave_one_history() {
         .into_iter()
         .find(|path| Path::new(path).exists());
     let Some(library) = found else {
-        println!("LEFT OUT: libfaketime is not installed, so skewed clocks were not tested on real processes");
+        left_out("libfaketime is not installed, so skewed clocks were not tested on real processes");
         return;
     };
     // One node is a quarter of a second ahead, one behind: within the drift that is allowed. One is an hour behind.

@@ -1,5 +1,6 @@
 //! A network of real processes whose links, lives and disks are in our hands.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -163,6 +164,14 @@ impl Field {
         self.processes[node].iter().for_each(NodeProcess::pause);
     }
 
+    /// What the system says of the process of a node: `T` if it stands still; none if there is none.
+    pub fn process_state(&self, node: usize) -> Option<char> {
+        let pid = self.processes[node].as_ref()?.pid()?;
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        // Behind its name, which may hold anything.
+        stat.rsplit_once(") ")?.1.chars().next()
+    }
+
     /// All links pass, all nodes run.
     pub async fn heal(&mut self) {
         self.links.heal();
@@ -316,6 +325,11 @@ fn command(directory: &Path, node: usize, nodes: usize, [p2p, api, admin]: [u16;
         data_dir,
         detached: false,
     }
+}
+
+/// Says what this machine cannot show, past the harness: that keeps to itself what a test prints and ends well.
+pub fn left_out(what: &str) {
+    writeln!(std::io::stderr(), "LEFT OUT: {what}").unwrap();
 }
 
 /// Waits until something holds.

@@ -87,6 +87,11 @@ impl Links {
         self.weather.values().for_each(|way| way.send_modify(|weather| weather.delay = delay));
     }
 
+    /// In how many directions the weather is so.
+    pub fn count(&self, is_so: impl Fn(&Weather) -> bool) -> usize {
+        self.weather.values().filter(|way| is_so(&way.borrow())).count()
+    }
+
     /// Everything passes at once again.
     pub fn heal(&self) {
         self.weather.values().for_each(|way| {

@@ -21,8 +21,22 @@ pub struct MemoryDisk {
     failing_syncs: u32,
     operations_left: Option<u64>,
     is_read_only: bool,
+    struck: Struck,
     writes: u64,
     syncs: u64,
+}
+
+/// How often what was planned to fail has failed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Struck {
+    /// New files for which there was no space.
+    pub no_space: u64,
+    /// Changes of a disk that could only be read.
+    pub read_only: u64,
+    /// Syncs that failed.
+    pub failed_syncs: u64,
+    /// Crashes that took something.
+    pub lossy_crashes: u64,
 }
 
 /// Contents are stored up to the last byte that is not a zero for sure; the rest of `length` is zeros.
@@ -76,6 +90,7 @@ impl MemoryDisk {
     /// more than there is means all). Asked in a fixed order. Afterwards the power is on, and no failure is pending.
     pub fn crash(&mut self, mut keep: impl FnMut(Unsynced<'_>) -> u64) {
         let names: BTreeSet<String> = self.names.keys().chain(self.kept_names.keys()).cloned().collect();
+        let mut is_lossy = false;
         for name in &names {
             match (self.names.get(name), self.kept_names.get(name)) {
                 (seen, kept) if seen == kept => (),
@@ -85,16 +100,17 @@ impl MemoryDisk {
                 (None, Some(_)) if keep(Unsynced::Removal { name }) > 0 => {
                     self.kept_names.remove(name);
                 }
-                _ => (),
+                _ => is_lossy = true,
             }
         }
         self.names.clone_from(&self.kept_names);
         self.files.retain(|file, _| self.kept_names.values().any(|kept| kept == file));
         for (name, file) in &self.kept_names {
             if let Some(file) = self.files.get_mut(file) {
-                file.crash(name, &mut keep);
+                is_lossy |= file.crash(name, &mut keep);
             }
         }
+        self.struck.lossy_crashes += u64::from(is_lossy);
         self.failing_syncs = 0;
         self.operations_left = None;
     }
@@ -143,6 +159,17 @@ impl MemoryDisk {
         self.failing_syncs = 0;
         self.free_bytes = None;
         self.is_read_only = false;
+    }
+
+    /// What has failed since this was last asked.
+    pub fn take_struck(&mut self) -> Struck {
+        std::mem::take(&mut self.struck)
+    }
+
+    /// Whether there is anything that a crash may take.
+    #[must_use]
+    pub fn is_unsynced(&self) -> bool {
+        self.names != self.kept_names || self.files.values().any(File::is_unsynced)
     }
 
     /// The power fails after so many more changes (creations, writes, syncs, removals). The one at which it fails
@@ -215,7 +242,8 @@ impl MemoryDisk {
         self.files.get_mut(self.names.get(name)?)
     }
 
-    fn check_writable(&self, operation: &'static str, name: &str) -> Result<(), DiskError> {
+    fn check_writable(&mut self, operation: &'static str, name: &str) -> Result<(), DiskError> {
+        self.struck.read_only += u64::from(self.is_read_only);
         if self.is_read_only { Err(failure(operation, name, "read-only file system")) } else { Ok(()) }
     }
 
@@ -233,7 +261,12 @@ impl MemoryDisk {
 }
 
 impl File {
-    fn crash(&mut self, name: &str, keep: &mut impl FnMut(Unsynced<'_>) -> u64) {
+    fn is_unsynced(&self) -> bool {
+        !self.unsynced.is_empty() || self.kept_length < self.length
+    }
+
+    /// Says whether anything was lost.
+    fn crash(&mut self, name: &str, keep: &mut impl FnMut(Unsynced<'_>) -> u64) -> bool {
         if self.kept_length < self.length {
             let kept = keep(Unsynced::Growth { name, bytes: self.length });
             self.kept_length = kept.clamp(self.kept_length, self.length);
@@ -244,8 +277,10 @@ impl File {
             let end = range.end.min(range.start.saturating_add(kept as usize)).min(self.kept_length as usize);
             self.keep(range.start..end);
         }
+        let is_lossy = self.length != self.kept_length || written(&self.seen) != written(&self.kept);
         self.length = self.kept_length;
         self.seen.clone_from(&self.kept);
+        is_lossy
     }
 
     fn sync(&mut self) {
@@ -266,6 +301,12 @@ impl File {
             put(&mut self.kept, range.start as u64, bytes);
         }
     }
+}
+
+/// Contents up to the last byte that is not a zero.
+fn written(contents: &[u8]) -> &[u8] {
+    let end = contents.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+    &contents[..end]
 }
 
 fn put(contents: &mut Vec<u8>, offset: u64, bytes: &[u8]) {
@@ -319,6 +360,7 @@ impl Disk for MemoryDisk {
             let free = self.free_bytes.unwrap_or(u64::MAX);
             if free < length {
                 // Like a real file system, which makes the file before it looks for room.
+                self.struck.no_space += 1;
                 return Err(DiskError::NoSpace { operation: "create", name: name.to_owned() });
             }
             self.free_bytes = self.free_bytes.map(|free| free - length);
@@ -355,6 +397,7 @@ impl Disk for MemoryDisk {
         if fails {
             // Linux marks pages clean that it failed to write: they are seen for a while, and never kept.
             file.unsynced.clear();
+            self.struck.failed_syncs += 1;
             return Err(failure("sync", name, "input/output error"));
         }
         file.sync();

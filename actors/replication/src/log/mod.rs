@@ -80,7 +80,7 @@ use sha2::{Digest as _, Sha256};
 
 pub use disk::{Disk, DiskError};
 pub use error::{Damage, LogError};
-pub use memory::{MemoryDisk, Unsynced};
+pub use memory::{MemoryDisk, Struck, Unsynced};
 pub use open::{Opened, Unopened};
 pub use segment::SegmentSummary;
 

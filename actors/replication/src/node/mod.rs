@@ -50,7 +50,7 @@ use crate::verify::Verifier;
 
 pub use messages::{Checked, Effect, Executed, Input, Part, Timed, Timer, Work};
 pub use start::Unstarted;
-pub use store::MemoryStore;
+pub use store::{MemoryStore, StoreFull};
 
 use messages::LogWork;
 
@@ -297,6 +297,11 @@ impl<D: Disk> Node<D> {
     #[must_use]
     pub const fn store(&self) -> &MemoryStore {
         &self.store
+    }
+
+    /// The derived state, for a simulator that plants faults in it.
+    pub const fn store_mut(&mut self) -> &mut MemoryStore {
+        &mut self.store
     }
 
     /// The bundle pool.

@@ -120,6 +120,7 @@ impl<D: Disk> Node<D> {
         }
         let bundles = committed.bundles.clone();
         self.mail.push_back(Mail::Intake(intake::Input::Decided { bundles, effects: Arc::clone(&changed) }));
+        self.store.check_space().map_err(Failure::new)?;
         self.store.apply(&committed, &changed);
         if self.store.applied().above(self.store.durable()) >= self.settings.store_sync_blocks {
             self.store.sync();

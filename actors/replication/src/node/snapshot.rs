@@ -70,6 +70,7 @@ impl<D: Disk> Node<D> {
         let own = shelf.versions.get(&height);
         let difference = own.and_then(|own| own.map.first_difference(&assembled.map));
         let difference = difference.map(|difference| difference.to_string());
+        self.store.check_space().map_err(Failure::new)?;
         self.store.install(assembled.stored);
         self.parts.clear();
         self.start_from_store(height, effects)?;

@@ -34,7 +34,16 @@ pub struct MemoryStore {
     durable_stable: Option<Arc<StableCheckpoint>>,
     /// How each epoch ended.
     ends: BTreeMap<Epoch, Arc<EpochEnd>>,
+    /// There is no space for anything more.
+    is_full: bool,
+    /// How often there was none for what came.
+    refused: u64,
 }
+
+/// A store has no space for what was to be kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("cannot write to the store: no space left on the disk")]
+pub struct StoreFull;
 
 #[derive(Debug, Clone)]
 struct Kept {
@@ -137,6 +146,8 @@ impl MemoryStore {
             durable_stable: stable.clone(),
             stable,
             ends: ends.into_iter().map(|end| (end.epoch(), end)).collect(),
+            is_full: false,
+            refused: 0,
         }
     }
 
@@ -150,6 +161,25 @@ impl MemoryStore {
     #[must_use]
     pub const fn durable(&self) -> Height {
         self.durable.height
+    }
+
+    /// From now on there is no space for another block or state, or there is again.
+    pub const fn set_full(&mut self, is_full: bool) {
+        self.is_full = is_full;
+    }
+
+    /// For how much there was no space since this was last asked.
+    pub fn take_refused(&mut self) -> u64 {
+        std::mem::take(&mut self.refused)
+    }
+
+    /// Whether there is space: a node asks before it applies a block, or puts another state in the place of this one.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn check_space(&mut self) -> Result<(), StoreFull> {
+        self.refused += u64::from(self.is_full);
+        if self.is_full { Err(StoreFull) } else { Ok(()) }
     }
 
     /// Applies the next block.
@@ -217,7 +247,7 @@ impl MemoryStore {
         let (evidence, mut ends) = (std::mem::take(&mut self.evidence), std::mem::take(&mut self.ends));
         let installed = Self::of(stored);
         ends.extend(installed.ends.clone());
-        *self = Self { evidence, ends, ..installed };
+        *self = Self { evidence, ends, is_full: self.is_full, refused: self.refused, ..installed };
     }
 
     /// A value on the disk is another than the one that was written, and no checksum tells: a fault that a simulator

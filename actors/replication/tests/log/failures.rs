@@ -1,6 +1,6 @@
 //! What the log does when its disk fails: nothing is called durable that is not, and a failed sync is final.
 
-use dtvn_replication::log::{DiskError, Log, LogError, LogLimits, MemoryDisk};
+use dtvn_replication::log::{Disk as _, DiskError, Log, LogError, LogLimits, MemoryDisk, Struck};
 
 use crate::{IDENTITY, LIMITS, assert_holds, commit, create, open, open_with};
 
@@ -26,6 +26,32 @@ fn a_failed_sync_poisons_the_log() {
     assert_holds(disk.clone(), &records);
     disk.crash(|_| u64::MAX);
     assert_holds(disk, &records);
+}
+
+#[test]
+fn what_is_to_fail_is_counted_once_it_has_failed() {
+    let mut log = create();
+    commit(&mut log, &[10]);
+    log.disk_mut().fail_next_sync();
+    log.append(1, b"lost").unwrap();
+    log.write_unsynced().unwrap();
+    assert!(log.disk().is_unsynced());
+    assert_eq!(log.disk_mut().take_struck(), Struck::default());
+    log.commit().unwrap_err();
+    assert_eq!(log.disk_mut().take_struck(), Struck { failed_syncs: 1, ..Struck::default() });
+    let mut disk = log.into_disk();
+    disk.crash(|_| u64::MAX);
+    assert_eq!(disk.take_struck(), Struck { lossy_crashes: 1, ..Struck::default() }, "what the sync did not keep");
+    disk.crash(|_| 0);
+    assert_eq!((disk.take_struck(), disk.is_unsynced()), (Struck::default(), false), "there was nothing to lose");
+    disk.no_space_after(600);
+    disk.create("a", 512).unwrap();
+    disk.create("b", 512).unwrap_err();
+    disk.make_read_only();
+    disk.write_at("a", 0, &[1]).unwrap_err();
+    assert_eq!(disk.take_struck(), Struck { no_space: 1, read_only: 1, ..Struck::default() });
+    disk.crash(|_| 0);
+    assert_eq!(disk.take_struck(), Struck { lossy_crashes: 1, ..Struck::default() }, "the new files");
 }
 
 #[test]

@@ -1,11 +1,14 @@
 //! Disks that fail. An honest node whose disk fails ends, as a process does (consensus.md section 4: "a storage error is
 //! fatal"), and tries again until the disk works. Damage is another matter: what a log has lost it never gets back.
+//!
+//! What a disk is told to refuse is counted when it has refused it.
 
 use dtvn_replication::execution::Stored;
 use dtvn_replication::log::{Disk as _, MemoryDisk};
 use dtvn_replication::node::{Media, MemoryStore};
 
 use super::Act;
+use crate::coverage::Coverage;
 use crate::stage::{Broken, Harm};
 use crate::world::{Event, World};
 
@@ -24,10 +27,18 @@ impl World {
         }
     }
 
+    /// The database of a host, whether its process runs or not.
+    fn store_mut(&mut self, host: usize) -> Option<&mut MemoryStore> {
+        let at = &mut self.hosts[host];
+        match (&mut at.node, &mut at.media) {
+            (Some(node), _) => Some(node.store_mut()),
+            (None, media) => media.as_mut().map(|media| &mut media.store),
+        }
+    }
+
     pub(super) fn slow_disk(&mut self, host: usize) {
         let at = &mut self.hosts[host];
         at.slow_disk = !at.slow_disk;
-        self.coverage.slow_disks += u64::from(self.hosts[host].slow_disk);
     }
 
     pub(super) fn break_disk(&mut self, host: usize) {
@@ -40,22 +51,22 @@ impl World {
     pub(crate) fn break_disk_so(&mut self, host: usize, how: Broken) {
         let Some(disk) = self.disk_mut(host) else { return };
         match how {
-            Broken::Full => disk.no_space_after(0),
+            Broken::Full | Broken::NoSegment => disk.no_space_after(0),
             Broken::ReadOnly => disk.make_read_only(),
             Broken::NextSync => disk.fail_next_sync(),
         }
-        let count = match how {
-            Broken::Full => &mut self.coverage.full_disks,
-            Broken::ReadOnly => &mut self.coverage.read_only_disks,
-            Broken::NextSync => &mut self.coverage.failed_syncs,
-        };
-        *count += 1;
         self.hosts[host].is_disk_broken = true;
+        if let Some(store) = self.store_mut(host).filter(|_| how == Broken::Full) {
+            store.set_full(true);
+        }
     }
 
     pub(crate) fn mend_disk(&mut self, host: usize) {
         if let Some(disk) = self.disk_mut(host) {
             disk.mend();
+        }
+        if let Some(store) = self.store_mut(host) {
+            store.set_full(false);
         }
         self.hosts[host].is_disk_broken = false;
     }
@@ -65,6 +76,13 @@ impl World {
         self.coverage.disk_failures += 1;
         self.crash(host, false);
         self.schedule(AGAIN_US, Event::Act(Act::Start(host)));
+    }
+
+    /// Counts what the disk of a host that is down has refused, or lost.
+    pub(crate) fn count_struck(&mut self, host: usize) {
+        if let Some(media) = self.hosts[host].media.as_mut() {
+            count(&mut self.coverage, media);
+        }
     }
 
     /// A host that is down gets a new machine: its key, and nothing else. Not for one that ever voted.
@@ -141,4 +159,13 @@ impl World {
         self.hosts[host].may_forget |= is_done && kind != LOSE_STORE;
         is_done
     }
+}
+
+/// Counts what a disk has refused, or lost.
+pub(super) fn count(coverage: &mut Coverage, media: &mut Media<MemoryDisk>) {
+    let struck = media.disk.take_struck();
+    coverage.full_disks += struck.no_space + media.store.take_refused();
+    coverage.read_only_disks += struck.read_only;
+    coverage.failed_syncs += struck.failed_syncs;
+    coverage.tails_lost += struck.lossy_crashes;
 }

@@ -36,6 +36,8 @@ pub(crate) enum Act {
     Votes(u64),
     /// The clock of a host runs on.
     Clock(usize),
+    /// A host that stood still moves again, unless it is to stand still for longer.
+    Wake(usize),
     /// An operator hands a change of the validators in, at a host.
     HandIn(usize, usize),
     /// A host starts with another key.
@@ -95,11 +97,12 @@ impl World {
             }
             Act::Flap(partition, times) if partition == self.partition => self.flap(partition, times),
             Act::Mend(host) => self.mend_disk(host),
-            Act::Votes(time) if time == self.coverage.votes_lost => self.lossy_votes = None,
+            Act::Votes(time) if time == self.vote_loss => self.lossy_votes = None,
             Act::Clock(host) => self.hosts[host].clock.frozen_us = None,
+            Act::Wake(host) if !self.hosts[host].is_paused(self.now_us) => return self.wake(host),
             Act::HandIn(proposal, host) => return self.hand_in(proposal, host),
             Act::Rekey(host) => return self.rekey(host),
-            Act::Next(_) | Act::Start(_) | Act::Heal(_) | Act::Flap(..) | Act::Votes(_) => {}
+            Act::Next(_) | Act::Start(_) | Act::Heal(_) | Act::Flap(..) | Act::Votes(_) | Act::Wake(_) => {}
         }
         Ok(())
     }
@@ -125,8 +128,8 @@ impl World {
         Ok(())
     }
 
-    /// All faults end: links, clocks and disks are as they should be, and who is down starts, except as many as may stay
-    /// away for good. Liars go on lying.
+    /// All faults end: links, clocks and disks are as they should be, who is down starts, except as many as may stay away
+    /// for good, and who stands still moves again. Liars go on lying.
     pub(crate) fn heal(&mut self) -> Result<(), Violation> {
         if self.scenario.sabotage == Some(Sabotage::NoHealing) {
             self.links.cut_all(self.hosts.len(), self.now_us);
@@ -140,7 +143,6 @@ impl World {
             let at = &mut self.hosts[host];
             at.clock = Default::default();
             at.slow_disk = false;
-            at.paused_until_us = 0;
         }
         while self.scenario.spare_faults > 0 {
             self.scenario.spare_faults -= 1;
@@ -159,6 +161,6 @@ impl World {
         }
         self.partition += 1;
         self.heal_links();
-        Ok(())
+        (0..self.hosts.len()).try_for_each(|host| self.wake(host))
     }
 }

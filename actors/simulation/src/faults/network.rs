@@ -57,10 +57,10 @@ impl LostVotes {
 
 impl World {
     pub(super) fn lose_votes(&mut self) {
-        self.coverage.votes_lost += 1;
+        self.vote_loss += 1;
         let hosts = self.hosts.len();
         self.lossy_votes = Some(LostVotes::draw(hosts, &mut self.randoms.faults));
-        let (time, after_us) = (self.coverage.votes_lost, self.randoms.faults.around(1_000_000));
+        let (time, after_us) = (self.vote_loss, self.randoms.faults.around(1_000_000));
         self.schedule(after_us, Event::Act(Act::Votes(time)));
     }
 

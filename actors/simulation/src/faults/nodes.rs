@@ -6,13 +6,13 @@ use dtvn_messages::{Epoch, View};
 use dtvn_replication::log::Unsynced;
 use dtvn_replication::node::{Input, Part};
 
-use super::Act;
+use super::{Act, disks};
 use crate::oracle::Violation;
 use crate::random::Random;
 use crate::scenario::Fault;
 use crate::world::{Event, World};
 
-/// A long pause.
+/// A long pause: it lasts so long, or until all heals.
 const LONG_PAUSE_US: u64 = 30_000_000;
 
 impl World {
@@ -44,14 +44,15 @@ impl World {
         let faulty_max = (set.len() - 1) / 3;
         let in_a_row = if self.randoms.faults.permille(300) { faulty_max.max(1) } else { 1 };
         let away_us = self.randoms.faults.around(800_000);
+        let before = self.coverage.leaders_killed;
         for above in 0..in_a_row as u64 {
             let leader = set.key(set.leader(epoch, View(view.0 + above)));
             if let Some(host) = self.hosts.iter().position(|host| Some(host.key()) == leader) {
-                self.coverage.leaders_killed += 1;
+                self.coverage.leaders_killed += u64::from(self.hosts[host].is_up());
                 self.crash_for(host, false, away_us);
             }
         }
-        self.coverage.leaders_in_a_row += u64::from(in_a_row > 1);
+        self.coverage.leaders_in_a_row += u64::from(self.coverage.leaders_killed > before + 1);
     }
 
     /// The highest view of an honest node that is up, in the latest epoch.
@@ -69,21 +70,24 @@ impl World {
         let mut media = node.kill();
         media.disk.restart();
         if is_power {
-            self.coverage.power_losses += 1;
             let disk = &mut self.randoms.disk;
             let manner = disk.below(3);
             media.disk.crash(|unsynced| keep(manner, unsynced, disk));
+            let applied = media.store.applied();
             media.store.crash(disk.below(12) as usize);
-            if let Some(stale) = self.hosts[host].stale_disk.take() {
-                media.disk = stale;
-            }
+            self.coverage.blocks_lost += u64::from(media.store.applied() < applied);
+        }
+        disks::count(&mut self.coverage, &mut media);
+        if let Some(stale) = self.hosts[host].stale_disk.take_if(|_| is_power) {
+            media.disk = stale;
         }
         let at = &mut self.hosts[host];
         at.media = Some(media);
         at.incarnation += 1;
         at.linked.clear();
         at.announced.clear();
-        at.paused_until_us = 0;
+        // What came for a process that stood still goes with it.
+        drop(self.end_pause(host));
         for peer in 0..self.hosts.len() {
             if peer != host && self.hosts[peer].is_up() {
                 self.look(peer, host, false);
@@ -93,7 +97,7 @@ impl World {
 
     pub(super) fn restart_part(&mut self, host: usize) -> Result<(), Violation> {
         let part = self.randoms.faults.pick(&Part::ALL);
-        if !self.hosts[host].is_up() {
+        if !self.hosts[host].is_up() || self.hosts[host].is_paused(self.now_us) {
             return Ok(());
         }
         self.coverage.part_restarts += 1;
@@ -103,9 +107,36 @@ impl World {
     pub(super) fn pause(&mut self, host: usize) {
         let is_long = self.randoms.faults.permille(100);
         let pause_us = if is_long { LONG_PAUSE_US } else { self.randoms.faults.around(700_000) };
-        self.coverage.pauses += 1;
-        self.coverage.long_pauses += u64::from(is_long);
-        self.hosts[host].paused_until_us = self.now_us + pause_us;
+        self.pause_for(host, pause_us);
+    }
+
+    /// The process of a host stands still for so long, if it runs; one that stands still already, for the longer time.
+    pub(crate) fn pause_for(&mut self, host: usize, pause_us: u64) {
+        let until_us = self.now_us + pause_us;
+        let at = &mut self.hosts[host];
+        if at.is_up() && at.paused_until_us < until_us {
+            (at.paused_until_us, at.pause_us) = (until_us, at.pause_us.max(pause_us));
+            self.schedule(pause_us, Event::Act(Act::Wake(host)));
+        }
+    }
+
+    /// A process moves again, and takes in what came meanwhile, in its order.
+    pub(super) fn wake(&mut self, host: usize) -> Result<(), Violation> {
+        for (sequence, event) in self.end_pause(host) {
+            self.happen(sequence, event)?;
+        }
+        Ok(())
+    }
+
+    /// A pause is over: what has waited for its end. If that is nothing, nobody noticed.
+    fn end_pause(&mut self, host: usize) -> Vec<(u64, Event)> {
+        let at = &mut self.hosts[host];
+        let pause_us = std::mem::take(&mut at.pause_us);
+        at.paused_until_us = 0;
+        let waited = std::mem::take(&mut at.waiting);
+        self.coverage.pauses += u64::from(!waited.is_empty());
+        self.coverage.long_pauses += u64::from(!waited.is_empty() && pause_us >= LONG_PAUSE_US);
+        waited
     }
 
     pub(super) fn disturb_clock(&mut self, host: usize) {

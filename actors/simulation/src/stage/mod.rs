@@ -40,6 +40,8 @@ pub enum Harm {
 pub enum Broken {
     /// There is no space for anything new.
     Full,
+    /// There is space for blocks, and none for the next segment of the log, which takes all of its space at once.
+    NoSegment,
     /// Nothing can be written.
     ReadOnly,
     /// The next sync fails.
@@ -180,7 +182,7 @@ impl Stage {
 
     /// A process stands still for a while.
     pub fn pause(&mut self, host: usize, milliseconds: u64) {
-        self.world.hosts[host].paused_until_us = self.world.now_us + milliseconds * 1_000;
+        self.world.pause_for(host, milliseconds * 1_000);
     }
 
     /// A machine without power has its log harmed at its beginning, where that is surely noticed. Says whether there was
@@ -192,6 +194,13 @@ impl Stage {
     /// The same anywhere in its log, also where nothing was written yet.
     pub fn harm_anywhere(&mut self, host: usize, harm: Harm) -> bool {
         self.world.harm(host, harm as u64)
+    }
+
+    /// Whether the log of a host that is up has something that a loss of power may take.
+    #[must_use]
+    pub fn is_unsynced(&self, host: usize) -> bool {
+        let log = self.world.hosts[host].node.as_ref().and_then(|node| node.log());
+        log.is_some_and(|log| log.disk().is_unsynced())
     }
 
     /// A disk breaks.

@@ -3,7 +3,7 @@
 use dtvn_messages::Height;
 use dtvn_replication::intake::Answer;
 use dtvn_simulation::run::simulate_scenario;
-use dtvn_simulation::{Behaviour, End, Fault, Level, Link, Scenario, Stage};
+use dtvn_simulation::{Behaviour, Coverage, End, Fault, Level, Link, Scenario, Stage};
 
 /// Four nodes and a few clients.
 fn four() -> Stage {
@@ -77,17 +77,22 @@ fn crash_full_log() {
     assert_eq!(stage.coverage().restarts, 4);
 }
 
+/// Machines lose their power between a write and its sync, and with it some of what was written.
 #[test]
 fn crash_lost_tail() {
-    let mut stage = four();
-    for round in 0..8 {
+    let mut stage = Stage::new(Scenario::story(4, 40, 12_000));
+    for round in 0..12 {
+        let host = round % 4;
         stage.run(300);
-        stage.power_off(round % 4);
+        stage.until("something that is not synced", 5_000, |stage| stage.is_unsynced(host));
+        stage.power_off(host);
         stage.run(300);
-        stage.start(round % 4);
+        stage.start(host);
     }
     stage.settle(20_000);
-    assert_eq!(stage.coverage().power_losses, 8);
+    let met = stage.coverage();
+    assert_eq!(met.restarts, 12);
+    assert!((1..=12).contains(&met.tails_lost), "{} logs lost their tail", met.tails_lost);
 }
 
 #[test]
@@ -133,18 +138,38 @@ fn actor_killed() {
     }
 }
 
+/// A process stands still for 30 s: it takes nothing in, and all that came when it moves again.
 #[test]
 fn pause_30s() {
     for host in 0..4 {
         let mut stage = Stage::new(Scenario::story(4, 20, 20_000));
         stage.run(1_000);
         stage.pause(host, 30_000);
-        stage.run(30_000);
-        let (before, height) = (stage.committed(host), stage.height());
-        assert!(height > before, "the others go on");
+        let before = stage.committed(host);
+        stage.run(29_999);
+        assert_eq!((stage.committed(host), stage.coverage().long_pauses), (before, 0), "it stands still to the end");
+        assert!(stage.height() > before, "the others go on");
+        stage.run(1);
+        assert_eq!((stage.coverage().pauses, stage.coverage().long_pauses), (1, 1));
         stage.until("the paused node is back at the tip", 3_000, |stage| stage.committed(host) == stage.height());
         stage.settle(5_000);
     }
+}
+
+/// Pauses end when all heals, long ones too, and what has waited comes then.
+#[test]
+fn pause_ends_with_the_faults() {
+    let mut met = Coverage::default();
+    for seed in 0..16 {
+        let mut scenario = Scenario::story(4, 12, 5_000);
+        (scenario.seed, scenario.faults_us) = (seed, 8_000_000);
+        scenario.set_level(Fault::Pauses, Level::High);
+        let report = simulate_scenario(scenario);
+        assert_eq!(report.end, End::Good, "{report}");
+        assert!(report.recovery_us < 10_000_000, "{report}");
+        met.add(&report.coverage);
+    }
+    assert!(met.long_pauses > 0 && met.pauses > met.long_pauses, "{} of {}", met.long_pauses, met.pauses);
 }
 
 #[test]

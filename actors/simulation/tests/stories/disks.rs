@@ -2,7 +2,7 @@
 
 use dtvn_messages::{Epoch, Height};
 use dtvn_simulation::run::simulate_scenario;
-use dtvn_simulation::{Broken, End, Fault, Harm, Level, Member, Scenario, Stage};
+use dtvn_simulation::{Broken, Coverage, End, Fault, Harm, Level, Member, Scenario, Stage};
 
 fn four() -> Stage {
     let mut stage = Stage::new(Scenario::story(4, 8, 6_000));
@@ -109,35 +109,79 @@ fn disk_store_lost() {
     assert!(stage.votes(3), "and votes");
 }
 
-/// A node whose disk fails ends rather than to go on, comes back when the disk works, and votes again.
-fn broken(broken: Broken) {
+/// A node whose disk fails ends rather than to go on, comes back when the disk works, and votes again. Says what was met
+/// until the disk worked.
+fn broken(broken: Broken) -> Coverage {
     let mut stage = Stage::new(Scenario::story(4, 30, 12_000));
     stage.run(1_500);
     stage.break_disk(1, broken);
+    let height = stage.height();
     stage.run(6_000);
-    let failures = stage.coverage().disk_failures;
-    if broken != Broken::Full {
-        assert!(failures > 0, "it noticed");
-    }
+    assert!(stage.height() > height, "the others go on");
+    let met = *stage.coverage();
+    assert!(met.disk_failures > 0, "it noticed");
     stage.mend_disk(1);
+    stage.until("another process", 1_000, |stage| stage.show(1).is_some());
     stage.settle(20_000);
     assert!(stage.show(1).is_some_and(|shown| shown.voting), "it votes again");
     assert_eq!(stage.amnesia(1), None, "it has forgotten nothing");
+    met
 }
 
+/// How often a disk was full, could only be read, and did not sync.
+const fn struck(met: &Coverage) -> (u64, u64, u64) {
+    (met.full_disks, met.read_only_disks, met.failed_syncs)
+}
+
+/// No process can start before the disk can be written again.
 #[test]
 fn disk_read_only() {
-    broken(Broken::ReadOnly);
+    let met = broken(Broken::ReadOnly);
+    assert!(matches!(struck(&met), (0, 2.., 0)), "{met:?}");
+    assert_eq!((met.disk_failures, met.restarts), (1, 1));
 }
 
+/// The sync that failed is never tried again: the process ends, and the next one reads what is there.
 #[test]
 fn disk_fsync_error() {
-    broken(Broken::NextSync);
+    let met = broken(Broken::NextSync);
+    assert_eq!((struck(&met), met.disk_failures, met.restarts), ((0, 0, 1), 1, 1));
 }
 
+/// A block for which there is no space ends the process, and so it does the next one, until there is.
 #[test]
 fn disk_full() {
-    broken(Broken::Full);
+    let met = broken(Broken::Full);
+    assert!(matches!(struck(&met), (2.., 0, 0)), "{met:?}");
+}
+
+/// There is space for blocks, and none for the next segment of the log: the log goes on to the end of its segment, and the
+/// node ends there.
+#[test]
+fn disk_full_at_the_end_of_a_segment() {
+    let mut stage = four();
+    stage.break_disk(1, Broken::NoSegment);
+    stage.run(2_000);
+    assert_eq!(stage.coverage().disk_failures, 0, "there is space in the segment");
+    let mut number = 0;
+    while stage.coverage().full_disks == 0 {
+        assert!(number < 2_000, "the segment is full at some time: {} bytes", stage.log_bytes(1));
+        stage.ask_much([0, 2, 3][number % 3], number as u64, 4_000);
+        number += 1;
+        stage.run(20);
+    }
+    assert!(stage.coverage().disk_failures > 0);
+    let height = stage.height();
+    for more in number..number + 20 {
+        stage.ask_much(0, more as u64, 4_000);
+        stage.run(100);
+    }
+    assert!(stage.height() > height, "the others go on");
+    stage.mend_disk(1);
+    stage.until("another process", 1_000, |stage| stage.show(1).is_some());
+    stage.settle(20_000);
+    assert!(stage.votes(1) && stage.committed(1) == stage.height(), "it is back");
+    assert_eq!(stage.amnesia(1), None, "it has forgotten nothing");
 }
 
 #[test]
@@ -149,7 +193,7 @@ fn disk_slow() {
         // A backup: a quorum does not wait for it.
         stage.slow_disk(3, is_slow);
         stage.settle(20_000);
-        assert_eq!(stage.coverage().views.total(), 0);
+        assert_eq!((stage.coverage().views.total(), stage.coverage().slow_disks > 0), (0, is_slow));
     };
     latency(false);
     latency(true);

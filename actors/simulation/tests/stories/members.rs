@@ -146,7 +146,7 @@ fn member_competing() {
     let third = stage.change(0, &members([0, 1, 2, 3, 4, 5]));
     changed(&mut stage, third, 2, &[0, 1, 2, 3, 4, 5]);
     stage.settle(20_000);
-    assert_eq!((stage.changes(), stage.coverage().stale_changes), (2, 1));
+    assert_eq!((stage.changes(), stage.coverage().lost_changes), (2, 1));
 }
 
 /// A change that too few of the present validators signed is refused.
@@ -158,6 +158,7 @@ fn member_unsigned() {
     stage.until("it is decided", 20_000, |stage| stage.is_changed(change).is_some());
     stage.settle(20_000);
     assert_eq!((stage.is_changed(change), stage.changes(), stage.epoch().0), (Some(false), 0, 0));
+    assert_eq!((stage.coverage().unsigned_changes, stage.coverage().lost_changes), (1, 0));
 }
 
 /// A change that the minority of a partition asks for takes effect when the network is whole, and one of the majority at

@@ -28,12 +28,23 @@ fn net_duplication() {
 /// Messages that take from 15 to 900 ms overtake each other.
 #[test]
 fn net_delay_and_reordering() {
-    assert!(with(Fault::Delay, 1).recovery_us < 10_000_000);
+    let report = with(Fault::Delay, 1);
+    assert!(report.recovery_us < 10_000_000);
+    // While faults happen nearly all are late, and afterwards none is.
+    assert!(report.coverage.delayed > 100, "{}", report.coverage.delayed);
+    assert_eq!(with(Fault::Loss, 1).coverage.delayed, 0);
 }
 
+/// Votes are lost, and nothing else is.
 #[test]
 fn net_votes_lost() {
-    assert!((0..4).map(|seed| with(Fault::Votes, seed).coverage.votes_lost).sum::<u64>() > 4);
+    let mut lost = 0;
+    for seed in 0..4 {
+        let met = with(Fault::Votes, seed).coverage;
+        assert_eq!(met.lost, 0);
+        lost += met.votes_lost;
+    }
+    assert!(lost > 4, "{lost} votes were lost");
 }
 
 #[test]
@@ -130,8 +141,11 @@ fn net_asymmetric() {
 fn clock_skewed() {
     for (host, milliseconds) in [(0, -3_600_000), (0, 3_600_000), (1, 3_600_000), (2, -400), (0, 400)] {
         let mut stage = Stage::new(Scenario::story(4, 8, 4_000));
+        stage.run(100);
+        assert_eq!(stage.coverage().skewed_clocks, 0);
         stage.shift_clock(host, milliseconds);
         stage.settle(20_000);
+        assert!(stage.coverage().skewed_clocks > 100, "it worked with the wrong time");
     }
 }
 

@@ -7,6 +7,8 @@ use dtvn_simulation::{Behaviour, Coverage, Group};
 
 struct Row {
     id: String,
+    /// How the swarm has it.
+    swarm: String,
     tests: Vec<String>,
 }
 
@@ -25,7 +27,7 @@ fn rows() -> Vec<Row> {
     let row = |line: &str| {
         let cells: Vec<&str> = line.trim_matches('|').split('|').collect();
         assert_eq!(cells.len(), 4, "{line}");
-        Row { id: quoted(cells[0]).remove(0), tests: quoted(cells[3]) }
+        Row { id: quoted(cells[0]).remove(0), swarm: cells[2].trim().to_owned(), tests: quoted(cells[3]) }
     };
     lines.map(row).collect()
 }
@@ -65,5 +67,21 @@ fn every_behaviour_and_every_counted_fault_stands_in_the_table() {
     let sums = ["partitions", "pauses"];
     for id in behaviours.chain(counted.map(|counter| counter.name)).filter(|id| !sums.contains(id)) {
         assert!(ids.iter().any(|known| known == id), "{id} is not in FAULTS.md");
+    }
+}
+
+/// What is said to be counted is: else a batch could miss it, and nobody would know.
+#[test]
+fn what_the_table_calls_counted_is_counted() {
+    let counters = Coverage::default().all();
+    for row in rows() {
+        let is_lie = match row.swarm.as_str() {
+            "counter" => false,
+            "lie" => true,
+            "workload" | "" => continue,
+            other => panic!("{}: {other}?", row.id),
+        };
+        let mut counters = counters.iter().filter(|counter| (counter.group == Group::Lies) == is_lie);
+        assert!(counters.any(|counter| counter.name == row.id), "{} stands as a {} and is none", row.id, row.swarm);
     }
 }
