@@ -108,8 +108,10 @@ impl World {
         if let Some(is_always) = lie.filter(|lie| matches!(lie, Behaviour::Twin | Behaviour::Mixed)) {
             self.coverage.told.0[is_always as usize] += 1;
         }
-        let filter =
-            lie.map(|behaviour| Filter::new(behaviour, place, Arc::clone(&self.genesis), self.signer_of(place, 0)));
+        let filter = lie.map(|behaviour| {
+            let (genesis, signer) = (Arc::clone(&self.genesis), self.signer_of(place, 0));
+            Filter::new(behaviour, place, genesis, signer).repeating(self.scenario.repeats)
+        });
         let drift_us = self.scenario.by_level(Fault::Clocks, 0, 20_000, 80_000);
         let ahead_us = self.randoms.clock.between(0, 2 * drift_us) as i64 - drift_us as i64;
         let set = Arc::new(self.genesis.validators().clone());
