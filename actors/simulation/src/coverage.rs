@@ -97,8 +97,22 @@ counters! {
     evidence: Nodes, "pieces of evidence";
     /// Of those, two votes in one slot.
     two_votes: Nodes, "evidence of two votes";
+    /// Two heads that contradict each other.
+    two_heads: Nodes, "evidence of two heads";
     /// Two VIEW-CHANGEs for one view.
     two_view_changes: Nodes, "evidence of two view changes";
+    /// Two NEW-VIEWs for one view.
+    two_new_views: Nodes, "evidence of two new views";
+    /// A COMMIT, and a VIEW-CHANGE that hides its certificate.
+    hidden_certificates: Nodes, "evidence of a hidden certificate";
+    /// A NEW-VIEW that no honest leader makes.
+    bad_new_views: Nodes, "evidence of a bad new view";
+    /// A leader's vote against its own NEW-VIEW.
+    against_new_views: Nodes, "evidence of a vote against its own new view";
+    /// A vote for a block that no honest leader makes.
+    bad_proposals: Nodes, "evidence of a bad proposal";
+    /// A VIEW-CHANGE with a certificate that proves nothing.
+    forged_certificates: Nodes, "evidence of a forged certificate";
     /// Accusations.
     accusations: Nodes, "accusations of a wrong log root";
     /// Logs with a torn tail that was cut.
@@ -206,15 +220,31 @@ counters! {
 }
 
 impl Coverage {
-    /// Counts a piece of evidence by its kind.
-    pub(crate) fn evidence_of(&mut self, kind: EvidenceKind) {
-        let counter = match kind {
+    fn of_evidence(&mut self, kind: EvidenceKind) -> &mut u64 {
+        match kind {
             EvidenceKind::TwoVotes => &mut self.two_votes,
+            EvidenceKind::TwoHeads => &mut self.two_heads,
             EvidenceKind::TwoViewChanges => &mut self.two_view_changes,
+            EvidenceKind::TwoNewViews => &mut self.two_new_views,
+            EvidenceKind::HiddenCertificate => &mut self.hidden_certificates,
+            EvidenceKind::BadNewView => &mut self.bad_new_views,
+            EvidenceKind::AgainstNewView => &mut self.against_new_views,
+            EvidenceKind::BadProposal => &mut self.bad_proposals,
+            EvidenceKind::ForgedCertificate => &mut self.forged_certificates,
             EvidenceKind::WrongResult => &mut self.accusations,
-            _ => return,
-        };
-        *counter += 1;
+        }
+    }
+
+    /// Counts a piece of evidence by its kind.
+    pub(crate) fn add_evidence(&mut self, kind: EvidenceKind) {
+        self.evidence += u64::from(kind.is_proof());
+        *self.of_evidence(kind) += 1;
+    }
+
+    /// How many pieces of evidence of a kind honest nodes have.
+    #[must_use]
+    pub fn pieces(mut self, kind: EvidenceKind) -> u64 {
+        *self.of_evidence(kind)
     }
 
     /// Adds another run's.

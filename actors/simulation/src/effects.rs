@@ -188,8 +188,7 @@ impl World {
         let judged = evidence.verify(self.genesis.chain_id(), context, &*self.scheme);
         let key = eras.of(epoch).and_then(|era| era.set.key(culprit));
         let is_liar = key.is_some_and(|key| self.liars.contains(&key));
-        self.coverage.evidence += u64::from(evidence.kind().is_proof());
-        self.coverage.evidence_of(evidence.kind());
+        self.coverage.add_evidence(evidence.kind());
         ensure(is_liar && judged.is_ok(), Invariant::NoFalseAccusation, || {
             format!("host {host} has evidence against {culprit}: {judged:?}, {evidence:?}")
         })

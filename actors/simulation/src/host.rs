@@ -123,8 +123,10 @@ impl World {
         let lie = self.scenario.liars.iter().find(|(liar, _)| *liar == place).map(|(_, behaviour)| *behaviour);
         let chain: ChainId = self.genesis.chain_id().clone();
         let (name, key) = (name_of(place), key_of(place, 0).public());
-        let filter =
-            lie.map(|behaviour| Filter::new(behaviour, place, Arc::clone(&self.genesis), self.signer_of(place, 0)));
+        let filter = lie.map(|behaviour| {
+            let (genesis, signer) = (Arc::clone(&self.genesis), self.signer_of(place, 0));
+            Filter::new(behaviour, place, genesis, signer).repeating(self.scenario.repeats)
+        });
         let drift_us = self.scenario.by_level(Fault::Clocks, 0, 20_000, 80_000);
         let ahead_us = self.randoms.clock.between(0, 2 * drift_us) as i64 - drift_us as i64;
         let set = Arc::new(self.genesis.validators().clone());

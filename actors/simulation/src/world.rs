@@ -308,7 +308,8 @@ impl World {
 
     /// Whether a liar closes its ears to something.
     fn is_ignored(&mut self, to: usize, payload: &Payload) -> bool {
-        let (Some(filter), Payload::Message(message)) = (&self.hosts[to].filter, payload) else { return false };
+        let (Some(filter), Payload::Message(message)) = (&mut self.hosts[to].filter, payload) else { return false };
+        filter.hear(message);
         let is_ignored = filter.ignores(message);
         self.coverage.told.0[Behaviour::OriginCensored as usize] += u64::from(is_ignored);
         is_ignored

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use dtvn::cluster::node_name;
 use dtvn_client::ClientError;
 use dtvn_client::api::{Accepted, IssueRequest, Kind, TicketRequest};
 use dtvn_integration::history::{Ask, Call, Entry, Place, Read, Said, check};
@@ -131,7 +132,7 @@ impl Worker {
                 break;
             }
             self.call(count).await;
-            if self.random.below(4) == 0 {
+            if self.random.below(2) == 0 {
                 self.read().await;
             }
             tokio::time::sleep(PAUSE).await;
@@ -249,8 +250,39 @@ fn heard(answer: Result<Accepted, ClientError>) -> Heard {
     }
 }
 
-/// Ends the work, brings all nodes to one height, and checks everything.
+impl History {
+    /// Whether there is something to check in what was read: tickets as they were, and some of them at a node that had
+    /// told of the same ticket before, in the same life.
+    fn assert_read(&self) {
+        let shown = self.reads.iter().filter(|read| read.seen.is_some()).count();
+        let has_told = |read: &&Read| {
+            let is_before = |by: Option<(usize, u32)>, ticket: &TicketId, at_us: u64| {
+                by == Some(read.by) && *ticket == read.ticket && at_us < read.invoked_us
+            };
+            let told = |call: &Call| {
+                let answered = call.answered_us.filter(|_| matches!(call.said, Said::Accepted { .. }));
+                answered.is_some_and(|at_us| is_before(call.by, &call.ticket, at_us))
+            };
+            let showed =
+                |other: &Read| other.seen.is_some() && is_before(Some(other.by), &other.ticket, other.answered_us);
+            self.calls.iter().any(told) || self.reads.iter().any(showed)
+        };
+        let again = self.reads.iter().filter(has_told).count();
+        let all = self.reads.len();
+        assert!(
+            shown > 0 && again > 0,
+            "of {all} reads {shown} show a ticket, and {again} come after one at the same node"
+        );
+    }
+}
+
+/// Ends the work, brings all nodes to one height, and checks everything. Nobody may be accused.
 pub async fn judge(field: &Field, clients: Clients, nodes: &[usize]) -> (History, Vec<Entry>) {
+    judge_but(field, clients, nodes, None).await
+}
+
+/// As [`judge`], where one node may be accused.
+pub async fn judge_but(field: &Field, clients: Clients, nodes: &[usize], liar: Option<usize>) -> (History, Vec<Entry>) {
     let history = clients.finish().await;
     let logs = field.logs(nodes).await;
     let log = logs[0].1.clone();
@@ -264,6 +296,12 @@ pub async fn judge(field: &Field, clients: Clients, nodes: &[usize]) -> (History
     );
     if let Err(fault) = verdict {
         panic!("{fault}");
+    }
+    history.assert_read();
+    for node in nodes {
+        for culprit in field.accused(*node).await {
+            assert_eq!(Some(&culprit), liar.map(node_name).as_ref(), "node{node} has evidence against {culprit}");
+        }
     }
     (history, log)
 }

@@ -5,6 +5,8 @@ use std::path::Path;
 use std::process::Command;
 
 use dtvn::cluster::NodeCommand;
+use dtvn_client::api::Time;
+use dtvn_messages::Height;
 
 use crate::clients::{Clients, Random, judge};
 use crate::field::{Field, left_out, until};
@@ -158,6 +160,9 @@ fn fill(folder: &Path, left_mib: u64) {
     }
 }
 
+/// Agreed time is no further off than this, though one clock is by an hour.
+const CLOCK_SECONDS: u64 = 60;
+
 #[tokio::test(flavor = "multi_thread")]
 async fn skewed_clocks_leave_one_history() {
     let found = ["x86_64-linux-gnu", "aarch64-linux-gnu"]
@@ -176,9 +181,22 @@ async fn skewed_clocks_leave_one_history() {
         command.variables.push(("FAKETIME_DONT_FAKE_MONOTONIC".to_owned(), "1".to_owned()));
         command
     };
+    let began = Time::now().seconds();
     let field = Field::start_with(4, skew).await;
     let clients = Clients::start(&field.shared, 61, 8);
     clients.progress(100).await;
+    let [right, wrong] = [0, 3].map(|node| field.clock(node).seconds());
+    assert!(wrong + 3_000 < right, "no clock is wrong: {right} and {wrong}");
     judge(&field, clients, &[0, 1, 2, 3]).await;
+    // Agreed time only rises, and is that of the many whose clocks are right.
+    let (height, ended) = (field.height(0).await, Time::now().seconds());
+    let mut last = None;
+    for height in 1..=height {
+        let agreed = field.at(0).block(Height(height)).await.unwrap().agreed_time;
+        assert!(last < Some(agreed), "block {height} is of {agreed}, after {last:?}");
+        let bounds = began - CLOCK_SECONDS..=ended + CLOCK_SECONDS;
+        assert!(bounds.contains(&agreed.seconds()), "block {height} is of {agreed}, and not of {bounds:?}");
+        last = Some(agreed);
+    }
     field.stop().await;
 }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use dtvn::cluster::{NodeCommand, NodeProcess, free_ports, node_name};
 use dtvn::config::keys::peer_id;
+use dtvn_client::api::{EvidencePage, Time};
 use dtvn_client::{Client, ClientConfig};
 use dtvn_integration::history::{Ask, Entry, Place, Said};
 use dtvn_messages::crypto::DEVELOPMENT_SEED;
@@ -272,6 +273,18 @@ impl Field {
             logs.push((node_name(*node), self.outcomes(*node, height).await));
         }
         logs
+    }
+
+    /// Whom the evidence accuses that a node has.
+    pub async fn accused(&self, node: usize) -> Vec<String> {
+        let page: EvidencePage = self.shared.client.only(node).get("/api/v1/evidence").await.unwrap();
+        page.evidence.into_iter().map(|record| record.culprit.to_string()).collect()
+    }
+
+    /// The time of a node's clock when it last logged something.
+    pub fn clock(&self, node: usize) -> Time {
+        let time = |line: &str| line.split(['"', ' ']).find_map(|word| word.parse::<Time>().ok());
+        self.log(node).lines().rev().find_map(time).unwrap_or_else(|| panic!("node{node} logs no times"))
     }
 
     /// Ends all, and looks through the logs for what must never be there.

@@ -1,7 +1,7 @@
 //! Leaders that die.
 
 use crate::clients::{Clients, judge};
-use crate::field::Field;
+use crate::field::{Field, until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn leader_killed_again_and_again() {
@@ -10,9 +10,14 @@ async fn leader_killed_again_and_again() {
     clients.progress(20).await;
     for _ in 0..4 {
         let leader = field.leader().await;
+        let height = field.height(leader).await;
         field.kill(leader).await;
-        // The three that are left go on without it.
+        assert_eq!(field.height_if_up(leader).await, None, "node{leader} is not dead");
+        // The three that are left go on without it, which they cannot while it leads.
         clients.progress(15).await;
+        let next = field.leader().await;
+        assert_ne!(next, leader, "a dead node leads");
+        assert!(field.height(next).await > height, "nothing was committed without node{leader}");
         field.restart(leader).await;
         clients.progress(15).await;
     }
@@ -29,9 +34,16 @@ async fn f_leaders_in_a_row_dead() {
     // The next leader is the next node: both die at once, and the view goes past two of them.
     let leader = field.leader().await;
     let next = (leader + 1) % 7;
+    let height = field.height(leader).await;
     field.kill(leader).await;
     field.kill(next).await;
     clients.progress(30).await;
+    let third = field.leader().await;
+    assert!(third != leader && third != next, "node{third} leads, which is dead");
+    for dead in [leader, next] {
+        assert_eq!(field.height_if_up(dead).await, None, "node{dead} is not dead");
+    }
+    assert!(field.height(third).await > height, "nothing was committed without the two");
     field.heal().await;
     judge(&field, clients, &[0, 1, 2, 3, 4, 5, 6]).await;
     field.stop().await;
@@ -43,12 +55,18 @@ async fn all_killed_at_once_under_load() {
     let clients = Clients::start(&field.shared, 13, 8);
     for _ in 0..2 {
         clients.progress(30).await;
+        let height = field.height(0).await;
         for node in 0..4 {
             field.kill(node).await;
         }
+        for node in 0..4 {
+            assert_eq!(field.height_if_up(node).await, None, "node{node} is not dead");
+        }
         field.heal().await;
+        // What was committed is still there, and more comes, by itself.
+        clients.progress(30).await;
+        until("more is committed than before all were killed", async || field.height(0).await > height).await;
     }
-    clients.progress(30).await;
     judge(&field, clients, &[0, 1, 2, 3]).await;
     field.stop().await;
 }

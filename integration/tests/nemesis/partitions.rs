@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::clients::{Clients, judge};
-use crate::field::Field;
+use crate::field::{Field, until};
 
 /// How long a partition lasts where nothing may happen: several view timeouts.
 const SILENCE: Duration = Duration::from_secs(5);
@@ -54,25 +54,55 @@ async fn ring_partition_and_asymmetric_links_leave_one_history() {
     let mut field = Field::start(4).await;
     let clients = Clients::start(&field.shared, 23, 8);
     clients.progress(20).await;
-    // Each hears its two neighbours only.
-    field.links.cut_pair(0, 2);
-    field.links.cut_pair(1, 3);
-    tokio::time::sleep(SILENCE).await;
+    ring(&field, &clients).await;
     field.heal().await;
     clients.progress(20).await;
-    // The leader hears, and is not heard by two: nothing that it proposes gets a quorum.
+    unheard_leader(&field, &clients).await;
+    field.heal().await;
+    clients.progress(20).await;
+    deaf_leader(&field, &clients).await;
+    field.heal().await;
+    judge(&field, clients, &[0, 1, 2, 3]).await;
+    field.stop().await;
+}
+
+/// Each hears its two neighbours only. With itself that is a quorum for each: they go on.
+async fn ring(field: &Field, clients: &Clients) {
+    field.links.cut_pair(0, 2);
+    field.links.cut_pair(1, 3);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let across = || [(0, 2), (2, 0), (1, 3), (3, 1)].map(|(from, to)| field.links.passed_from(from, to));
+    let around = || [(0, 1), (1, 2), (2, 3), (3, 0)].map(|(from, to)| field.links.passed_from(from, to));
+    let (across_before, around_before, height) = (across(), around(), field.height(0).await);
+    clients.progress(20).await;
+    assert_eq!(across(), across_before, "something went across the ring");
+    assert!(around().iter().zip(around_before).all(|(now, before)| *now > before), "the ring is broken");
+    until("more is committed in the ring", async || field.height(0).await > height).await;
+}
+
+/// The leader hears all, and is not heard by two: nothing that it proposes gets a quorum, and another leads.
+async fn unheard_leader(field: &Field, clients: &Clients) {
     let leader = field.leader().await;
+    let height = field.height(leader).await;
     field.links.cut(leader, (leader + 1) % 4);
     field.links.cut(leader, (leader + 2) % 4);
     clients.progress(20).await;
-    field.heal().await;
-    // The leader is heard, and hears nobody.
+    let next = field.leader().await;
+    assert_ne!(next, leader, "it leads although two do not hear it");
+    assert!(field.height(next).await > height, "nothing was committed without it");
+}
+
+/// The leader is heard, and hears nobody: it stands still, and the others go on under another.
+async fn deaf_leader(field: &Field, clients: &Clients) {
     let leader = field.leader().await;
     for other in (0..4).filter(|other| *other != leader) {
         field.links.cut(other, leader);
     }
+    // What was said before the cut may still be on its desk.
+    let [before, _] = field.settled([leader, leader]).await;
     clients.progress(20).await;
-    field.heal().await;
-    judge(&field, clients, &[0, 1, 2, 3]).await;
-    field.stop().await;
+    assert_eq!(field.height(leader).await, before, "who hears nobody committed a block, or found another way");
+    let next = field.leader().await;
+    assert_ne!(next, leader, "who hears nobody leads");
+    assert!(field.height(next).await > before, "the others stand still");
 }

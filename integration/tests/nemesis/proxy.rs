@@ -33,7 +33,8 @@ pub struct Links {
     weather: BTreeMap<Direction, watch::Sender<Weather>>,
     /// Where a node finds another.
     doors: BTreeMap<Direction, SocketAddr>,
-    bytes: Arc<AtomicU64>,
+    /// How many bytes have passed.
+    bytes: BTreeMap<Direction, Arc<AtomicU64>>,
     _proxies: JoinSet<()>,
 }
 
@@ -44,12 +45,12 @@ impl Links {
         let pairs = || (0..nodes).flat_map(|from| (0..nodes).map(move |to| (from, to))).filter(|(from, to)| from != to);
         let weather: BTreeMap<_, _> = pairs().map(|pair| (pair, watch::Sender::new(Weather::default()))).collect();
         let (mut doors, mut proxies) = (BTreeMap::new(), JoinSet::new());
-        let bytes = Arc::new(AtomicU64::new(0));
+        let bytes: BTreeMap<Direction, Arc<AtomicU64>> = pairs().map(|pair| (pair, Arc::default())).collect();
         for (from, to) in pairs() {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             doors.insert((from, to), listener.local_addr().unwrap());
-            let ways = (weather[&(from, to)].subscribe(), weather[&(to, from)].subscribe());
-            proxies.spawn(serve(listener, ports[to], ways, Arc::clone(&bytes)));
+            let way = |way: Direction| Way { weather: weather[&way].subscribe(), bytes: Arc::clone(&bytes[&way]) };
+            proxies.spawn(serve(listener, ports[to], way((from, to)), way((to, from))));
         }
         Self { weather, doors, bytes, _proxies: proxies }
     }
@@ -61,7 +62,12 @@ impl Links {
 
     /// How many bytes have passed.
     pub fn passed(&self) -> u64 {
-        self.bytes.load(Ordering::Relaxed)
+        self.bytes.values().map(|bytes| bytes.load(Ordering::Relaxed)).sum()
+    }
+
+    /// How many bytes have passed from one to another.
+    pub fn passed_from(&self, from: usize, to: usize) -> u64 {
+        self.bytes[&(from, to)].load(Ordering::Relaxed)
     }
 
     /// Cuts what is said from one to another.
@@ -100,49 +106,55 @@ impl Links {
     }
 }
 
-type Way = watch::Receiver<Weather>;
+/// One direction of one connection.
+#[derive(Clone)]
+struct Way {
+    weather: watch::Receiver<Weather>,
+    bytes: Arc<AtomicU64>,
+}
 
-async fn serve(listener: TcpListener, port: u16, ways: (Way, Way), bytes: Arc<AtomicU64>) {
+impl Way {
+    /// Waits until it is not cut; how long each piece waits.
+    async fn open(&mut self) -> Duration {
+        // An error means that the links are being dropped.
+        self.weather.wait_for(|weather| !weather.is_cut).await.map_or(Duration::ZERO, |weather| weather.delay)
+    }
+}
+
+async fn serve(listener: TcpListener, port: u16, there: Way, back: Way) {
     let mut connections = JoinSet::new();
     loop {
         // Where nothing arrives, nothing is accepted.
         let Ok((near, _)) = listener.accept().await else { return };
-        let (there, back) = ways.clone();
-        let bytes = Arc::clone(&bytes);
-        connections.spawn(carry(near, port, there, back, bytes));
+        connections.spawn(carry(near, port, there.clone(), back.clone()));
         while connections.try_join_next().is_some() {}
     }
 }
 
-async fn carry(near: TcpStream, port: u16, mut there: Way, mut back: Way, bytes: Arc<AtomicU64>) {
-    open_way(&mut there).await;
-    open_way(&mut back).await;
+async fn carry(near: TcpStream, port: u16, mut there: Way, mut back: Way) {
+    there.open().await;
+    back.open().await;
     // Nobody there: the dialer sees its connection end, as it would see it refused.
     let Ok(far) = TcpStream::connect(("127.0.0.1", port)).await else { return };
     let _ = (near.set_nodelay(true), far.set_nodelay(true));
     let ((near_read, near_write), (far_read, far_write)) = (near.into_split(), far.into_split());
-    tokio::join!(pump(near_read, far_write, there, &bytes), pump(far_read, near_write, back, &bytes));
+    tokio::join!(pump(near_read, far_write, there), pump(far_read, near_write, back));
 }
 
-async fn open_way(way: &mut Way) -> Duration {
-    // An error means that the links are being dropped.
-    way.wait_for(|weather| !weather.is_cut).await.map_or(Duration::ZERO, |weather| weather.delay)
-}
-
-async fn pump(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut way: Way, bytes: &AtomicU64) {
+async fn pump(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut way: Way) {
     let mut piece = vec![0; 64 * 1024];
     loop {
-        open_way(&mut way).await;
+        way.open().await;
         let Ok(length) = from.read(&mut piece).await else { break };
         // What was under way when the cut came waits too.
-        let delay = open_way(&mut way).await;
+        let delay = way.open().await;
         if !delay.is_zero() {
             tokio::time::sleep(delay).await;
         }
         if length == 0 || to.write_all(&piece[..length]).await.is_err() {
             break;
         }
-        bytes.fetch_add(length as u64, Ordering::Relaxed);
+        way.bytes.fetch_add(length as u64, Ordering::Relaxed);
     }
     let _closed = to.shutdown().await;
 }

@@ -5,7 +5,9 @@
 
 mod bundles;
 mod frames;
+mod heard;
 mod leaders;
+mod proofs;
 mod sync;
 mod view_changes;
 mod voters;
@@ -22,6 +24,7 @@ use dtvn_replication::log::MemoryDisk;
 use dtvn_replication::node::Node;
 
 use crate::random::Random;
+use heard::Heard;
 
 /// Makes the behaviours: variant and id.
 macro_rules! behaviours {
@@ -108,6 +111,14 @@ behaviours! {
     CommitAtOnce: "voter-commit-without-prepare";
     /// Votes for views and heights of the far future.
     FarFuture: "voter-far-future";
+    /// Cosigns heads of a log that nobody has, and sticks to it.
+    WrongHead: "cosign-wrong-head";
+    /// Cosigns two heads for each block.
+    TwoHeads: "cosign-two-heads";
+    /// Shows receipts that it made up.
+    ForgedReceipt: "receipt-forged";
+    /// Shows evidence against one that did nothing wrong.
+    FalseEvidence: "evidence-false";
     /// Says everything many times.
     Thousandfold: "thousandfold";
     /// Hides in its VIEW-CHANGE what it knows to be prepared and committed.
@@ -128,8 +139,10 @@ behaviours! {
     TooFewChanges: "new-view-too-few";
     /// Starts its views with VIEW-CHANGEs that do not exist.
     UnknownChanges: "new-view-unknown-changes";
-    /// Starts its views in two ways, one for each half.
+    /// Starts its views in two ways that are both in order, one for each half, and one validator is shown both.
     TwoNewViews: "new-view-two-versions";
+    /// Proposes another block in the place of one that its own NEW-VIEW selects.
+    AlteredBlock: "new-view-alters-block";
     /// Sends VIEW-CHANGEs for one view after the other.
     Storm: "view-change-storm";
     /// Wishes for the last view that there is.
@@ -232,6 +245,8 @@ pub(crate) struct Conspiracy {
     pub(crate) blocks: BTreeMap<(View, Height), Option<[Arc<PrePrepare>; 2]>>,
     /// Bundles that one of them made in the place of another, by the digest of the other.
     pub(crate) bundles: BTreeMap<Digest, Arc<Bundle>>,
+    /// For each NEW-VIEW that one of them started a view with, what it tells others in its place.
+    pub(crate) starts: BTreeMap<Digest, Option<Vec<PeerMessage>>>,
 }
 
 /// What travels: a message, or bytes that are none.
@@ -301,29 +316,42 @@ pub(crate) struct Filter {
     signer: Arc<dyn Signer>,
     /// Votes that it said, for when they are old.
     votes: Vec<PeerMessage>,
+    heard: Heard,
+    /// How often it says everything, if it says everything many times.
+    repeats: usize,
 }
 
 /// Votes that a liar remembers.
 const OLD_VOTES: usize = 64;
 /// From when on a node is silent that is so midway.
 const MIDWAY_US: u64 = 3_000_000;
-/// How often everything is said that is said many times; the directed test does it a thousand times.
-pub(crate) const MANY_TIMES: usize = 12;
-
 impl Filter {
     pub(crate) fn new(behaviour: Behaviour, place: usize, genesis: Arc<Genesis>, signer: Arc<dyn Signer>) -> Self {
         let (me, set) = (ValidatorIndex(place as u16), Arc::new(genesis.validators().clone()));
-        Self { behaviour, me, epoch: Epoch(0), set, genesis, signer, votes: Vec::new() }
+        let (votes, heard) = (Vec::new(), Heard::default());
+        Self { behaviour, me, epoch: Epoch(0), set, genesis, signer, votes, heard, repeats: 1 }
+    }
+
+    /// If it says everything many times, it does so this often.
+    pub(crate) fn repeating(self, repeats: usize) -> Self {
+        Self { repeats, ..self }
     }
 
     /// Its node is in another epoch.
     pub(crate) fn enter(&mut self, epoch: Epoch, set: &Arc<ValidatorSet>) {
         (self.epoch, self.set) = (epoch, Arc::clone(set));
         self.me = set.index_of_key(&self.signer.public()).unwrap_or(self.me);
+        self.heard = Heard::default();
+    }
+
+    /// Its node is told something, or says it.
+    pub(crate) fn hear(&mut self, message: &PeerMessage) {
+        self.heard.hear(message, self.epoch, self.victim());
     }
 
     /// What the liar sends to one peer instead of `message`, and which lie that is.
     pub(crate) fn distort(&mut self, message: PeerMessage, mut moment: Moment<'_>) -> (Vec<Said>, Option<Behaviour>) {
+        self.hear(&message);
         let behaviour = match self.behaviour {
             Behaviour::Mixed if sync::is_of_snapshot(&message) => moment.random.pick(&sync::OF_SNAPSHOTS),
             Behaviour::Mixed if moment.random.permille(300) => Behaviour::of_a_moment(moment.random),
@@ -359,11 +387,12 @@ impl Filter {
         match behaviour {
             Behaviour::Silent => Some(Vec::new()),
             Behaviour::SilentMidway => (moment.now_us > MIDWAY_US).then(Vec::new),
-            Behaviour::Thousandfold => Some((0..MANY_TIMES).map(|_| self.later(message, moment)).collect()),
+            Behaviour::Thousandfold => Some((0..self.repeats).map(|_| self.later(message, moment)).collect()),
             _ => self
                 .say_as_leader(behaviour, message, moment)
                 .or_else(|| self.say_as_voter(behaviour, message, moment))
                 .or_else(|| self.say_of_views(behaviour, message, moment))
+                .or_else(|| self.say_of_proofs(behaviour, message, moment))
                 .or_else(|| self.say_of_sync(behaviour, message, moment))
                 .or_else(|| self.say_of_bundles(behaviour, message, moment))
                 .or_else(|| frames::say(behaviour, message, moment)),

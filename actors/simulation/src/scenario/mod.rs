@@ -99,6 +99,8 @@ pub struct Scenario {
     pub powers: Vec<u32>,
     /// Those that lie, and how.
     pub liars: Vec<(usize, Behaviour)>,
+    /// How often one says everything that says everything many times.
+    pub repeats: usize,
     /// How many more may be lost for good: damaged, or left down when the rest heals.
     pub spare_faults: usize,
     /// The protocol's parameters.
@@ -142,6 +144,7 @@ impl Scenario {
             joiners: 0,
             powers: Vec::new(),
             liars: Vec::new(),
+            repeats: REPEATS,
             spare_faults: 0,
             parameters: ConsensusParameters::default(),
             bundle_operations: limits::BLOCK_OPERATIONS_MAX,
@@ -295,6 +298,9 @@ impl Scenario {
         (30_000 + 30 * self.parameters.view_timeout_cap_ms) * 1_000 + 100 * latency_us
     }
 }
+
+/// How often everything is said that is said many times, amid all other faults; a story says it a thousand times.
+const REPEATS: usize = 12;
 
 /// More events than any network that a seed draws has use for: most have some ten thousands.
 const EVENTS_MAX: u64 = 1_500_000;

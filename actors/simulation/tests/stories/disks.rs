@@ -1,8 +1,9 @@
 //! Disks that fail, and logs that are damaged.
 
 use dtvn_messages::{Epoch, Height};
+use dtvn_replication::intake::Answer;
 use dtvn_simulation::run::simulate_scenario;
-use dtvn_simulation::{Broken, Coverage, End, Fault, Harm, Level, Member, Scenario, Stage};
+use dtvn_simulation::{Broken, Coverage, End, Fault, Harm, Level, Link, Member, Scenario, Stage};
 
 fn four() -> Stage {
     let mut stage = Stage::new(Scenario::story(4, 8, 6_000));
@@ -184,19 +185,44 @@ fn disk_full_at_the_end_of_a_segment() {
     assert_eq!(stage.amnesia(1), None, "it has forgotten nothing");
 }
 
+/// The least that a sync of a slow disk takes.
+const SLOW_SYNC_MS: u64 = 30;
+/// Operations that are asked for one after the other.
+const IN_TURN: u64 = 20;
+
+/// How long it takes to decide them, asked of a backup, while one disk is slow and one host is down.
+fn decided_in_turn(slow: Option<usize>, down: Option<usize>) -> (u64, Coverage) {
+    let mut scenario = Scenario::story(4, 0, 0);
+    scenario.link = Some(Link { latency_us: 1_000, lost_ppm: 0 });
+    let mut stage = Stage::new(scenario);
+    stage.run(500);
+    slow.into_iter().for_each(|host| stage.slow_disk(host, true));
+    down.into_iter().for_each(|host| stage.kill(host));
+    stage.run(500);
+    let mut took_ms = 0;
+    for number in 0..IN_TURN {
+        let request = stage.ask(1, &format!("the key of ticket {number:>4}"), &format!("ticket-{number}"));
+        let is_decided = |stage: &Stage| matches!(stage.answer(request), Some(Answer::Decided(_)));
+        took_ms += stage.until("an outcome", 20_000, is_decided);
+    }
+    stage.settle(20_000);
+    assert_eq!(stage.tickets(), IN_TURN);
+    (took_ms, *stage.coverage())
+}
+
+/// Nobody waits for one slow disk while a quorum has others. Where its node is needed, all wait for it, and go on.
 #[test]
 fn disk_slow() {
-    let latency = |is_slow: bool| {
-        let mut scenario = Scenario::story(4, 20, 4_000);
-        scenario.faults_us = 6_000_000;
-        let mut stage = Stage::new(scenario);
-        // A backup: a quorum does not wait for it.
-        stage.slow_disk(3, is_slow);
-        stage.settle(20_000);
-        assert_eq!((stage.coverage().views.total(), stage.coverage().slow_disks > 0), (0, is_slow));
-    };
-    latency(false);
-    latency(true);
+    let (healthy_ms, _) = decided_in_turn(None, None);
+    let (beside_ms, met) = decided_in_turn(Some(3), None);
+    assert!(beside_ms <= 2 * healthy_ms, "it took {healthy_ms} ms, and {beside_ms} ms beside a slow disk");
+    assert_eq!((met.views.total(), met.blamed, met.evidence), (0, 0, 0));
+    // Its PREPARE waits for the proposal, and its COMMIT for the certificate.
+    let (needed_ms, _) = decided_in_turn(Some(3), Some(2));
+    assert!(needed_ms >= IN_TURN * 2 * SLOW_SYNC_MS, "{needed_ms} ms: nobody waited for the slow disk");
+    // The leader's proposals wait for its disk, until another leads.
+    let (leader_ms, _) = decided_in_turn(Some(0), None);
+    assert!(leader_ms >= healthy_ms + SLOW_SYNC_MS / 2, "{leader_ms} ms: the leader did not wait for its slow disk");
 }
 
 #[test]

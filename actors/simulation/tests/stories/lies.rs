@@ -2,7 +2,7 @@
 //! is told, nothing is violated, everything is decided, and where the lie can be seen its teller is blamed.
 
 use dtvn_simulation::run::simulate_scenario;
-use dtvn_simulation::{Behaviour, Coverage, End, Fault, Level, Report, Scenario, Stage};
+use dtvn_simulation::{Behaviour, Coverage, End, Fault, Level, Link, Report, Scenario, Stage};
 
 use crate::members::decides;
 use crate::snapshots::late;
@@ -120,6 +120,10 @@ lies! {
     voter_replays_old_view: OldView, Unseen;
     voter_commit_without_prepare: CommitAtOnce, Unseen;
     voter_far_future: FarFuture, Unseen;
+    cosign_wrong_head: WrongHead, Unseen;
+    cosign_two_heads: TwoHeads, Blamed;
+    receipt_forged: ForgedReceipt, Blamed;
+    evidence_false: FalseEvidence, Blamed;
     thousandfold: Thousandfold, Unseen;
     view_change_hides: HiddenCertificate, Unseen;
     view_change_forged_certificate: ForgedCertificate, Blamed;
@@ -131,6 +135,7 @@ lies! {
     new_view_too_few: TooFewChanges, Blamed;
     new_view_unknown_changes: UnknownChanges, Unseen;
     new_view_two_versions: TwoNewViews, Perhaps;
+    new_view_alters_block: AlteredBlock, Perhaps;
     view_change_storm: Storm, Unseen;
     view_near_maximum: LastView, Unseen;
     checkpoint_wrong_root: WrongCheckpoint, Unseen;
@@ -197,4 +202,51 @@ fn leader_two_blocks_with_all_that_are_tolerated_amid_faults() {
             |seed| troubled(Behaviour::TwoBlocks, validators, seed).coverage.told.0[Behaviour::TwoBlocks as usize];
         assert!((0..4).map(told).sum::<u64>() > 0, "{validators}: never told");
     }
+}
+
+/// Each message a thousand times, in any order, by the leader or by another: nothing takes effect twice, no view ends,
+/// and nobody is to blame.
+#[test]
+fn thousandfold_a_thousand_times() {
+    for liar in [0, 2] {
+        let mut scenario = Scenario::story(4, 2, 500);
+        (scenario.liars, scenario.repeats) = (vec![(liar, Behaviour::Thousandfold)], 1_000);
+        let mut stage = Stage::new(scenario);
+        // All are up, so that everything that is said is sent.
+        stage.run(100);
+        let before = *stage.coverage();
+        stage.settle(20_000);
+        stage.run(1_000);
+        let met = stage.coverage();
+        let told = |coverage: &Coverage| coverage.told.0[Behaviour::Thousandfold as usize];
+        let (told, sent) = (told(met) - told(&before), met.sent - before.sent);
+        assert!(told > 20 && sent >= 1_000 * told, "{sent} messages for {told} that were said a thousand times");
+        assert_eq!((met.blamed, met.evidence, met.accusations, met.views.total()), (0, 0, 0, 0));
+        assert_eq!(stage.tickets(), 2, "one for each client");
+    }
+}
+
+/// A leader starts its view in two ways that both hold: one half builds on one quorum, the other half on another. Who
+/// is shown both can prove it, neither is bad by itself, and all decide the same.
+#[test]
+fn new_view_two_versions_that_both_hold() {
+    let mut without_a_lie_of_its_own = 0;
+    for seed in 0..6 {
+        let mut scenario = Scenario::story(7, 6, 3_000);
+        (scenario.seed, scenario.liars) = (seed, vec![(1, Behaviour::TwoNewViews)]);
+        scenario.link = Some(Link { latency_us: 300, lost_ppm: 0 });
+        let mut stage = Stage::new(scenario);
+        stage.run(1_000);
+        assert_eq!(stage.leader(), 0);
+        stage.kill(0);
+        stage.settle(30_000);
+        decides(&mut stage, 3, "after-both");
+        stage.start(0);
+        stage.settle(30_000);
+        let met = stage.coverage();
+        assert!(met.told.0[Behaviour::TwoNewViews as usize] > 0 && met.two_new_views > 0, "seed {seed}: {met:?}");
+        assert_eq!((met.bad_new_views, met.forged_certificates), (0, 0), "seed {seed}: each holds by itself");
+        without_a_lie_of_its_own += u64::from(met.two_view_changes == 0);
+    }
+    assert!(without_a_lie_of_its_own > 0, "the two never built on two quorums of the very same VIEW-CHANGEs");
 }

@@ -45,4 +45,6 @@ fn view_changes_without_end() {
         stage.run(100);
     }
     stage.settle(20_000);
+    assert!(stage.view().0 > 0, "views go up");
+    assert_eq!((stage.tickets(), stage.coverage().evidence), (10, 0));
 }
