@@ -74,6 +74,7 @@ impl World {
             let manner = disk.below(3);
             media.disk.crash(|unsynced| keep(manner, unsynced, disk));
             media.store.crash(disk.below(12) as usize);
+            self.hosts[host].heights.lost_power();
             if let Some(stale) = self.hosts[host].stale_disk.take() {
                 media.disk = stale;
             }
