@@ -1,16 +1,33 @@
-//! RULES.md names rules, the files that implement them, and the tests that fail without them: all of these exist.
+//! RULES.md names rules, the files that implement them, the tests that fail without them, and canaries that drop them: all
+//! of these exist.
 
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use dtvn_messages::canary::Canary;
+
 const RULES: &str = include_str!("../RULES.md");
 
-/// The rows of the table: their cells.
+/// The rows of one of its tables: their cells.
+fn rows_of(table: usize) -> Vec<Vec<String>> {
+    let table = RULES.split("\n## ").nth(table).unwrap();
+    let lines = table.lines().filter_map(|line| line.strip_prefix('|')?.strip_suffix('|'));
+    let rows = lines.filter(|line| line.starts_with(" `"));
+    rows.map(|line| line.split('|').map(|cell| cell.trim().to_owned()).collect()).collect()
+}
+
+/// The rules.
 fn rows() -> Vec<Vec<String>> {
-    // The second table says what was tried.
-    let table = RULES.split("\n## ").next().unwrap();
-    let lines = table.lines().filter(|line| line.starts_with("| `"));
-    lines.map(|line| line.trim_matches('|').split('|').map(|cell| cell.trim().to_owned()).collect()).collect()
+    rows_of(0)
+}
+
+/// Those that were removed, to see.
+fn removed() -> Vec<Vec<String>> {
+    rows_of(1)
+}
+
+fn quoted(cell: &str) -> Option<&str> {
+    cell.split('`').nth(1)
 }
 
 fn actors() -> &'static Path {
@@ -24,7 +41,7 @@ fn every_rule_has_an_id_of_its_own_and_a_file() {
     let mut ids = BTreeSet::new();
     for row in &rows {
         assert_eq!(row.len(), 5, "{row:?}");
-        let id = row[0].split('`').nth(1).unwrap();
+        let id = quoted(&row[0]).unwrap();
         let is_kebab = id.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
         assert!(is_kebab && ids.insert(id.to_owned()), "{id}");
         assert!(actors().join(&row[3]).is_file(), "{id}: {}", row[3]);
@@ -38,8 +55,9 @@ fn every_rule_has_an_id_of_its_own_and_a_file() {
 
 #[test]
 fn every_test_that_is_named_exists() {
-    for row in rows() {
-        for named in row[4].split(';').map(str::trim) {
+    let cells = rows().into_iter().map(|mut row| [row.remove(0), row.remove(3)]);
+    for row in cells.chain(removed().into_iter().map(|mut row| [row.remove(0), row.remove(1)])) {
+        for named in row[1].split(';').map(str::trim) {
             let (file, test) = named.split_once(": ").unwrap_or_else(|| panic!("{}: {named:?}", row[0]));
             let source = std::fs::read_to_string(actors().join(file)).unwrap_or_else(|error| panic!("{file}: {error}"));
             let exists = if test == "*" {
@@ -50,4 +68,22 @@ fn every_test_that_is_named_exists() {
             assert!(exists, "{}: there is no test {test} in {file}", row[0]);
         }
     }
+}
+
+#[test]
+fn every_rule_that_was_removed_is_one_and_every_canary_that_is_named_exists() {
+    let ids: BTreeSet<String> = rows().iter().filter_map(|row| quoted(&row[0]).map(str::to_owned)).collect();
+    let removed = removed();
+    assert!(removed.len() > 10, "{} rules were removed", removed.len());
+    let mut named = BTreeSet::new();
+    for row in &removed {
+        assert_eq!(row.len(), 4, "{row:?}");
+        assert!(ids.contains(quoted(&row[0]).unwrap()), "{} is no rule", row[0]);
+        named.extend(quoted(&row[3]));
+    }
+    let canaries = Canary::ALL.map(|canary| format!("{canary:?}"));
+    for canary in &named {
+        assert!(canaries.iter().any(|known| known == canary), "there is no canary {canary}");
+    }
+    assert!(named.len() > 5, "{named:?}");
 }

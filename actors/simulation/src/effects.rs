@@ -13,7 +13,7 @@ use dtvn_replication::node::{Effect, Work};
 
 use crate::host::Host;
 use crate::lies::{Behaviour, Moment, Payload};
-use crate::oracle::{Invariant, Violation, ensure};
+use crate::oracle::{Invariant, Violation, ensure, refused_by_one};
 use crate::world::{Event, World};
 
 impl World {
@@ -31,6 +31,9 @@ impl World {
         }
         self.effects = effects;
         let at = &mut self.hosts[host];
+        if let Some(node) = at.node.as_ref().filter(|_| at.is_honest) {
+            at.heights.stands(node.show().committed, node.store().durable())?;
+        }
         if let Some(log) = at.node.as_ref().and_then(|node| node.log()) {
             at.promises.durable(log.durable());
             let first = log.segments().next().map_or(1, |segment| segment.segment.0);
@@ -77,6 +80,7 @@ impl World {
                     self.check_majority(host, &committed)?;
                     let before = self.chain.eras().latest().0;
                     self.chain.committed(&committed, &effects)?;
+                    self.hosts[host].heights.committed(committed.block.header.height)?;
                     if self.chain.eras().latest().0 != before {
                         self.on_era();
                     }
@@ -98,6 +102,7 @@ impl World {
                 self.coverage.installed += honest;
                 if honest == 1 {
                     self.chain.installed(height, digest)?;
+                    self.hosts[host].heights.installed(height)?;
                 }
             }
             Effect::EpochBegan(epoch) => self.on_epoch(host, epoch)?,
@@ -304,7 +309,13 @@ impl World {
     }
 
     fn on_answer(&mut self, host: usize, request: RequestId, answer: &Answer) -> Result<(), Violation> {
-        if self.hosts[host].is_honest { self.answered(request, answer) } else { Ok(()) }
+        if !self.hosts[host].is_honest {
+            return Ok(());
+        }
+        if let Answer::Refused { reason, .. } = answer {
+            refused_by_one(*reason)?;
+        }
+        self.answered(request, answer)
     }
 }
 

@@ -12,7 +12,7 @@ use dtvn_replication::pool::PoolLimits;
 
 use crate::addresses::{Addresses, Announced};
 use crate::lies::{Behaviour, Filter};
-use crate::oracle::Promises;
+use crate::oracle::{Heights, Promises};
 use crate::scenario::{Fault, KEY_SEED};
 use crate::signature::FastSigner;
 use crate::world::{Event, World};
@@ -55,6 +55,7 @@ pub(crate) struct Host {
     /// It never comes back.
     pub(crate) is_gone: bool,
     pub(crate) promises: Promises,
+    pub(crate) heights: Heights,
     pub(crate) clock: Clock,
     /// Its process stands still until then.
     pub(crate) paused_until_us: u64,
@@ -132,6 +133,7 @@ impl World {
         let set = Arc::new(self.genesis.validators().clone());
         self.hosts.push(Host {
             promises: Promises::new(name.to_string(), chain),
+            heights: Heights::new(name.to_string()),
             name,
             keys: vec![key],
             addresses: Addresses::new(Epoch(0), set),

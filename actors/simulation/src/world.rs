@@ -116,6 +116,15 @@ pub(crate) struct Trace {
 /// Virtual time begins a while after the genesis.
 const START_US: u64 = 1_000_000;
 
+/// What FNV-1a begins with, and multiplies by.
+const HASH_START: u64 = 0xcbf2_9ce4_8422_2325;
+const HASH_FACTOR: u64 = 0x0000_0100_0000_01b3;
+
+/// A word for a name, made of all its bytes.
+fn word_of(name: &str) -> u64 {
+    name.bytes().fold(HASH_START, |word, byte| (word ^ u64::from(byte)).wrapping_mul(HASH_FACTOR))
+}
+
 impl World {
     /// A network that is not started.
     pub(crate) fn new(scenario: Scenario) -> Self {
@@ -156,7 +165,7 @@ impl World {
             proposed_us: BTreeMap::new(),
             is_faulty: true,
             events: 0,
-            hash: 0xcbf2_9ce4_8422_2325,
+            hash: HASH_START,
             liars,
             conspiracy: Conspiracy::default(),
             heap: BinaryHeap::new(),
@@ -296,7 +305,7 @@ impl World {
         }
         self.coverage.delivered += 1;
         *self.arrived.entry(payload.name()).or_default() += 1;
-        self.note(1, to as u64, (from as u64) << 8 | payload.name().len() as u64);
+        self.note(1, (to as u64) << 32 | from as u64, word_of(payload.name()));
         if self.is_ignored(to, &payload) {
             return Ok(());
         }
@@ -344,8 +353,35 @@ impl World {
     pub(crate) fn note(&mut self, kind: u64, first: u64, second: u64) {
         self.events += 1;
         for word in [kind, self.now_us, first, second] {
-            self.hash = (self.hash ^ word).wrapping_mul(0x0000_0100_0000_01b3);
+            self.hash = (self.hash ^ word).wrapping_mul(HASH_FACTOR);
             self.hash ^= self.hash >> 31;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use dtvn_messages::Height;
+    use dtvn_messages::wire::PeerMessage;
+
+    use super::*;
+
+    /// The event hash after one message arrived.
+    fn hash_of(message: PeerMessage) -> u64 {
+        let mut world = World::new(Scenario::quiet(1, 4));
+        world.begin().unwrap();
+        let (key, before) = (world.hosts[0].key(), world.hash);
+        world.deliver((0, key), 1, Payload::Message(message)).unwrap();
+        assert_ne!(world.hash, before, "it arrived");
+        world.hash
+    }
+
+    #[test]
+    fn the_hash_tells_messages_apart_whose_names_are_of_one_length() {
+        let request = PeerMessage::SnapshotRequest { height: Height(1), at_least: Height(1) };
+        let refusal = PeerMessage::SnapshotRefused { height: Height(1) };
+        assert_eq!(request.name().len(), refusal.name().len());
+        assert_eq!(hash_of(request.clone()), hash_of(request.clone()));
+        assert_ne!(hash_of(request), hash_of(refusal));
     }
 }

@@ -1,4 +1,5 @@
-//! Bugs that are planted around the nodes: an oracle that does not find them is blind (faults.md, "Canaries").
+//! Bugs that are planted around the nodes: an oracle that does not find them is blind (faults.md, "Canaries"). Each check by
+//! itself is tested in `src/oracle/tests`, and bugs in the nodes are planted in `tests/planted.rs`.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 use std::collections::BTreeSet;

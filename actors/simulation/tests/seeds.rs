@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 use std::thread;
 
+use dtvn_pbft::Cause;
 use dtvn_simulation::run::shrink;
 use dtvn_simulation::{Changes, Coverage, End, Fault, simulate};
 
@@ -70,12 +71,19 @@ fn equal_seeds_give_equal_runs_and_others_do_not() {
 #[test]
 fn without_faults_nobody_changes_the_view_but_by_plan_and_nothing_is_lost() {
     let without = Changes::without(Fault::ALL);
+    let mut planned = 0;
     for seed in 0..10 {
         let report = simulate(seed, &without);
         assert_eq!(report.end, End::Good, "{report}");
         let met = report.coverage;
         assert_eq!((met.lost, met.restarts, met.told.total(), met.blamed, met.partitions), (0, 0, 0, 0, 0), "{report}");
+        let views = |cause: Cause| met.views.0[cause as usize];
+        let causes = Cause::ALL.into_iter().filter(|cause| views(*cause) > 0);
+        let unplanned: Vec<&str> = causes.filter(|cause| *cause != Cause::Planned).map(Cause::name).collect();
+        assert!(unplanned.is_empty(), "the view changes without a fault: {unplanned:?}, {report}");
+        planned += views(Cause::Planned);
         assert!(met.decided > 0);
         assert!(report.recovery_us < 2_000_000, "{report}");
     }
+    assert!(planned > 0, "some of these networks rotate their leaders");
 }

@@ -91,6 +91,7 @@ impl World {
             self.hosts[host].media = Some(Media::new(MemoryDisk::new(), Stored::genesis(&self.genesis)));
             self.hosts[host].first_segment = 1;
             self.hosts[host].promises.began_anew();
+            self.hosts[host].heights.lost_all();
         }
     }
 
@@ -156,6 +157,9 @@ impl World {
             }
         };
         *count += u64::from(is_done);
+        if kind == LOSE_STORE {
+            self.hosts[host].heights.lost_all();
+        }
         self.hosts[host].may_forget |= is_done && kind != LOSE_STORE;
         is_done
     }

@@ -75,6 +75,7 @@ impl World {
             media.disk.crash(|unsynced| keep(manner, unsynced, disk));
             let applied = media.store.applied();
             media.store.crash(disk.below(12) as usize);
+            self.hosts[host].heights.lost_power();
             self.coverage.blocks_lost += u64::from(media.store.applied() < applied);
         }
         disks::count(&mut self.coverage, &mut media);

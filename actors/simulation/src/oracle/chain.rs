@@ -1,4 +1,4 @@
-//! The one history: agreement and chain, every operation from a client, every key once, every ticket's transitions, the
+//! The one history: agreement and chain, every operation from a client, every key once, every verdict by the rules, the
 //! log's roots, certificates, and answers.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -7,18 +7,26 @@ use std::sync::Arc;
 use dtvn_ledger::{BlockEffects, KeyScope, OperationResult};
 use dtvn_messages::merkle::Frontier;
 use dtvn_messages::{
-    Action, CommittedProof, Digest, Epoch, EventId, Genesis, Head, Height, IdempotencyKey, Operation, Outcome,
-    PublicKey, Reason, ReceiptCertificate, Scheme, TicketId, TicketState, ValidatorSet, Verdict,
+    Action, CommittedProof, Digest, Epoch, Genesis, Head, Header, Height, IdempotencyKey, NodeName, Operation, Outcome,
+    PublicKey, ReceiptCertificate, Scheme, TicketState, ValidatorSet, Verdict,
 };
 use dtvn_replication::consensus::Committed;
 
 use super::eras::Eras;
+use super::rules::{Tickets, refused, unexplained};
 use super::{Invariant, Violation, ensure};
 
 struct Agreed {
     digest: Digest,
     head: Head,
     results: Vec<OperationResult>,
+}
+
+/// Where an operation stands in the history.
+struct Place<'a> {
+    header: &'a Header,
+    /// The validator that took it in.
+    origin: Option<&'a NodeName>,
 }
 
 /// The history, as the first honest node to commit each block says, and what is known beside it.
@@ -31,7 +39,7 @@ pub(crate) struct Chain {
     log: Frontier,
     /// For each key that was used up the index of its outcome.
     keys: BTreeMap<Digest, u64>,
-    tickets: BTreeMap<(EventId, TicketId), TicketState>,
+    tickets: Tickets,
     /// What clients asked for.
     asked: BTreeSet<(IdempotencyKey, Digest)>,
     /// Origins that may make operations up.
@@ -42,13 +50,13 @@ impl Chain {
     pub(crate) fn new(genesis: Arc<Genesis>, scheme: Arc<dyn Scheme>, liars: BTreeSet<PublicKey>) -> Self {
         Self {
             eras: Eras::new(Arc::clone(&genesis)),
+            tickets: Tickets::new(Arc::clone(&genesis)),
             genesis,
             scheme,
             blocks: BTreeMap::new(),
             outcomes: Vec::new(),
             log: Frontier::new(),
             keys: BTreeMap::new(),
-            tickets: BTreeMap::new(),
             asked: BTreeSet::new(),
             liars,
         }
@@ -85,8 +93,7 @@ impl Chain {
 
     /// How many tickets there are in each state.
     pub(crate) fn tickets_by_state(&self) -> Vec<(TicketState, u64)> {
-        let count = |state| self.tickets.values().filter(|known| **known == state).count() as u64;
-        TicketState::ALL.into_iter().map(|state| (state, count(state))).collect()
+        self.tickets.by_state()
     }
 
     /// A client asks for an operation.
@@ -96,6 +103,7 @@ impl Chain {
 
     /// An honest node commits a block.
     pub(crate) fn committed(&mut self, committed: &Committed, effects: &BlockEffects) -> Result<(), Violation> {
+        self.check_whole(committed, effects)?;
         let header = &committed.block.header;
         let height = header.height;
         let (epoch, era) = self.eras.at(height);
@@ -133,6 +141,24 @@ impl Chain {
         Ok(())
     }
 
+    /// A block is the one that its digest names, with the bundles that it names, and each of their operations has a result.
+    fn check_whole(&self, committed: &Committed, effects: &BlockEffects) -> Result<(), Violation> {
+        let Committed { block, digest, bundles, .. } = committed;
+        let (header, executed) = (&block.header, &effects.executed);
+        let is_named = header.digest(self.genesis.chain_id()) == *digest
+            && block.is_consistent()
+            && bundles.iter().map(|bundle| bundle.digest).eq(block.bundles.iter().copied());
+        ensure(is_named, Invariant::Chain, || format!("{digest} does not name block {} as it is", header.height))?;
+        let operations: usize = bundles.iter().map(|bundle| bundle.body.operations.len()).sum();
+        let fits = (effects.height, effects.timestamp) == (header.height, header.timestamp)
+            && (executed.log_size, executed.log_root) == (header.log_size, header.log_root)
+            && effects.results.len() == operations;
+        ensure(fits, Invariant::CertifiedOutcome, || {
+            let (results, height) = (effects.results.len(), header.height);
+            format!("block {height} has {operations} operations and {results} results, and {executed:?} came of it")
+        })
+    }
+
     /// An honest node has a receipt certificate: by a quorum, about what was agreed.
     pub(crate) fn certified(&self, certificate: &ReceiptCertificate) -> Result<(), Violation> {
         let height = certificate.head.height;
@@ -145,25 +171,26 @@ impl Chain {
     }
 
     fn extend(&mut self, committed: &Committed, effects: &BlockEffects) -> Result<(), Violation> {
-        let height = effects.height;
+        let header = &committed.block.header;
         let mut results = effects.results.iter();
-        let set = Arc::clone(&self.eras.at(height).1.set);
+        let set = Arc::clone(&self.eras.at(header.height).1.set);
         for bundle in &committed.bundles {
-            let may_lie = set.key(bundle.body.origin).is_some_and(|origin| self.liars.contains(&origin));
+            let origin = set.get(bundle.body.origin);
+            let may_lie = origin.is_some_and(|origin| self.liars.contains(&origin.public_key));
+            let place = Place { header, origin: origin.map(|origin| &origin.name) };
             for (operation, result) in bundle.body.operations.iter().zip(results.by_ref()) {
                 let payload = operation.payload_digest();
                 let may_lie = may_lie || self.is_recovery(operation);
                 ensure(may_lie || self.asked.contains(&(operation.key.clone(), payload)), Invariant::Validity, || {
                     format!("nobody asked for {operation:?}")
                 })?;
-                self.decided(operation, payload, result)?;
-                self.changed(operation, result, height)?;
+                self.decided(operation, payload, result, &place)?;
+                self.changed(operation, result, header)?;
             }
         }
-        let header = &committed.block.header;
         let (size, root) = (self.log.size(), self.log.root());
         ensure((size, root) == (header.log_size, header.log_root), Invariant::CertifiedOutcome, || {
-            format!("the outcomes up to block {height} do not add up to the log root in its header")
+            format!("the outcomes up to block {} do not add up to the log root in its header", header.height)
         })
     }
 
@@ -175,37 +202,39 @@ impl Chain {
     }
 
     /// What was accepted may end the epoch.
-    fn changed(&mut self, operation: &Operation, result: &OperationResult, height: Height) -> Result<(), Violation> {
+    fn changed(&mut self, operation: &Operation, result: &OperationResult, header: &Header) -> Result<(), Violation> {
         let OperationResult::Recorded(outcome) = result else { return Ok(()) };
         match &operation.action {
             Action::ChangeValidators(change) if outcome.verdict.is_accepted() => {
-                self.eras.changes_to(change, height, &*self.scheme)
+                self.eras.changes_to(change, header.height, &*self.scheme)
             }
-            Action::Recover(_) if outcome.verdict.is_accepted() => {
-                self.eras.recovers(height);
-                Ok(())
+            Action::Recover(recovery) if outcome.verdict.is_accepted() => {
+                self.eras.recovers(recovery, (header.height, header.timestamp), &*self.scheme)
             }
             _ => Ok(()),
         }
     }
 
-    fn decided(&mut self, operation: &Operation, payload: Digest, result: &OperationResult) -> Result<(), Violation> {
+    fn decided(
+        &mut self,
+        operation: &Operation,
+        payload: Digest,
+        result: &OperationResult,
+        place: &Place<'_>,
+    ) -> Result<(), Violation> {
         let name = KeyScope::of(operation).digest(&operation.key);
         let known = self.keys.get(&name).and_then(|index| self.outcomes.get(*index as usize));
         match result {
             OperationResult::Recorded(outcome) => {
                 ensure(known.is_none(), Invariant::ExactlyOnce, || format!("a key takes effect twice: {outcome:?}"))?;
-                let fits = outcome.index == self.outcomes.len() as u64
-                    && (&outcome.key, outcome.payload) == (&operation.key, payload);
-                ensure(fits, Invariant::CertifiedOutcome, || {
-                    format!("{outcome:?} is not the outcome of {operation:?}")
-                })?;
-                self.log.append(outcome.leaf_hash());
-                if outcome.verdict.refusal().is_none_or(Reason::is_remembered) {
+                self.recorded(operation, payload, outcome, place)?;
+                // A refused recovery uses up no key: anybody can forge one.
+                let is_recovery = matches!(operation.action, Action::Recover(_));
+                let refusal = outcome.verdict.refusal();
+                if refusal.is_none_or(|reason| reason.is_remembered() && !is_recovery) {
                     self.keys.insert(name, outcome.index);
                 }
-                self.outcomes.push(Arc::clone(outcome));
-                self.moved(outcome)
+                Ok(())
             }
             OperationResult::Repeated(first) => {
                 let is_first = known == Some(first) && first.payload == payload;
@@ -220,22 +249,42 @@ impl Chain {
         }
     }
 
-    /// `(none) -> ISSUED -> VALIDATED -> CONSUMED or DISPUTED`, and where the event has `auto_issue` from none to
-    /// VALIDATED at once.
-    fn moved(&mut self, outcome: &Outcome) -> Result<(), Violation> {
-        let Verdict::Accepted { state: Some(state), .. } = outcome.verdict else { return Ok(()) };
-        let Some(ticket) = outcome.ticket.clone() else { return Ok(()) };
-        let before = self.tickets.insert((outcome.event.clone(), ticket), state);
-        let mut events = self.genesis.file().events.iter();
-        let auto_issue = events.any(|event| event.id == outcome.event && event.auto_issue);
-        let is_legal = match (before, state) {
-            (None, TicketState::Issued)
-            | (Some(TicketState::Issued), TicketState::Validated)
-            | (Some(TicketState::Validated), TicketState::Consumed | TicketState::Disputed) => true,
-            (None, TicketState::Validated) => auto_issue,
-            _ => false,
+    /// An outcome is a new leaf of the log: that of this very operation, by the rules.
+    fn recorded(
+        &mut self,
+        operation: &Operation,
+        payload: Digest,
+        outcome: &Arc<Outcome>,
+        Place { header, origin }: &Place<'_>,
+    ) -> Result<(), Violation> {
+        let fits = outcome.index == self.outcomes.len() as u64
+            && (outcome.height, outcome.agreed_time) == (header.height, header.timestamp)
+            && *origin == Some(&outcome.origin)
+            && (&outcome.key, outcome.payload) == (&operation.key, payload)
+            && (&outcome.event, outcome.action) == (&operation.event, operation.action.code())
+            && outcome.ticket.as_ref() == operation.action.ticket();
+        ensure(fits, Invariant::CertifiedOutcome, || format!("{outcome:?} is not the outcome of {operation:?}"))?;
+        self.log.append(outcome.leaf_hash());
+        self.outcomes.push(Arc::clone(outcome));
+        let expected = self.expected(operation, outcome);
+        let is_expected = expected.as_ref().is_none_or(|expected| *expected == unexplained(&outcome.verdict));
+        ensure(is_expected, Invariant::Rules, || format!("by the rules it is {expected:?}: {outcome:?}"))
+    }
+
+    /// By what verdict an operation whose key is free is decided. Nothing, if that is not known here; and changes of the
+    /// validators and recoveries that were accepted are looked at when they take effect.
+    fn expected(&mut self, operation: &Operation, outcome: &Outcome) -> Option<Verdict> {
+        let now = outcome.agreed_time;
+        if let Some(verdict) = self.tickets.apply(operation, now) {
+            return Some(verdict);
+        }
+        let refusal = match &operation.action {
+            Action::ChangeValidators(change) => self.eras.refuses_change(change, &*self.scheme),
+            Action::Recover(recovery) => self.eras.refuses_recovery(recovery, now, &*self.scheme),
+            _ => return None,
         };
-        ensure(is_legal, Invariant::ExactlyOnce, || format!("a ticket went from {before:?} to {state:?}: {outcome:?}"))
+        let accepted = Verdict::Accepted { version_before: 0, version_after: 0, state: None, tickets: 0 };
+        (!outcome.verdict.is_accepted()).then(|| refusal.map_or(accepted, refused))
     }
 
     /// A client is told this by an honest node.

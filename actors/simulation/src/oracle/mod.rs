@@ -4,6 +4,8 @@
 //! | invariant | where |
 //! |---|---|
 //! | agreement, chain, validity, exactly once, certified outcome | `chain` |
+//! | rules | `rules`, `eras` |
+//! | chain: no host goes back | `heights` |
 //! | minority | `crate::effects` |
 //! | agreement about epochs and their validators | `eras`, `chain` |
 //! | integrity, durable before sent | `promises` |
@@ -11,12 +13,18 @@
 
 mod chain;
 mod eras;
+mod heights;
 mod promises;
+mod rules;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 
 pub(crate) use chain::Chain;
+pub(crate) use heights::Heights;
 pub(crate) use promises::Promises;
+pub(crate) use rules::refused_by_one;
 
 /// An invariant of consensus.md section 12.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -25,12 +33,14 @@ pub enum Invariant {
     Agreement,
     /// The minority side of a partition decides nothing.
     Minority,
-    /// Heights have no holes, parents match.
+    /// Heights have no holes, parents match, and no honest replica goes back to a lower height.
     Chain,
     /// Every committed operation came from a client.
     Validity,
-    /// An idempotency key takes effect once, and tickets take legal transitions only.
+    /// An idempotency key takes effect once, and so does a change of an epoch's validators.
     ExactlyOnce,
+    /// What the rules accept is accepted, and what they refuse is refused, for the reason that they give.
+    Rules,
     /// An honest replica never signs two different votes for one view, height and kind, crashes included.
     Integrity,
     /// Durable before sent.
@@ -47,12 +57,13 @@ pub enum Invariant {
 
 impl Invariant {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Agreement,
         Self::Minority,
         Self::Chain,
         Self::Validity,
         Self::ExactlyOnce,
+        Self::Rules,
         Self::Integrity,
         Self::DurableBeforeSent,
         Self::CertifiedOutcome,
@@ -70,6 +81,7 @@ impl Invariant {
             Self::Chain => "chain",
             Self::Validity => "validity",
             Self::ExactlyOnce => "exactly once",
+            Self::Rules => "rules",
             Self::Integrity => "integrity",
             Self::DurableBeforeSent => "durable before sent",
             Self::CertifiedOutcome => "certified outcome",
@@ -85,9 +97,10 @@ impl Invariant {
         match self {
             Self::Agreement => "no two honest nodes commit different blocks at a height",
             Self::Minority => "the minority side of a partition decides nothing",
-            Self::Chain => "heights have no holes, and every block builds on the one below",
+            Self::Chain => "heights have no holes, every block builds on the one below, and no honest node goes back",
             Self::Validity => "every decided operation was asked for by a client",
-            Self::ExactlyOnce => "a key takes effect once, and tickets only take legal steps",
+            Self::ExactlyOnce => "a key takes effect once",
+            Self::Rules => "tickets only take legal steps, and nothing is refused but by the rules",
             Self::Integrity => "no honest node signs two different things for one slot, crashes included",
             Self::DurableBeforeSent => "nothing leaves a node that its disk could still forget",
             Self::CertifiedOutcome => "certificates verify, and clients are told what the history says",

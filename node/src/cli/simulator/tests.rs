@@ -71,7 +71,7 @@ fn the_report_says_all_that_a_person_asks_and_how_to_repeat_it() {
     for part in expected {
         assert!(text.contains(part), "{part}\n{text}");
     }
-    assert_eq!(text.matches(" held ").count(), 11, "{text}");
+    assert_eq!(text.matches(" held ").count(), dtvn_simulation::Invariant::ALL.len(), "{text}");
 }
 
 #[test]
