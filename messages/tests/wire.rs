@@ -88,7 +88,14 @@ fn of_sync() -> Vec<BoxedStrategy<PeerMessage>> {
         heights().prop_map(|[from, to]| PeerMessage::SyncRequest { from, to }).boxed(),
         vec(committed_blocks(), 0..3).prop_map(PeerMessage::SyncBlocks).boxed(),
         epoch_ends().prop_map(|end| PeerMessage::EpochEnd(Arc::new(end))).boxed(),
-        heights().prop_map(|[height, at_least]| PeerMessage::SnapshotRequest { height, at_least }).boxed(),
+        (heights(), any::<u64>())
+            .prop_map(|([height, at_least], epoch)| PeerMessage::SnapshotRequest {
+                height,
+                at_least,
+                epoch: Epoch(epoch),
+            })
+            .boxed(),
+        vec(epoch_ends().prop_map(Arc::new), 0..3).prop_map(PeerMessage::EpochEnds).boxed(),
         manifests().prop_map(|manifest| PeerMessage::Snapshot(Arc::new(manifest))).boxed(),
         (height(), parts()).prop_map(|(height, part)| PeerMessage::PartRequest { height, part }).boxed(),
         (height(), parts(), byte_strings())

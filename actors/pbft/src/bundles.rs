@@ -182,12 +182,7 @@ impl Bundles {
     }
 
     /// Adds the first bundle of `origin` that may follow `positions`, keyed by its arrival.
-    fn push_head(
-        &self,
-        heads: &mut BTreeMap<u64, BundleMeta>,
-        positions: &Positions,
-        origin: ValidatorIndex,
-    ) {
+    fn push_head(&self, heads: &mut BTreeMap<u64, BundleMeta>, positions: &Positions, origin: ValidatorIndex) {
         let last = positions.get(&origin).copied();
         let lowest = (last.unwrap_or(BundlePosition { start: 0, number: 0 }), 0, Digest::ZERO);
         let Some(queue) = self.by_origin.get(&origin) else { return };

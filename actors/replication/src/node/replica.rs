@@ -70,7 +70,9 @@ impl<D: Disk> Node<D> {
                 self.store.put_receipt(Arc::clone(&certificate));
                 effects.push(Effect::Certified(certificate));
             }
-            Said::Want { digests, holders, proposer } => self.tell_gossip(pool::Input::Want { digests, holders, proposer }),
+            Said::Want { digests, holders, proposer } => {
+                self.tell_gossip(pool::Input::Want { digests, holders, proposer })
+            }
             Said::Release { digests } => self.tell_gossip(pool::Input::Release { digests }),
             Said::Unwant { digests } => self.tell_gossip(pool::Input::Unwant { digests }),
             Said::Relay { digests, leader } => self.tell_gossip(pool::Input::Relay { digests, leader }),
