@@ -102,7 +102,7 @@ impl World {
                 self.coverage.installed += honest;
                 if honest == 1 {
                     self.chain.installed(height, digest)?;
-                    self.hosts[host].heights.installed(height);
+                    self.hosts[host].heights.installed(height)?;
                 }
             }
             Effect::EpochBegan(epoch) => self.on_epoch(host, epoch)?,

@@ -1,5 +1,4 @@
-//! How far one honest host has committed: block by block, and never back but to a certified state, over all its lives as far
-//! as its disk goes.
+//! How far one honest host has committed: block by block, and never back, over all its lives as far as its disk goes.
 
 use dtvn_messages::Height;
 
@@ -28,17 +27,23 @@ impl Heights {
         Ok(())
     }
 
-    /// It takes a certified state in the place of its own.
-    pub(crate) fn installed(&mut self, height: Height) {
-        (self.committed, self.durable) = (height, height);
+    /// It takes a certified state in the place of its own: a later one.
+    pub(crate) fn installed(&mut self, height: Height) -> Result<(), Violation> {
+        self.reaches("takes the state of", height)
     }
 
     /// It stands at a height, of which so much is durable; after a start too.
     pub(crate) fn stands(&mut self, height: Height, durable: Height) -> Result<(), Violation> {
+        self.reaches("stands at", height)?;
+        self.durable = self.durable.max(durable);
+        Ok(())
+    }
+
+    fn reaches(&mut self, how: &str, height: Height) -> Result<(), Violation> {
         ensure(height >= self.committed, Invariant::Chain, || {
-            format!("{} stands at height {height}, and had committed {}", self.who, self.committed)
+            format!("{} {how} height {height}, and had committed {}", self.who, self.committed)
         })?;
-        (self.committed, self.durable) = (height, self.durable.max(durable));
+        self.committed = height;
         Ok(())
     }
 
@@ -79,9 +84,10 @@ mod tests {
     #[test]
     fn nothing_goes_back_while_a_host_has_power() {
         assert!(goes_back(at_five().stands(Height(4), Height(3))));
+        assert!(goes_back(at_five().installed(Height(4))));
         assert_eq!(at_five().stands(Height(5), Height(5)), Ok(()));
         let mut later = at_five();
-        later.installed(Height(9));
+        assert_eq!(later.installed(Height(9)), Ok(()));
         assert_eq!(later.committed(Height(10)), Ok(()));
     }
 

@@ -139,6 +139,7 @@ fn a_host_that_goes_back_is_found() {
         let height = made.0.block.header.height;
         Effect::Installed { height, digest: made.0.digest, difference: None }
     };
+    assert_violates(says(&mut world, 0, installed(&first)), Invariant::Chain, "takes the state of height 1");
     assert_eq!(says(&mut world, 1, installed(&second)), Ok(()));
     // Its process, which has nothing.
     assert_violates(world.start(0), Invariant::Chain, "stands at height 0");
