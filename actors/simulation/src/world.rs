@@ -378,7 +378,8 @@ mod tests {
 
     #[test]
     fn the_hash_tells_messages_apart_whose_names_are_of_one_length() {
-        let request = PeerMessage::SnapshotRequest { height: Height(1), at_least: Height(1) };
+        let request =
+            PeerMessage::SnapshotRequest { height: Height(1), at_least: Height(1), epoch: dtvn_messages::Epoch(0) };
         let refusal = PeerMessage::SnapshotRefused { height: Height(1) };
         assert_eq!(request.name().len(), refusal.name().len());
         assert_eq!(hash_of(request.clone()), hash_of(request.clone()));

@@ -16,6 +16,7 @@ const DATABASE: &str = "db";
 const NEXT: &str = "db.install";
 const FORMER: &str = "db.former";
 const CONDEMNED: &str = "CONDEMNED";
+const SEAL: &str = "seal";
 
 /// The folder of the database in a data directory.
 pub(super) fn database(directory: &Path) -> PathBuf {
@@ -32,10 +33,25 @@ pub fn prepare(directory: &Path, identity: StoreIdentity, stored: &Stored) -> Re
         .map_err(|error| StoreError::io("putting a new database beside the old one", &error))
 }
 
+/// Drops the database that was prepared: it is not needed after all.
+///
+/// # Errors
+/// If the disk refuses.
+pub fn discard(directory: &Path) -> io::Result<()> {
+    let next = directory.join(NEXT);
+    // The seal first: without it the rest is nobody's, wherever the process is cut off.
+    match std::fs::remove_file(next.join(SEAL)) {
+        Ok(()) => files::sync_directory(&next)?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+    }
+    remove(&next)
+}
+
 /// Puts a database that is ready in place; says whether there was one. One that is not ready is dropped.
 pub(super) fn take_over(directory: &Path) -> io::Result<bool> {
     let (current, next, former) = (database(directory), directory.join(NEXT), directory.join(FORMER));
-    let is_ready = next.join("seal").is_file();
+    let is_ready = next.join(SEAL).is_file();
     if is_ready {
         if current.exists() {
             remove(&former)?;
@@ -119,6 +135,17 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         folder(directory.path(), "db", "old");
         std::fs::create_dir_all(directory.path().join("db.install/rocksdb")).unwrap();
+        assert!(!take_over(directory.path()).unwrap());
+        assert_eq!((current(directory.path()), names(directory.path())), ("old".to_owned(), vec!["db".to_owned()]));
+    }
+
+    #[test]
+    fn one_that_is_not_needed_after_all_is_dropped() {
+        let directory = tempfile::tempdir().unwrap();
+        discard(directory.path()).unwrap();
+        folder(directory.path(), "db", "old");
+        folder(directory.path(), "db.install", "new");
+        discard(directory.path()).unwrap();
         assert!(!take_over(directory.path()).unwrap());
         assert_eq!((current(directory.path()), names(directory.path())), ("old".to_owned(), vec!["db".to_owned()]));
     }

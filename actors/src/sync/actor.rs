@@ -23,6 +23,7 @@ use crate::network::pace::Pace;
 use crate::replica::{self, ReplicaMessage};
 use crate::shared::{Credit, NetworkSlot, Shared, frame};
 use crate::storage::StoreSlot;
+use crate::storage::install::discard;
 use crate::storage::store::{StoreError, StoreReader};
 use crate::supervision::{ActorError, Behaviour, Context, TaskHandle};
 
@@ -187,6 +188,9 @@ impl Sync {
         }
         let Some(checked) = self.install.take() else { return };
         let height = checked.as_ref().map_or(Height(0), |checked| checked.height());
+        if self.planner.is_outrun(height, self.shared.board.committed()) {
+            return self.step(context, Input::Outrun);
+        }
         tracing::info!(height = height.0, "A certified state is complete; its database is being made.");
         let (shared, directory, parts) = (self.shared.clone(), self.directory.clone(), self.parts.clone());
         // A successor makes it in the same place.
@@ -208,6 +212,14 @@ impl Sync {
                 Ok(())
             }
             Prepared::Failed(why) => Err(ActorError::new(format!("a certified state cannot be stored: {why}"))),
+            Prepared::Ready { height, .. } if self.planner.is_outrun(height, self.shared.board.committed()) => {
+                discard(&self.directory).map_err(|error| {
+                    ActorError::new(format!("a certified state that is not needed cannot be removed: {error}"))
+                })?;
+                tracing::info!(height = height.0, "The certified state is not needed: this node went on meanwhile.");
+                self.step(context, Input::Outrun);
+                Ok(())
+            }
             Prepared::Ready { height, difference } => {
                 if let Some(difference) = difference {
                     tracing::error!(

@@ -54,6 +54,10 @@ impl<D: Disk> Node<D> {
 
     /// A snapshot is complete: it becomes the state of this node, which recovers from it as after a start.
     pub(super) fn install(&mut self, checked: &Arc<CheckedManifest>, effects: &mut Vec<Effect>) -> Result<(), Failure> {
+        if self.sync.is_outrun(checked.height(), self.consensus.show().committed) {
+            self.mail.push_back(Mail::Sync(sync::Input::Outrun));
+            return Ok(());
+        }
         let shelf = self.execution.shelf();
         let read = |hash: &Digest| self.parts.get(hash).cloned();
         let assembled = match assemble(&self.settings.genesis, checked, &shelf.ends, read) {

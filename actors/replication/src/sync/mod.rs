@@ -91,6 +91,8 @@ pub enum Input {
     },
     /// Parts that were kept are gone or damaged.
     Lost(BTreeSet<Digest>),
+    /// The snapshot that was to be installed is not: this node went on beyond it ([`Sync::is_outrun`]).
+    Outrun,
     /// The timer fired.
     Timer {
         /// Its generation.
@@ -113,7 +115,7 @@ pub enum Effect {
     /// Keep a part of a snapshot under its hash, beyond a restart.
     Keep(CheckedPart),
     /// All parts of a snapshot are kept: put its state in the place of this node's, and start again from it. If parts turn
-    /// out to be gone, come back with [`Input::Lost`].
+    /// out to be gone, come back with [`Input::Lost`]; if it [is outrun](Sync::is_outrun), with [`Input::Outrun`].
     Install(Arc<CheckedManifest>),
     /// This node's state is wrong and there was no checkpoint yet: start again from the genesis. The consensus log holds
     /// every block.
@@ -239,6 +241,7 @@ impl Sync {
             Input::Part { from, part } => self.on_part(from, part, effects),
             Input::Refused { from, height } => self.in_fetch(|fetch| fetch.on_refused(from, height)),
             Input::Lost(lost) => self.on_lost(&lost),
+            Input::Outrun => self.fetching = None,
             Input::Timer { generation } if generation == self.generation && self.fetching.is_none() => {
                 self.ask_another(effects);
             }
@@ -246,6 +249,13 @@ impl Sync {
             Input::Timer { .. } => return,
         }
         self.advance_fetch(now, effects);
+    }
+
+    /// Whether to install a state of this height would take this node back, which has committed up to `committed` and whose
+    /// own state is not wrong: what is fetched takes time, and meanwhile it may have heard the rest from others.
+    #[must_use]
+    pub fn is_outrun(&self, height: Height, committed: Height) -> bool {
+        self.fetching.as_ref().is_some_and(|fetching| !fetching.heals) && height <= committed
     }
 
     fn on_ask(&mut self, from: Height, to: Height, holders: Vec<ValidatorIndex>, effects: &mut Vec<Effect>) {

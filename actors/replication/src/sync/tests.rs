@@ -355,6 +355,25 @@ fn parts_that_are_gone_are_fetched_again() {
 }
 
 #[test]
+fn a_snapshot_that_the_node_has_outrun_is_given_up_unless_its_own_state_is_wrong() {
+    let (checked, _) = manifest(256, 3, 0);
+    let kept_before: BTreeSet<Digest> = checked.parts.iter().map(|(_, hash)| *hash).collect();
+    let sync = || Sync::new(Epoch(0), (0..9).map(ValidatorIndex).collect(), Height(0), kept_before.clone());
+    let mut behind = sync();
+    let from = manifest_asked(&ask(&mut behind, 1, 9_999, &[2])).unwrap();
+    assert!(is_installing(&step(&mut behind, Input::Manifest { from, checked: Arc::clone(&checked) })));
+    assert!(!behind.is_outrun(Height(256), Height(255)));
+    assert!(behind.is_outrun(Height(256), Height(256)), "it stands there already");
+    step(&mut behind, Input::Outrun);
+    assert_eq!(asked(&ask(&mut behind, 300, 310, &[2])), Some((2, 300, 310)), "it may ask for what it lacks now");
+    let mut wrong = sync();
+    let effects = step(&mut wrong, Input::Heal { at_least: Height(1), differs_at: Height(256) });
+    let from = manifest_asked(&effects).unwrap();
+    assert!(is_installing(&step(&mut wrong, Input::Manifest { from, checked })));
+    assert!(!wrong.is_outrun(Height(256), Height(300)), "what it committed was computed wrongly");
+}
+
+#[test]
 fn a_wrong_state_before_any_checkpoint_is_replaced_by_the_genesis_once_nobody_has_a_snapshot() {
     let mut sync = planner();
     let mut effects = step(&mut sync, Input::Heal { at_least: Height(0), differs_at: Height(9) });

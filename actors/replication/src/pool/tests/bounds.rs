@@ -93,6 +93,7 @@ fn a_third_variant_is_only_taken_if_a_proposal_names_it() {
 fn what_a_proposal_names_is_taken_from_the_reserve_until_that_is_full() {
     let mut world = World::with(4, |limits| {
         limits.origin_bundles_max = 1;
+        limits.reserve_bytes_max = 0;
         limits.reserve_part_bytes_min = 2 * length(0);
         limits.reserved_bytes_min = 0;
     });
@@ -116,6 +117,7 @@ fn what_a_proposal_names_is_taken_from_the_reserve_until_that_is_full() {
 fn what_a_quorum_voted_for_is_taken_although_a_liar_has_filled_share_and_reserve() {
     let mut world = World::with(4, |limits| {
         limits.origin_bundles_max = 1;
+        limits.reserve_bytes_max = 0;
         limits.reserve_part_bytes_min = length(0);
         limits.reserved_bytes_min = 0;
     });
@@ -163,6 +165,7 @@ fn what_one_leader_had_fetched_leaves_the_others_their_parts_of_the_reserve() {
 fn what_the_replica_can_do_without_makes_room_in_the_reserve_and_may_come_again() {
     let mut world = World::with(4, |limits| {
         limits.origin_bundles_max = 1;
+        limits.reserve_bytes_max = 0;
         limits.reserve_part_bytes_min = 2 * length(0);
         limits.reserved_bytes_min = 0;
     });
@@ -194,6 +197,7 @@ fn what_the_replica_can_do_without_makes_room_in_the_reserve_and_may_come_again(
 fn very_many_short_bundles_fill_the_reserve_like_long_ones() {
     let mut world = World::with(4, |limits| {
         limits.origin_bundles_max = 1;
+        limits.reserve_bytes_max = 0;
         limits.reserve_part_bytes_min = 10 * limits.reserved_bytes_min;
     });
     world.accept(1, &world.bundle(1, 0));
