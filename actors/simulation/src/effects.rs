@@ -31,7 +31,8 @@ impl World {
         }
         self.effects = effects;
         let at = &mut self.hosts[host];
-        if let Some(node) = at.node.as_ref().filter(|_| at.is_honest) {
+        // A block that its disk refused was shown to nobody.
+        if let Some(node) = at.node.as_ref().filter(|_| at.is_honest && !at.has_failed) {
             at.heights.stands(node.show().committed, node.store().durable())?;
         }
         if let Some(log) = at.node.as_ref().and_then(|node| node.log()) {
