@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use dtvn_ledger::BlockEffects;
 use dtvn_messages::evidence::EpochContext;
 use dtvn_messages::wire::{Class, PeerMessage};
 use dtvn_messages::{Epoch, Evidence, Height, ValidatorIndex};
@@ -74,19 +75,7 @@ impl World {
                     self.hosts[host].promises.logged(number, &record);
                 }
             }
-            Effect::Committed { committed, effects } => {
-                self.note(5, host as u64, first_word(&committed.digest.0));
-                self.coverage.commits += honest;
-                if honest == 1 {
-                    self.check_majority(host, &committed)?;
-                    let before = self.chain.eras().latest().0;
-                    self.chain.committed(&committed, &effects)?;
-                    self.hosts[host].heights.committed(committed.block.header.height)?;
-                    if self.chain.eras().latest().0 != before {
-                        self.on_era();
-                    }
-                }
-            }
+            Effect::Committed { committed, effects } => self.on_committed(host, &committed, &effects)?,
             Effect::Evidence(evidence) => self.on_evidence(host, &evidence)?,
             Effect::Certified(certificate) => {
                 self.coverage.receipts += honest;
@@ -136,6 +125,22 @@ impl World {
         }
         self.enter(host, epoch, set);
         self.greet_again(host);
+        Ok(())
+    }
+
+    fn on_committed(&mut self, host: usize, committed: &Committed, effects: &BlockEffects) -> Result<(), Violation> {
+        self.note(5, host as u64, first_word(&committed.digest.0));
+        if !self.hosts[host].is_honest {
+            return Ok(());
+        }
+        self.coverage.commits += 1;
+        self.check_majority(host, committed)?;
+        let before = self.chain.eras().latest().0;
+        self.chain.committed(committed, effects)?;
+        self.hosts[host].heights.committed(committed.block.header.height)?;
+        if self.chain.eras().latest().0 != before {
+            self.on_era();
+        }
         Ok(())
     }
 
