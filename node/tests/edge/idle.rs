@@ -1,6 +1,8 @@
 //! Connections that are held open and say nothing, by the thousand: they cost a place each, and nobody who asks is left
 //! unserved.
 
+use std::io::Write as _;
+
 use dtvn_messages::limits;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::json;
@@ -37,12 +39,17 @@ async fn is_cut_off(line: &mut Line) -> bool {
     answer.is_none_or(|answer| answer.status == 408) && line.is_closed().await
 }
 
+/// Says what this machine cannot show, past the harness: that keeps to itself what a test prints and ends well.
+fn left_out(what: &str) {
+    std::io::stderr().write_all(format!("LEFT OUT: {what}\n").as_bytes()).unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn thousands_of_idle_connections_are_held_and_who_asks_beside_them_is_served() {
     let _alone = CONNECTIONS.lock().await;
     let count = connections_that_fit().min(HELD);
     if count < HELD {
-        println!("LEFT OUT: so few files may be open that {count} idle connections were held instead of {HELD}");
+        left_out(&format!("so few files may be open that {count} idle connections were held instead of {HELD}"));
     }
     let node = TestNode::start().await;
     // Two times: there are not places for all of them together, so the first ones must leave theirs.
@@ -78,7 +85,7 @@ async fn silent_connections_in_all_places_make_a_client_wait_until_their_time_is
     // The last of them wait in the listener's backlog.
     let count = limits::API_CONNECTIONS_MAX + 64;
     if connections_that_fit() < count {
-        println!("LEFT OUT: so few files may be open that not all places for connections could be taken");
+        left_out("so few files may be open that not all places for connections could be taken");
         return;
     }
     let node = TestNode::start().await;

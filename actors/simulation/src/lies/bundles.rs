@@ -29,6 +29,13 @@ impl Filter {
             }
             Behaviour::BundleInvented => one(send(&self.other_bundle(&bundle, moment))),
             Behaviour::BundleTwice => moment.is_even().then(|| vec![send(&self.other_bundle(&bundle, moment)).into()]),
+            Behaviour::BundleForEach => {
+                let text = format!(
+                    "invented by {} for {} in {}/{}",
+                    self.me, moment.to, bundle.body.start, bundle.body.number
+                );
+                one(send(&self.with_invented(&bundle, &text)))
+            }
             Behaviour::BundleGap => {
                 let number = bundle.body.number + 1_000;
                 one(send(&self.assemble(BundleBody { number, ..bundle.body.clone() })))
@@ -47,14 +54,19 @@ impl Filter {
         if let Some(other) = moment.conspiracy.bundles.get(&bundle.digest) {
             return Arc::clone(other);
         }
-        let mut body = bundle.body.clone();
-        let text = format!("invented by {} in {}/{}", self.me, body.start, body.number);
-        let ticket = TicketId::new(&format!("invented-{}", body.number % 3));
-        if let (Some(first), Ok(key), Ok(ticket)) = (body.operations.first_mut(), IdempotencyKey::new(&text), ticket) {
-            (first.key, first.action) = (key, Action::Validate { ticket, data: None });
-        }
-        let other = self.assemble(body);
+        let text = format!("invented by {} in {}/{}", self.me, bundle.body.start, bundle.body.number);
+        let other = self.with_invented(bundle, &text);
         moment.conspiracy.bundles.insert(bundle.digest, Arc::clone(&other));
         other
+    }
+
+    /// The bundle with an operation that nobody asked for in the place of its first, under this key.
+    fn with_invented(&self, bundle: &Bundle, key: &str) -> Arc<Bundle> {
+        let mut body = bundle.body.clone();
+        let ticket = TicketId::new(&format!("invented-{}", body.number % 3));
+        if let (Some(first), Ok(key), Ok(ticket)) = (body.operations.first_mut(), IdempotencyKey::new(key), ticket) {
+            (first.key, first.action) = (key, Action::Validate { ticket, data: None });
+        }
+        self.assemble(body)
     }
 }

@@ -187,6 +187,8 @@ behaviours! {
     BundleInvented: "bundle-invented-operation";
     /// Gives one number to two bundles.
     BundleTwice: "bundle-two-versions";
+    /// Shows each validator another bundle under one number, and serves no other.
+    BundleForEach: "bundle-for-each";
     /// Leaves numbers of bundles out.
     BundleGap: "bundle-gap";
     /// Sends frames that mean nothing.

@@ -158,6 +158,7 @@ lies! {
     bundle_forged_origin: BundleForged, Blamed;
     bundle_invented_operation: BundleInvented, Unseen;
     bundle_two_versions: BundleTwice, Unseen;
+    bundle_for_each: BundleForEach, Unseen;
     bundle_gap: BundleGap, Unseen;
     frame_malformed: FrameJunk, Blamed;
     frame_truncated: FrameTruncated, Blamed;
