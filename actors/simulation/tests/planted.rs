@@ -41,6 +41,7 @@ fn tune(canary: Canary, scenario: &mut Scenario) {
         Canary::SignaturesIgnored => Some(Behaviour::ForeignIndex),
         Canary::SyncUnproven => Some(Behaviour::SyncWrong),
         Canary::LogRootIgnored => Some(Behaviour::WrongRoot),
+        Canary::VotesWithoutDigest => Some(Behaviour::TwoBlocks),
         _ => None,
     };
     if matches!(canary, Canary::EpochEndIgnored | Canary::ChangeUnsigned) {
@@ -81,7 +82,7 @@ const FOUND_WITHIN: [(Canary, u64, &[Invariant]); 18] = {
     };
     [
         (Canary::QuorumMinusOne, 10, &[Minority, Agreement]),
-        (Canary::VotesWithoutDigest, 20, &[CertifiedOutcome, NoFalseAccusation]),
+        (Canary::VotesWithoutDigest, 5, &[CertifiedOutcome, NoFalseAccusation]),
         (Canary::CertificateNotDurable, 5, &[DurableBeforeSent]),
         (Canary::SendBeforeSync, 5, &[DurableBeforeSent]),
         (Canary::OwnVotesAtOnce, 5, &[DurableBeforeSent]),
