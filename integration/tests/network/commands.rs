@@ -4,7 +4,7 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 
-use crate::kit::Network;
+use crate::kit::{Network, one};
 
 fn dtvn(arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_dtvn-under-test"));
@@ -103,4 +103,35 @@ async fn the_commands_of_the_operator_do_what_they_say() {
     assert_eq!(warnings, 1, "at the first start only: {}", network.log(3));
     network.assert_equal_histories().await;
     network.stop().await;
+}
+
+/// A network in the background, which ends with the test.
+struct InBackground<'a>(&'a str);
+
+impl Drop for InBackground<'_> {
+    fn drop(&mut self) {
+        let _ended = dtvn(&["devnet", "stop", "--data-dir", self.0]);
+    }
+}
+
+/// The first command of the README, several times: each node is asked while others may still execute what it was told.
+#[tokio::test]
+async fn a_new_network_shows_a_tickets_way() {
+    let _one = one().await;
+    for _ in 0..3 {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().to_str().unwrap();
+        let network = InBackground(path);
+        let said = prints(&["devnet", "--data-dir", path, "--base-port", "0", "--detach", "--demo"], 0);
+        let steps = [
+            "500 tickets seeded",
+            "$ dtvn ticket validate TICKET-001 --gate north",
+            "$ dtvn ticket consume TICKET-001 --gate north",
+            "all 4 nodes have the same history",
+        ];
+        for step in steps {
+            assert!(said.contains(step), "{step}: {said}");
+        }
+        drop(network);
+    }
 }
