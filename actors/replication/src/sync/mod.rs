@@ -384,6 +384,8 @@ impl Sync {
         }
         let starts_right = checked.blocks.first().is_some_and(|first| first.block.header.height == asked.from);
         if !starts_right {
+            // If it alone is known to hold them, it would be asked for the same as fast as it answers.
+            self.pass_over(from);
             return self.ask_another(effects);
         }
         // The replica asks again if it lacks more: it knows what it holds by then.

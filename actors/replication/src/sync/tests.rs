@@ -355,6 +355,17 @@ fn parts_that_are_gone_are_fetched_again() {
 }
 
 #[test]
+fn who_alone_has_it_and_answers_with_other_blocks_is_not_asked_again_and_again() {
+    let mut sync = Sync::new(Epoch(0), (0..4).map(ValidatorIndex).collect(), Height(0), BTreeSet::new());
+    assert_eq!(asked(&ask(&mut sync, 5, 9, &[2])), Some((2, 5, 9)));
+    let block = Arc::new(Block { header: header(1), bundles: Vec::new() });
+    let first = dtvn_pbft::CertifiedBlock { block, digest: Digest::ZERO, certificate: None };
+    let checked = CheckedBlocks { blocks: vec![first], bundles: Vec::new() };
+    let asked_next = asked(&step(&mut sync, Input::Blocks { from: ValidatorIndex(2), checked })).unwrap();
+    assert_ne!(asked_next.0, 2);
+}
+
+#[test]
 fn a_snapshot_that_the_node_has_outrun_is_given_up_unless_its_own_state_is_wrong() {
     let (checked, _) = manifest(256, 3, 0);
     let kept_before: BTreeSet<Digest> = checked.parts.iter().map(|(_, hash)| *hash).collect();
