@@ -13,7 +13,7 @@ use dtvn_replication::sync::{Effect, Input, Sync as Planner, serve, serve_manife
 use dtvn_replication::verify::CheckedPart;
 use tokio::sync::Mutex;
 
-use super::install::{Prepared, make};
+use super::install::{Prepared, make, unless_outrun};
 use super::message::{Asker, SnapshotAsk, SyncMessage};
 use super::parts::Parts;
 use crate::instruments::Instruments;
@@ -23,7 +23,6 @@ use crate::network::pace::Pace;
 use crate::replica::{self, ReplicaMessage};
 use crate::shared::{Credit, NetworkSlot, Shared, frame};
 use crate::storage::StoreSlot;
-use crate::storage::install::discard;
 use crate::storage::store::{StoreError, StoreReader};
 use crate::supervision::{ActorError, Behaviour, Context, TaskHandle};
 
@@ -193,11 +192,14 @@ impl Sync {
         }
         tracing::info!(height = height.0, "A certified state is complete; its database is being made.");
         let (shared, directory, parts) = (self.shared.clone(), self.directory.clone(), self.parts.clone());
+        // By then the fetch may be forgotten: an epoch may begin.
+        let may_be_outrun = self.planner.is_outrun(height, height);
         // A successor makes it in the same place.
         let life = context.lifeline();
         let work = tokio::task::spawn_blocking(move || {
             let _until_made = life;
-            make(&shared, &directory, &parts, checked.as_deref())
+            let made = make(&shared, &directory, &parts, checked.as_deref());
+            if may_be_outrun { unless_outrun(&shared, &directory, made) } else { made }
         });
         context.spawn_then(work, |made| {
             SyncMessage::Prepared(made.unwrap_or_else(|error| Prepared::Failed(error.to_string())))
@@ -212,11 +214,8 @@ impl Sync {
                 Ok(())
             }
             Prepared::Failed(why) => Err(ActorError::new(format!("a certified state cannot be stored: {why}"))),
-            Prepared::Ready { height, .. } if self.planner.is_outrun(height, self.shared.board.committed()) => {
-                discard(&self.directory).map_err(|error| {
-                    ActorError::new(format!("a certified state that is not needed cannot be removed: {error}"))
-                })?;
-                tracing::info!(height = height.0, "The certified state is not needed: this node went on meanwhile.");
+            Prepared::Outrun => {
+                tracing::info!("The certified state is not needed: this node went on meanwhile.");
                 self.step(context, Input::Outrun);
                 Ok(())
             }

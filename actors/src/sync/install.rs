@@ -10,7 +10,7 @@ use dtvn_replication::sync::{AssembleError, assemble};
 use super::parts::Parts;
 use crate::shared::Shared;
 use crate::storage::initial;
-use crate::storage::install::prepare;
+use crate::storage::install::{discard, prepare};
 use crate::storage::store::StoreIdentity;
 
 /// What came of it.
@@ -25,6 +25,8 @@ pub enum Prepared {
     },
     /// Parts that were kept are gone or damaged.
     Lost(BTreeSet<Digest>),
+    /// This node went on beyond it while it was made: it is dropped.
+    Outrun,
     /// It cannot be done.
     Failed(String),
 }
@@ -47,6 +49,17 @@ pub(super) fn make(shared: &Shared, directory: &Path, parts: &Parts, checked: Op
     // What is left behind is cleared at the next start.
     let _left = parts.clear();
     Prepared::Ready { height, difference }
+}
+
+/// Drops what is ready if it would take this node back by now.
+pub(super) fn unless_outrun(shared: &Shared, directory: &Path, made: Prepared) -> Prepared {
+    match made {
+        Prepared::Ready { height, .. } if height <= shared.board.committed() => match discard(directory) {
+            Ok(()) => Prepared::Outrun,
+            Err(error) => Prepared::Failed(format!("it is not needed, and cannot be removed: {error}")),
+        },
+        other => other,
+    }
 }
 
 fn make_genesis(shared: &Shared, directory: &Path) -> Prepared {
