@@ -1,17 +1,18 @@
 //! What all actors of one node share: who it is, its clock, its network handle, and credits for what comes from outside.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use dtvn_messages::wire::{self, Class, PeerMessage};
-use dtvn_messages::{Genesis, Now, Signer, Timestamp, ValidatorIndex, limits};
+use dtvn_messages::{Genesis, Now, PublicKey, Signer, Timestamp, ValidatorIndex, limits};
 use dtvn_replication::execution::{Identity, Shelf};
-use libp2p::PeerId;
+use dtvn_replication::sync::Peer;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::board::{Board, EpochShown};
-use crate::network::{self, Kind, NetworkHandle};
+use crate::network::{self, Kind, NetworkHandle, Offence};
 
 /// The clock of one node.
 #[derive(Debug, Clone, Copy)]
@@ -107,19 +108,26 @@ impl NetworkSlot {
 }
 
 impl NetworkSlot {
-    /// Sends a frame to a peer that is no validator. What finds no room is lost: who asked asks again.
-    pub fn send_to_observer(&self, to: &PeerId, frame: &(network::Class, Bytes)) {
-        if let Some(link) = self.get().and_then(|handle| handle.link(to).ok()) {
-            let _lost = link.push(frame.0, &frame.1, None);
+    /// Sends a request for blocks or a state, or the answer, and says how long that was in bytes. What finds no room is
+    /// lost: who asked asks again.
+    pub fn send_to_peer(&self, to: Peer, message: &PeerMessage) -> usize {
+        let (Some(handle), Some((class, frame))) = (self.get(), frame(message)) else { return 0 };
+        let sent = match to {
+            Peer::Validator(validator) => handle.send(validator, class, &frame, None),
+            Peer::Stranger(key) => handle.link_of(&key).and_then(|link| link.push(class, &frame, None)),
+        };
+        if let Err(error) = sent {
+            tracing::debug!(?to, message = message.name(), %error, "A message to a peer was not queued.");
         }
+        frame.len()
     }
 
-    /// Sends a frame to a validator. What finds no room is lost: who asked asks again.
-    pub fn send_frame(&self, to: ValidatorIndex, frame: &(network::Class, Bytes)) {
-        if let Some(handle) = self.get()
-            && let Err(error) = handle.send(to, frame.0, &frame.1, None)
-        {
-            tracing::debug!(to = to.0, %error, "An answer to a peer was not queued.");
+    /// Says that a peer sent what only a faulty or malicious one sends.
+    pub fn report(&self, peer: Peer, offence: Offence) {
+        let Some(handle) = self.get() else { return };
+        match peer {
+            Peer::Validator(validator) => handle.report_validator(validator, offence),
+            Peer::Stranger(key) => handle.report_stranger(&key, offence),
         }
     }
 }
@@ -170,6 +178,23 @@ impl ShelfSlot {
     }
 }
 
+/// The strangers of whom the sync awaits an answer.
+#[derive(Debug, Clone, Default)]
+pub struct Awaited(Arc<RwLock<BTreeSet<PublicKey>>>);
+
+impl Awaited {
+    /// These are awaited now.
+    pub fn publish(&self, strangers: BTreeSet<PublicKey>) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = strangers;
+    }
+
+    /// Whether one is.
+    #[must_use]
+    pub fn contains(&self, stranger: &PublicKey) -> bool {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).contains(stranger)
+    }
+}
+
 /// What all actors of one node share.
 #[derive(Clone)]
 pub struct Shared {
@@ -185,6 +210,8 @@ pub struct Shared {
     pub network: NetworkSlot,
     /// The former states that are kept.
     pub shelf: ShelfSlot,
+    /// The strangers whose answers are awaited.
+    pub awaited: Awaited,
     /// Places for peers' messages in the replica's mailbox.
     pub replica_credits: Credits,
     /// Places for peers' messages in the gossip's mailbox.
@@ -206,6 +233,7 @@ impl Shared {
             clock: Clock::start(),
             network: NetworkSlot::default(),
             shelf: ShelfSlot::default(),
+            awaited: Awaited::default(),
             replica_credits: Credits::new(limits::REPLICA_CREDITS),
             gossip_credits: Credits::new(limits::GOSSIP_CREDITS),
             sync_credits: Credits::new(limits::SYNC_CREDITS),

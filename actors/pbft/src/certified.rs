@@ -34,7 +34,7 @@ impl Replica {
 
     /// The certificate of the last committed block, if that came without one: in a state that a peer gave, or below a block
     /// that had it. An epoch cannot end without.
-    fn complete_tip(&mut self, proof: Arc<CommittedProof>) {
+    pub(crate) fn complete_tip(&mut self, proof: Arc<CommittedProof>) {
         let tip = self.chain.tip();
         if self.certificate_of_tip().is_none() && (proof.height(), proof.digest()) == (tip.height, tip.digest) {
             self.tip_proof = Some(proof);

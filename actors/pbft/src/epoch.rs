@@ -7,8 +7,10 @@
 //! checkpoint of its last height are here: then this replica has done its part, and its shell starts the next one, whose
 //! base is that height, at view 0 and without NEW-VIEW. Nothing that was signed in an epoch means anything in another.
 
+use std::sync::Arc;
+
 use dtvn_messages::canary::{Canary, planted};
-use dtvn_messages::{Epoch, Height, ValidatorIndex};
+use dtvn_messages::{CommittedProof, Epoch, Height, StableCheckpoint, ValidatorIndex};
 
 use crate::effect::{Effect, Record, Unsigned};
 use crate::replica::Replica;
@@ -63,6 +65,19 @@ impl Replica {
         if let (Some(committed), Some(stable)) = (committed, stable) {
             self.over = true;
             effects.push(Effect::EpochOver { committed, stable });
+        }
+    }
+
+    /// Somebody shows how this epoch ended. It is of use where its last height is committed: blocks below it are asked for.
+    pub(crate) fn on_epoch_end(
+        &mut self,
+        committed: Arc<CommittedProof>,
+        stable: Arc<StableCheckpoint>,
+        effects: &mut Vec<Effect>,
+    ) {
+        if stable.epoch() == self.config.epoch && stable.height() <= self.chain.committed() {
+            self.complete_tip(committed);
+            self.become_stable(stable, effects);
         }
     }
 

@@ -161,6 +161,13 @@ pub enum Input {
     },
     /// Committed blocks in ascending order, verified: answers to [`Effect::Sync`](crate::Effect::Sync).
     Certified(Vec<CertifiedBlock>),
+    /// The two certificates that end this replica's epoch, all signatures checked; whoever showed them.
+    EpochEnd {
+        /// That of its last block.
+        committed: Arc<CommittedProof>,
+        /// Its last checkpoint.
+        stable: Arc<StableCheckpoint>,
+    },
     /// A link to this validator came up: tell it where this replica stands.
     PeerUp(ValidatorIndex),
     /// Whether validators of power `Q`, this one included, are connected.

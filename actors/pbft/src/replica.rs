@@ -198,6 +198,7 @@ impl Replica {
             Input::Durable(Durable::NewView(view)) => self.on_new_view_durable(view, effects),
             Input::Timer { timer, generation } => self.on_timer(timer, generation, effects),
             Input::Certified(blocks) => self.on_certified(blocks, effects),
+            Input::EpochEnd { committed, stable } => self.on_epoch_end(committed, stable, effects),
             Input::PeerUp(peer) => self.tell(peer, Unsigned::Status(self.status()), effects),
             Input::QuorumConnected(connected) => self.pace.quorum_connected(connected, &mut self.timers),
             Input::Replay(record) => self.on_replay(record),

@@ -109,8 +109,8 @@ impl World {
                 let incarnation = self.hosts[host].incarnation;
                 self.schedule(1, Event::Link { host, incarnation, peer, up: true });
             }
-            let is_announced = self.hosts[peer].announced.contains_key(&host);
-            if self.hosts[peer].linked.contains(&host) && is_announced != self.share_votes(peer, host) {
+            let shared_votes = self.hosts[peer].announced.get(&host).is_some_and(|known| known.shares_votes);
+            if self.hosts[peer].linked.contains(&host) && shared_votes != self.share_votes(peer, host) {
                 self.look(peer, host, true);
             }
         }
@@ -141,7 +141,7 @@ impl World {
                 Payload::Bytes(class, bytes) => wire::decode(&bytes, class).ok()?,
                 Payload::Message(message) => message,
             };
-            return Some(Input::Observer { peer: key, message });
+            return Some(Input::Stranger { peer: key, message });
         };
         Some(match payload {
             Payload::Bytes(_, bytes) => Input::Frame { from, class, bytes: bytes.to_vec() },
@@ -162,11 +162,14 @@ impl World {
             // A link that came up again without being missed was a new one all the same.
             self.hosts[host].linked.insert(peer);
             self.announce_gone(host, peer)?;
-            let index = self.hosts[host].addresses.of(peer).filter(|_| self.share_votes(host, peer));
-            if let Some(index) = index {
-                let key = self.hosts[peer].key();
-                self.hosts[host].announced.insert(peer, key);
-                self.input(host, Input::PeerUp(index))?;
+            let (key, shares_votes) = (self.hosts[peer].key(), self.share_votes(host, peer));
+            let input = match self.hosts[host].addresses.of(peer) {
+                Some(index) => shares_votes.then_some(Input::PeerUp(index)),
+                None => Some(Input::StrangerUp(key)),
+            };
+            if let Some(input) = input {
+                self.hosts[host].announced.insert(peer, Known { key, shares_votes });
+                self.input(host, input)?;
             }
         } else if !up && self.hosts[host].linked.remove(&peer) {
             self.announce_gone(host, peer)?;
@@ -180,13 +183,20 @@ impl World {
 
     /// A node that knew of a link hears that it is gone.
     fn announce_gone(&mut self, host: usize, peer: usize) -> Result<(), Violation> {
-        let Some(key) = self.hosts[host].announced.remove(&peer) else { return Ok(()) };
-        match self.index_of(host, peer, &key) {
+        let Some(Known { key, shares_votes }) = self.hosts[host].announced.remove(&peer) else { return Ok(()) };
+        match self.index_of(host, peer, &key).filter(|_| shares_votes) {
             Some(index) => self.input(host, Input::PeerDown(index)),
-            None => Ok(()),
+            None => self.input(host, Input::StrangerDown(key)),
         }
     }
 }
 
-/// The peers that a node believes connected, with the keys under which it was told so.
-pub(crate) type Announced = BTreeMap<usize, PublicKey>;
+/// How a node was told that a peer is connected.
+pub(crate) struct Known {
+    key: PublicKey,
+    /// As a validator, else as a stranger.
+    shares_votes: bool,
+}
+
+/// The peers that a node believes connected.
+pub(crate) type Announced = BTreeMap<usize, Known>;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use dtvn_ledger::BlockEffects;
 use dtvn_messages::evidence::EpochContext;
 use dtvn_messages::wire::{Class, PeerMessage};
-use dtvn_messages::{Epoch, Evidence, Height, ValidatorIndex};
+use dtvn_messages::{Epoch, Evidence, Height, PublicKey, ValidatorIndex};
 use dtvn_replication::consensus::Committed;
 use dtvn_replication::intake::{Answer, RequestId};
 use dtvn_replication::log::Opened;
@@ -57,7 +57,7 @@ impl World {
                     }
                 }
             }
-            Effect::Answered { to, message } => {
+            Effect::SendToStranger { to, message } => {
                 let asker = (0..self.hosts.len()).find(|peer| *peer != host && self.hosts[*peer].key() == to);
                 if let Some(asker) = asker {
                     self.send(host, asker, message);
@@ -97,7 +97,11 @@ impl World {
             }
             Effect::EpochBegan(epoch) => self.on_epoch(host, epoch)?,
             Effect::Recovered => self.on_recovered(host),
-            Effect::Blame { peer, why } => self.on_blame(host, peer, &why)?,
+            Effect::Blame { peer, why } => {
+                let key = self.hosts[host].addresses.set.key(peer);
+                self.on_blame(host, key.as_ref(), &why)?;
+            }
+            Effect::BlameStranger { peer, why } => self.on_blame(host, Some(&peer), &why)?,
             Effect::Diverged(height) => self.on_diverged(host, height)?,
             Effect::Failed(why) => {
                 let may_fail = honest == 0 || self.hosts[host].is_disk_broken;
@@ -175,13 +179,16 @@ impl World {
         })
     }
 
-    fn on_blame(&mut self, host: usize, peer: ValidatorIndex, why: &str) -> Result<(), Violation> {
+    fn on_blame(&mut self, host: usize, peer: Option<&PublicKey>, why: &str) -> Result<(), Violation> {
         if !self.hosts[host].is_honest {
             return Ok(());
         }
-        let is_liar = self.hosts[host].addresses.set.key(peer).is_some_and(|key| self.liars.contains(&key));
+        let is_liar = peer.is_some_and(|key| self.liars.contains(key));
         self.coverage.blamed += u64::from(is_liar);
-        ensure(is_liar, Invariant::NoFalseAccusation, || format!("host {host} blames {peer}, which is honest: {why}"))
+        ensure(is_liar, Invariant::NoFalseAccusation, || {
+            let peer = peer.and_then(|key| self.hosts.iter().position(|peer| peer.key() == *key));
+            format!("host {host} blames host {peer:?}, which is honest: {why}")
+        })
     }
 
     /// Evidence accuses liars only, and holds for anybody.

@@ -5,12 +5,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use dtvn_messages::crypto::PublicKey;
 use dtvn_messages::ids::ValidatorIndex;
 use libp2p::PeerId;
 use thiserror::Error;
 
 use super::class::{Class, PerClass};
 use super::config::{PeerInfo, TrafficTotals, Validators, ValidatorsError};
+use super::keys;
 use super::link::{Link, SendError};
 use super::metrics::NetworkMetrics;
 use super::queue::Kind;
@@ -96,6 +98,23 @@ impl NetworkHandle {
         self.shared.contacts.peer(peer).ok_or(SendError::UnknownPeer)
     }
 
+    /// The link of whoever has this key.
+    ///
+    /// # Errors
+    /// `UnknownPeer`.
+    pub fn link_of(&self, key: &PublicKey) -> Result<Arc<Link>, SendError> {
+        keys::peer_id(key).map_err(|_| SendError::UnknownPeer).and_then(|peer| self.link(&peer))
+    }
+
+    /// The keys of those connected who are no validators, and take requests for what is committed.
+    #[must_use]
+    pub fn strangers(&self) -> Vec<PublicKey> {
+        let table = self.shared.contacts.table();
+        let strangers = table.by_peer.values().filter(|link| link.index().is_none());
+        let asked = strangers.filter(|link| link.classes().contains(Class::Sync));
+        asked.filter_map(|link| keys::public_key(&link.peer())).collect()
+    }
+
     /// Queues one frame for every other validator; its bytes exist once.
     #[must_use]
     pub fn broadcast(&self, class: Class, frame: &Bytes, kind: Option<Kind>) -> Broadcast {
@@ -132,6 +151,13 @@ impl NetworkHandle {
     pub fn report_validator(&self, validator: ValidatorIndex, offence: Offence) {
         if let Some(link) = self.shared.contacts.validator(validator) {
             self.report_peer(link.peer(), offence);
+        }
+    }
+
+    /// As [`NetworkHandle::report`] for one who is no validator, without waiting: a report that finds no place is lost.
+    pub fn report_stranger(&self, stranger: &PublicKey, offence: Offence) {
+        if let Ok(peer) = keys::peer_id(stranger) {
+            self.report_peer(peer, offence);
         }
     }
 

@@ -31,6 +31,14 @@ pub fn peer_id(key: &PublicKey) -> Result<PeerId, KeyError> {
     Ok(PeerId::from_public_key(&identity::PublicKey::from(public)))
 }
 
+/// The public key in a peer id; none if it is of another kind than this network's.
+#[must_use]
+pub fn public_key(peer: &PeerId) -> Option<PublicKey> {
+    let key = identity::PublicKey::try_decode_protobuf(peer.as_ref().digest()).ok()?;
+    let key = PublicKey(key.try_into_ed25519().ok()?.to_bytes());
+    (peer_id(&key) == Ok(*peer)).then_some(key)
+}
+
 #[cfg(test)]
 mod tests {
     use dtvn_messages::crypto::DEVELOPMENT_SEED;
@@ -48,6 +56,8 @@ mod tests {
     fn a_public_key_and_its_peer_id_belong_together() {
         let key = KeyPair::development("another seed", "node7");
         assert_eq!(peer_id(&key.public()).unwrap(), identity(&key).public().to_peer_id());
+        assert_eq!(public_key(&identity(&key).public().to_peer_id()), Some(key.public()));
+        assert_eq!(public_key(&PeerId::random()), None, "a hash");
         let other = KeyPair::development("another seed", "node8");
         assert_ne!(peer_id(&key.public()), peer_id(&other.public()));
     }

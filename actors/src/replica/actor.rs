@@ -274,6 +274,10 @@ impl Behaviour for Replica {
                 drop(credit);
                 Input::Evidence(evidence)
             }
+            ReplicaMessage::EpochEnd { end, credit } => {
+                drop(credit);
+                Input::EpochEnd(end)
+            }
             ReplicaMessage::Bundle(bundle) => Input::Bundle(bundle),
             ReplicaMessage::PoolFull(held) => Input::PoolFull(held),
             // What was meant for the consensus of a former epoch.

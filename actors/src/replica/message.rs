@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use dtvn_ledger::Executed;
-use dtvn_messages::{Bundle, BundlePosition, Digest, Evidence, Height, ValidatorIndex};
+use dtvn_messages::{Bundle, BundlePosition, Digest, EpochEnd, Evidence, Height, ValidatorIndex};
 use dtvn_pbft::{Committee, Message, Ticket};
 use dtvn_replication::consensus::Timer;
 use dtvn_replication::receipts::Said;
@@ -79,6 +79,13 @@ pub enum ReplicaMessage {
         /// Its generation.
         generation: u64,
     },
+    /// How the epoch ended, checked; whoever showed it.
+    EpochEnd {
+        /// Its end.
+        end: Arc<EpochEnd>,
+        /// Its place in this mailbox.
+        credit: Credit,
+    },
     /// Committed blocks from sync.
     Synced(Box<CheckedBlocks>),
     /// A link to a validator came up.
@@ -114,6 +121,7 @@ impl Mail for ReplicaMessage {
             Self::StateRoot { .. } => "state_root",
             Self::Durable { .. } => "durable",
             Self::Timer { .. } => "timer",
+            Self::EpochEnd { .. } => "epoch_end",
             Self::Synced(_) => "synced",
             Self::PeerUp(_) => "peer_up",
             Self::QuorumConnected(_) => "quorum_connected",

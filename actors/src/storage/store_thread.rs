@@ -233,6 +233,8 @@ mod tests {
         let mut store = opened.unwrap().0;
         let issued = vec![chain.issue("A")];
         store.apply(&[chain.block(issued)]).unwrap();
+        store.flush().unwrap();
+        store.settle();
         store.close(CLOSE_TIMEOUT).unwrap();
         let options = StoreOptions { open_files: 20, ..StoreOptions::default() };
         Store::open(directory, chain.identity(), options, IfMissing::Refuse).unwrap().0

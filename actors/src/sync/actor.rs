@@ -9,19 +9,19 @@ use std::time::Duration;
 use dtvn_messages::snapshot::CheckedManifest;
 use dtvn_messages::wire::{CommittedBlock, PeerMessage};
 use dtvn_messages::{Digest, Height, ValidatorIndex, limits};
-use dtvn_replication::sync::{Effect, Input, Sync as Planner, serve, serve_manifest, serve_part};
+use dtvn_replication::sync::{Effect, Input, Peer, Sync as Planner, serve, serve_manifest, serve_part};
 use dtvn_replication::verify::CheckedPart;
 use tokio::sync::Mutex;
 
 use super::install::{Prepared, make, unless_outrun};
-use super::message::{Asker, SnapshotAsk, SyncMessage};
+use super::message::{SnapshotAsk, SyncMessage};
 use super::parts::Parts;
 use crate::instruments::Instruments;
 use crate::mailbox::Address;
 use crate::network::Offence;
 use crate::network::pace::Pace;
 use crate::replica::{self, ReplicaMessage};
-use crate::shared::{Credit, NetworkSlot, Shared, frame};
+use crate::shared::{Credit, Shared};
 use crate::storage::StoreSlot;
 use crate::storage::store::{StoreError, StoreReader};
 use crate::supervision::{ActorError, Behaviour, Context, TaskHandle};
@@ -60,7 +60,7 @@ pub struct Sync {
     /// What is to be installed once they are; none: the genesis.
     install: Option<Option<Arc<CheckedManifest>>>,
     /// What those who ask may still be served.
-    purses: BTreeMap<Asker, Purse>,
+    purses: BTreeMap<Peer, Purse>,
     replica: Address<ReplicaMessage>,
     timer: Option<TaskHandle>,
 }
@@ -89,6 +89,7 @@ impl Sync {
             shared,
         };
         context.send_every(limits::OBSERVER_FOLLOW_INTERVAL, || SyncMessage::Follow);
+        sync.shared.awaited.publish(sync.planner.awaited_strangers());
         sync.heal_if_diverged(&context);
         Ok(sync)
     }
@@ -106,7 +107,9 @@ impl Sync {
         self.planner.step(self.shared.clock.now(), input, &mut effects);
         for effect in effects {
             match effect {
-                Effect::Send { to, message } => self.shared.network.send(to, &message),
+                Effect::Send { to, message } => {
+                    self.shared.network.send_to_peer(to, &message);
+                }
                 Effect::Deliver(checked) => {
                     // A replica that starts again asks again.
                     let _down = self.replica.try_send(ReplicaMessage::Synced(Box::new(checked)));
@@ -122,31 +125,37 @@ impl Sync {
                 Effect::Install(checked) => self.install = Some(Some(checked)),
                 Effect::InstallGenesis => self.install = Some(None),
                 Effect::Blame { peer, why } => {
-                    tracing::warn!(peer = peer.0, why, "A peer broke the protocol.");
+                    tracing::warn!(?peer, why, "A peer broke the protocol.");
                     self.instruments.blamed();
-                    if let Some(handle) = self.shared.network.get() {
-                        handle.report_validator(peer, Offence::Lie);
-                    }
+                    self.shared.network.report(peer, Offence::Lie);
                 }
             }
         }
+        self.shared.awaited.publish(self.planner.awaited_strangers());
         self.install_if_kept(context);
     }
 
     /// Nobody tells an observer what is committed: it asks, and is answered with what proves itself. So does a validator
     /// that nobody talks to: the others may be in an epoch in which it is none. And so does one that waits at the end of
-    /// its epoch: those whose votes it lacks may be in the next one already, without a vote there.
+    /// its epoch: those whose votes it lacks may be in the next one already, without a vote there. Where no quorum of its
+    /// epoch is to be found, strangers are asked too: all of them may have other keys by now.
     fn follow(&mut self, context: &Context<SyncMessage>) {
         self.heal_if_diverged(context);
         let board = &self.shared.board;
         let waits_at_end = board.consensus().borrow().replica.is_some_and(|shown| shown.at_epoch_end);
-        let is_told = board.epoch().config.me.is_some() && *board.quorum().borrow() && !waits_at_end;
+        let is_found = *board.quorum().borrow() && !waits_at_end;
+        let is_told = is_found && board.epoch().config.me.is_some();
+        let strangers = match self.shared.network.get().filter(|_| !is_found) {
+            Some(handle) => handle.strangers(),
+            None => Vec::new(),
+        };
+        self.step(context, Input::Strangers(strangers));
         if is_told || self.planner.is_fetching() {
             return;
         }
         let from = self.shared.board.committed().next();
         let to = from.plus(limits::SYNC_BLOCKS_MAX as u64 - 1);
-        self.step(context, Input::Follow { from, to, holders: others(&self.shared) });
+        self.step(context, Input::Follow { from, to });
     }
 
     fn keep(&mut self, context: &Context<SyncMessage>, part: CheckedPart) {
@@ -242,7 +251,7 @@ impl Sync {
 
     /// The purse of a peer that asks; none if it has asked for enough already: it holds places that all share, and an
     /// honest one asks again, or somebody else.
-    fn purse(&mut self, peer: Asker) -> Option<Purse> {
+    fn purse(&mut self, peer: Peer) -> Option<Purse> {
         if self.purses.len() > limits::STRANGERS_REMEMBERED_MAX {
             // Nobody is served from these at present.
             self.purses.retain(|_, purse| Arc::strong_count(purse) > 1);
@@ -252,7 +261,7 @@ impl Sync {
     }
 
     /// Reads what a peer asked for beside the mailbox, and sends it.
-    fn serve_snapshot(&mut self, context: &Context<SyncMessage>, peer: Asker, ask: SnapshotAsk, credit: Credit) {
+    fn serve_snapshot(&mut self, context: &Context<SyncMessage>, peer: Peer, ask: SnapshotAsk, credit: Credit) {
         let (shelf, network) = (self.shared.shelf.get(), self.shared.network.clone());
         let read = move || match ask {
             SnapshotAsk::Manifest(height, at_least, epoch) => serve_manifest(&shelf, height, at_least, epoch),
@@ -263,7 +272,7 @@ impl Sync {
             // One after the other, and each paid for before the next: the peer's credits are spent meanwhile.
             let pace = purse.lock().await;
             let bytes = match tokio::task::spawn_blocking(read).await {
-                Ok(message) => answer(&network, peer, &message),
+                Ok(message) => network.send_to_peer(peer, &message),
                 Err(error) => {
                     tracing::warn!(?peer, %error, "Reading a state for a peer was cut off.");
                     0
@@ -275,7 +284,7 @@ impl Sync {
     }
 
     /// Reads blocks beside the mailbox, and sends them.
-    fn serve(&mut self, context: &Context<SyncMessage>, peer: Asker, (from, to): (Height, Height), credit: Credit) {
+    fn serve(&mut self, context: &Context<SyncMessage>, peer: Peer, (from, to): (Height, Height), credit: Credit) {
         let Some(store) = self.store.get() else { return };
         let network = self.shared.network.clone();
         let shelf = self.shared.shelf.get();
@@ -285,10 +294,10 @@ impl Sync {
         let Some(purse) = self.purse(peer) else { return };
         context.spawn(async move {
             let pace = purse.lock().await;
-            let proof = end.map_or(0, |end| answer(&network, peer, &PeerMessage::EpochEnd(end)));
+            let proof = end.map_or(0, |end| network.send_to_peer(peer, &PeerMessage::EpochEnd(end)));
             let bytes = match tokio::task::spawn_blocking(move || read_blocks(&store, from, to)).await {
                 Ok(Ok(blocks)) if blocks.is_empty() && from > last => 0,
-                Ok(Ok(blocks)) => answer(&network, peer, &PeerMessage::SyncBlocks(blocks)),
+                Ok(Ok(blocks)) => network.send_to_peer(peer, &PeerMessage::SyncBlocks(blocks)),
                 Ok(Err(error)) => {
                     tracing::warn!(?peer, %error, "Blocks for a peer could not be read.");
                     0
@@ -320,16 +329,6 @@ fn cost_kib(bytes: usize) -> u32 {
     u32::try_from(bytes / 1_024).unwrap_or(u32::MAX).max(limits::SERVED_SYNC_REQUEST_KIB)
 }
 
-/// Sends what a peer asked for, and says how long that was in bytes. An observer that is gone asks again.
-fn answer(network: &NetworkSlot, to: Asker, message: &PeerMessage) -> usize {
-    let Some(frame) = frame(message) else { return 0 };
-    match to {
-        Asker::Validator(validator) => network.send_frame(validator, &frame),
-        Asker::Observer(peer) => network.send_to_observer(&peer, &frame),
-    }
-    frame.1.len()
-}
-
 /// The blocks from `from` on, up to `to` and the limits of one answer; the last has a certificate.
 fn read_blocks(store: &StoreReader, from: Height, to: Height) -> Result<Vec<CommittedBlock>, StoreError> {
     store.read(|view| serve(from, to, |height| view.committed_block(height)))
@@ -343,14 +342,15 @@ impl Behaviour for Sync {
             SyncMessage::Ask { from, to, holders } => self.step(context, Input::Ask { from, to, holders }),
             SyncMessage::Request { peer, from, to, credit } => self.serve(context, peer, (from, to), credit),
             SyncMessage::Follow => self.follow(context),
-            SyncMessage::Epoch => self.planner.begin_epoch(self.shared.epoch().config.epoch, others(&self.shared)),
-            SyncMessage::Blocks { peer, checked, credit } => {
-                drop(credit);
-                self.step(context, Input::Blocks { from: peer, checked: *checked });
+            SyncMessage::Epoch => {
+                // What was about to be installed may be behind by now; what is wrong is found wrong again.
+                self.install = None;
+                self.planner.begin_epoch(self.shared.epoch().config.epoch, others(&self.shared));
+                self.shared.awaited.publish(self.planner.awaited_strangers());
             }
             SyncMessage::Faulty(peer) => self.step(context, Input::Faulty(peer)),
             SyncMessage::SnapshotRequest { peer, ask, credit } => self.serve_snapshot(context, peer, ask, credit),
-            SyncMessage::Snapshot { input, credit } => {
+            SyncMessage::Answer { input, credit } => {
                 drop(credit);
                 self.step(context, *input);
             }

@@ -2,9 +2,7 @@
 
 use dtvn_messages::state::Part;
 use dtvn_messages::{Digest, Epoch, Height, ValidatorIndex};
-use dtvn_replication::sync::Input;
-use dtvn_replication::verify::CheckedBlocks;
-use libp2p::PeerId;
+use dtvn_replication::sync::{Input, Peer};
 
 use super::install::Prepared;
 use crate::directory::Role;
@@ -13,15 +11,6 @@ use crate::shared::Credit;
 
 /// The sync's role.
 pub const ROLE: Role<SyncMessage> = Role::new("sync");
-
-/// Who asks for blocks or a state: a validator, or a node without a vote, which has no other way to follow.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Asker {
-    /// A validator.
-    Validator(ValidatorIndex),
-    /// An observer.
-    Observer(PeerId),
-}
 
 /// What a peer asks for that lacks a state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,7 +36,7 @@ pub enum SyncMessage {
     /// A peer lacks committed blocks.
     Request {
         /// The peer.
-        peer: Asker,
+        peer: Peer,
         /// The first height.
         from: Height,
         /// The last height.
@@ -55,30 +44,21 @@ pub enum SyncMessage {
         /// Its place in this mailbox.
         credit: Credit,
     },
-    /// A peer's blocks, checked.
-    Blocks {
-        /// The peer.
-        peer: ValidatorIndex,
-        /// The blocks.
-        checked: Box<CheckedBlocks>,
-        /// Its place in this mailbox.
-        credit: Credit,
-    },
     /// Another epoch began: others may be asked.
     Epoch,
     /// What a peer sent was faulty.
-    Faulty(ValidatorIndex),
+    Faulty(Peer),
     /// A peer lacks a state.
     SnapshotRequest {
         /// The peer.
-        peer: Asker,
+        peer: Peer,
         /// What it asks for.
         ask: SnapshotAsk,
         /// Its place in this mailbox.
         credit: Credit,
     },
-    /// A peer's part of a snapshot, or its manifest, checked; or its refusal.
-    Snapshot {
+    /// What a peer answered, checked: blocks, a part of a snapshot, its manifest, or that it has none.
+    Answer {
         /// What it is.
         input: Box<Input>,
         /// Its place in this mailbox.
@@ -102,7 +82,7 @@ pub enum SyncMessage {
     Prepared(Prepared),
     /// The timer fired.
     Timer(u64),
-    /// An observer looks for new blocks.
+    /// A node that nobody tells looks for new blocks.
     Follow,
 }
 
@@ -111,11 +91,10 @@ impl Mail for SyncMessage {
         match self {
             Self::Ask { .. } => "ask",
             Self::Request { .. } => "request",
-            Self::Blocks { .. } => "blocks",
             Self::Epoch => "epoch",
             Self::Faulty(_) => "faulty",
             Self::SnapshotRequest { .. } => "snapshot_request",
-            Self::Snapshot { .. } => "snapshot",
+            Self::Answer { .. } => "answer",
             Self::Heal { .. } => "heal",
             Self::Kept { .. } => "kept",
             Self::Prepared(_) => "prepared",

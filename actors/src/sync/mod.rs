@@ -7,4 +7,4 @@ mod parts;
 
 pub use actor::{Sync, SyncArguments};
 pub use install::Prepared;
-pub use message::{Asker, ROLE, SnapshotAsk, SyncMessage};
+pub use message::{ROLE, SnapshotAsk, SyncMessage};

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use dtvn_messages::wire::{self, Class, PeerMessage};
-use dtvn_messages::{Evidence, ValidatorIndex};
-use dtvn_replication::sync::Input;
+use dtvn_messages::{Evidence, Height, ValidatorIndex};
+use dtvn_replication::sync::{Input, Peer};
 use dtvn_replication::verify::{Checked, Fault};
 use libp2p::PeerId;
 use tokio::sync::Mutex;
@@ -15,11 +15,11 @@ use crate::board::EpochShown;
 use crate::gossip::{self, FromPeer, GossipMessage};
 use crate::intake::{self, IntakeMessage};
 use crate::mailbox::Address;
-use crate::network::{FairReceiver, InboundFrame, Offence};
+use crate::network::{FairReceiver, InboundFrame, Offence, keys};
 use crate::replica::{self, ReplicaMessage};
-use crate::shared::Shared;
+use crate::shared::{Credit, Shared};
 use crate::supervision::{ActorError, Behaviour, Context};
-use crate::sync::{self, Asker, SnapshotAsk, SyncMessage};
+use crate::sync::{self, SnapshotAsk, SyncMessage};
 
 /// What a worker is made with.
 #[derive(Clone)]
@@ -86,7 +86,7 @@ impl Receivers {
         // By the validators of this very epoch: the network may have heard of it a moment later.
         let epoch = self.shared.epoch();
         let Some(from) = epoch.peers.get(&frame.peer).copied() else {
-            return self.on_observer(frame.peer, &frame.bytes, class);
+            return self.on_stranger(&epoch, frame.peer, &frame.bytes, class).await;
         };
         let message = match wire::decode(&frame.bytes, class) {
             Ok(message) => message,
@@ -102,24 +102,20 @@ impl Receivers {
         }
     }
 
-    /// A node without a vote may ask, and nothing else that it says is looked at. It is answered when there is time: one
-    /// that finds no place asks again, and no validator waits behind it.
-    fn on_observer(&self, peer: PeerId, bytes: &[u8], class: Class) {
-        let Ok(message) = wire::decode(bytes, class) else { return };
-        let Some(credit) = self.shared.observer_credits.try_take() else { return };
-        let peer = Asker::Observer(peer);
-        let message = match message {
-            PeerMessage::SyncRequest { from, to } => SyncMessage::Request { peer, from, to, credit },
-            PeerMessage::SnapshotRequest { height, at_least, epoch } => {
-                let ask = SnapshotAsk::Manifest(height, at_least, epoch);
-                SyncMessage::SnapshotRequest { peer, ask, credit }
+    /// One that is no validator may ask, and answer where it was asked: nothing else that it says is looked at. What it asks
+    /// is answered when there is time: one that finds no place asks again, and no validator waits behind it.
+    async fn on_stranger(&self, epoch: &EpochShown, peer: PeerId, bytes: &[u8], class: Class) {
+        let Some(key) = keys::public_key(&peer).filter(|_| class == Class::Sync) else { return };
+        let (Ok(message), peer) = (wire::decode(bytes, class), Peer::Stranger(key)) else { return };
+        match request(peer, message) {
+            Ok(ask) => {
+                if let Some(credit) = self.shared.observer_credits.try_take() {
+                    let _down = self.sync.try_send(ask(credit));
+                }
             }
-            PeerMessage::PartRequest { height, part } => {
-                SyncMessage::SnapshotRequest { peer, ask: SnapshotAsk::Part(height, part), credit }
-            }
-            _ => return,
-        };
-        let _down = self.sync.try_send(message);
+            Err(answer) if self.shared.awaited.contains(&key) => self.on_answer(epoch, peer, answer).await,
+            Err(_) => {}
+        }
     }
 
     async fn on_consensus(&self, epoch: &EpochShown, from: ValidatorIndex, message: PeerMessage) {
@@ -179,74 +175,57 @@ impl Receivers {
     }
 
     async fn on_sync(&self, epoch: &EpochShown, peer: ValidatorIndex, message: PeerMessage) {
-        match message {
-            PeerMessage::SyncRequest { from, to } => {
+        let peer = Peer::Validator(peer);
+        match request(peer, message) {
+            Ok(ask) => {
                 let credit = self.shared.sync_credits.take().await;
-                let peer = Asker::Validator(peer);
-                let _down = self.sync.try_send(SyncMessage::Request { peer, from, to, credit });
+                let _down = self.sync.try_send(ask(credit));
             }
-            PeerMessage::SyncBlocks(blocks) => match epoch.verifier.blocks(blocks) {
-                Ok(checked) => {
-                    let credit = self.shared.sync_credits.take().await;
-                    let checked = Box::new(checked);
-                    let _down = self.sync.try_send(SyncMessage::Blocks { peer, checked, credit });
-                }
-                Err(fault) => {
-                    self.blame(epoch, peer, &fault);
-                    let _down = self.sync.try_send(SyncMessage::Faulty(peer));
-                }
-            },
-            PeerMessage::EpochEnd(end) => match epoch.verifier.epoch_end(&end) {
-                Ok(messages) => {
-                    for message in messages {
-                        let credit = self.shared.replica_credits.take().await;
-                        let _down = self.replica.try_send(ReplicaMessage::Message { from: peer, message, credit });
-                    }
-                }
-                Err(fault) => self.blame(epoch, peer, &fault),
-            },
-            PeerMessage::SnapshotRequest { height, at_least, epoch } => {
-                self.serve_snapshot(peer, SnapshotAsk::Manifest(height, at_least, epoch)).await;
-            }
-            PeerMessage::PartRequest { height, part } => {
-                self.serve_snapshot(peer, SnapshotAsk::Part(height, part)).await;
-            }
-            PeerMessage::Snapshot(manifest) => {
-                let checked = epoch.verifier.manifest(manifest);
-                let input = |checked| Input::Manifest { from: peer, checked };
-                self.on_snapshot(epoch, peer, checked.map(|checked| checked.map(input))).await;
-            }
-            PeerMessage::EpochEnds(ends) => {
-                let led = epoch.verifier.epoch_ends(&ends);
-                let input = led.map(|leads_to| Some(Input::EpochEnds { from: peer, leads_to }));
-                self.on_snapshot(epoch, peer, input).await;
-            }
-            PeerMessage::Part { height, part, entries } => {
-                let part = epoch.verifier.part(height, part, entries);
-                self.on_snapshot(epoch, peer, part.map(|part| Some(Input::Part { from: peer, part }))).await;
-            }
-            PeerMessage::SnapshotRefused { height } => {
-                self.on_snapshot(epoch, peer, Ok(Some(Input::Refused { from: peer, height }))).await;
-            }
-            _ => {}
+            Err(answer) => self.on_answer(epoch, peer, answer).await,
         }
     }
 
-    async fn serve_snapshot(&self, peer: ValidatorIndex, ask: SnapshotAsk) {
-        let credit = self.shared.sync_credits.take().await;
-        let peer = Asker::Validator(peer);
-        let _down = self.sync.try_send(SyncMessage::SnapshotRequest { peer, ask, credit });
-    }
-
-    async fn on_snapshot(&self, epoch: &EpochShown, peer: ValidatorIndex, checked: Result<Option<Input>, Fault>) {
+    /// What was asked for proves itself, whoever sent it.
+    async fn on_answer(&self, epoch: &EpochShown, peer: Peer, answer: PeerMessage) {
+        let verifier = &epoch.verifier;
+        let checked = match answer {
+            PeerMessage::EpochEnd(end) => match verifier.epoch_end(&end) {
+                Ok(true) => {
+                    let credit = self.shared.replica_credits.take().await;
+                    // A replica that is down asks again.
+                    let _down = self.replica.try_send(ReplicaMessage::EpochEnd { end, credit });
+                    return;
+                }
+                Ok(false) => return,
+                Err(fault) => Err(fault),
+            },
+            PeerMessage::SyncBlocks(blocks) => {
+                verifier.blocks(blocks).map(|checked| Some(Input::Blocks { from: peer, checked }))
+            }
+            PeerMessage::Snapshot(manifest) => {
+                let checked = verifier.manifest(manifest);
+                checked.map(|checked| checked.map(|checked| Input::Manifest { from: peer, checked }))
+            }
+            PeerMessage::EpochEnds(ends) => {
+                let led = verifier.epoch_ends(&ends);
+                led.map(|leads_to| Some(Input::EpochEnds { from: peer, leads_to }))
+            }
+            PeerMessage::Part { height, part, entries } => {
+                let part = verifier.part(height, part, entries);
+                part.map(|part| Some(Input::Part { from: peer, part }))
+            }
+            PeerMessage::SnapshotRefused { height } => Ok(Some(Input::Refused { from: peer, height })),
+            _ => Ok(None),
+        };
         match checked {
             Ok(None) => {}
             Ok(Some(input)) => {
                 let credit = self.shared.sync_credits.take().await;
-                let _down = self.sync.try_send(SyncMessage::Snapshot { input: Box::new(input), credit });
+                let _down = self.sync.try_send(SyncMessage::Answer { input: Box::new(input), credit });
             }
             Err(fault) => {
-                self.blame(epoch, peer, &fault);
+                tracing::warn!(?peer, %fault, "A peer sent what does not hold.");
+                self.shared.network.report(peer, Offence::Lie);
                 let _down = self.sync.try_send(SyncMessage::Faulty(peer));
             }
         }
@@ -264,6 +243,28 @@ impl Receivers {
             handle.report_peer(peer, offence);
         }
     }
+}
+
+/// What a request is to the sync, once there is a place for it; or the message, if it is none.
+fn request(peer: Peer, message: PeerMessage) -> Result<impl FnOnce(Credit) -> SyncMessage, PeerMessage> {
+    let ask = match message {
+        PeerMessage::SyncRequest { from, to } => Ask::Blocks(from, to),
+        PeerMessage::SnapshotRequest { height, at_least, epoch } => {
+            Ask::State(SnapshotAsk::Manifest(height, at_least, epoch))
+        }
+        PeerMessage::PartRequest { height, part } => Ask::State(SnapshotAsk::Part(height, part)),
+        answer => return Err(answer),
+    };
+    Ok(move |credit| match ask {
+        Ask::Blocks(from, to) => SyncMessage::Request { peer, from, to, credit },
+        Ask::State(ask) => SyncMessage::SnapshotRequest { peer, ask, credit },
+    })
+}
+
+/// What a peer asks for.
+enum Ask {
+    Blocks(Height, Height),
+    State(SnapshotAsk),
 }
 
 impl Behaviour for Worker {

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use dtvn_messages::wire::PeerMessage;
 use dtvn_messages::{
-    Block, Bundle, Certificate, CommittedProof, Digest, Epoch, Evidence, Height, ReceiptCertificate, StableCheckpoint,
-    Succession, Timestamp, ValidatorIndex, View,
+    Block, Bundle, Certificate, CommittedProof, Digest, Epoch, EpochEnd, Evidence, Height, ReceiptCertificate,
+    StableCheckpoint, Succession, Timestamp, ValidatorIndex, View,
 };
 use dtvn_pbft::{Cause, Message, Ticket};
 
@@ -74,6 +74,8 @@ pub enum Input {
     },
     /// Committed blocks from sync.
     Synced(CheckedBlocks),
+    /// How the replica's epoch ended, checked; whoever showed it.
+    EpochEnd(Arc<EpochEnd>),
     /// A link to a validator came up.
     PeerUp(ValidatorIndex),
     /// Whether a quorum is connected.

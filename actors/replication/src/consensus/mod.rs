@@ -112,6 +112,12 @@ impl Consensus {
                 self.see(&message, effects);
                 CoreInput::Message { from, message }
             }
+            Input::EpochEnd(end) => {
+                let (committed, stable) = (Arc::new(end.committed.clone()), Arc::new(end.stable.clone()));
+                self.see(&Message::Committed(Arc::clone(&committed)), effects);
+                self.see(&Message::Stable(Arc::clone(&stable)), effects);
+                CoreInput::EpochEnd { committed, stable }
+            }
             Input::Evidence(evidence) => return self.tell(evidence, effects),
             // The pool may be an epoch ahead, or behind.
             Input::Bundle(bundle) if bundle.body.epoch != self.epoch => return,

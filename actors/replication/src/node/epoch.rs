@@ -39,6 +39,7 @@ impl<D: Disk> Node<D> {
     /// Indices mean others from now on: intake and pool hear of it, and the world says again who is connected.
     pub(super) fn tell_epoch(&mut self, effects: &mut Vec<Effect>) {
         self.connected.clear();
+        self.strangers.clear();
         let (epoch, own) = (self.config.epoch, self.config.me);
         effects.push(Effect::EpochBegan(epoch));
         self.mail.push_back(Mail::Intake(intake::Input::Epoch { epoch, origin: own }));

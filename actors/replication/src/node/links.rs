@@ -5,11 +5,12 @@ use std::sync::Arc;
 use dtvn_messages::ValidatorIndex;
 use dtvn_messages::wire::{self, Class, PeerMessage};
 
-use super::follow::Asker;
+use super::follow::{blame, send};
 use super::messages::LogWork;
 use super::{Checked, Effect, Failure, Mail, Node, Timed, Timer, Work};
 use crate::log::Disk;
 use crate::record::LogRecord;
+use crate::sync::Peer;
 use crate::{consensus, intake, pool, sync, verify};
 
 impl<D: Disk> Node<D> {
@@ -63,28 +64,13 @@ impl<D: Disk> Node<D> {
             PeerMessage::Bundle(bytes) => self.tell_gossip(pool::Input::Received { from, bytes }),
             PeerMessage::FetchBundles(digests) => self.tell_gossip(pool::Input::Fetch { from, digests }),
             PeerMessage::AnnounceBundles(digests) => self.tell_gossip(pool::Input::Announce { from, digests }),
-            PeerMessage::EpochEnd(end) => match self.verifier.epoch_end(&end) {
-                Ok(messages) => {
-                    let told = messages.into_iter().map(|message| consensus::Input::Message { from, message });
-                    self.mail.extend(told.map(Mail::Replica));
-                }
-                Err(fault) => effects.push(Effect::Blame { peer: from, why: fault.to_string() }),
-            },
             PeerMessage::Recover(asked) => self.on_recover(from, *asked, effects),
-            request @ PeerMessage::SyncRequest { .. } => self.serve(Asker::Validator(from), &request, effects),
-            PeerMessage::SyncBlocks(blocks) => match self.verifier.blocks(blocks) {
-                Ok(checked) => self.mail.push_back(Mail::Sync(sync::Input::Blocks { from, checked })),
-                Err(fault) => {
-                    effects.push(Effect::Blame { peer: from, why: fault.to_string() });
-                    self.mail.push_back(Mail::Sync(sync::Input::Faulty(from)));
+            message if message.class() == Class::Sync => {
+                let from = Peer::Validator(from);
+                if !self.serve(from, &message, effects) {
+                    self.on_answer(from, message, effects);
                 }
-            },
-            PeerMessage::SnapshotRequest { .. }
-            | PeerMessage::Snapshot(_)
-            | PeerMessage::EpochEnds(_)
-            | PeerMessage::PartRequest { .. }
-            | PeerMessage::Part { .. }
-            | PeerMessage::SnapshotRefused { .. } => self.on_snapshot_message(from, message, effects),
+            }
             message => match self.verifier.consensus(from, message) {
                 Ok(None) => {}
                 Ok(Some(message)) => {
@@ -105,7 +91,7 @@ impl<D: Disk> Node<D> {
         self.sync.step(self.now, input, &mut said);
         for effect in said {
             match effect {
-                sync::Effect::Send { to, message } => effects.push(Effect::Send { to, message }),
+                sync::Effect::Send { to, message } => effects.push(send(to, message)),
                 sync::Effect::Deliver(checked) => {
                     effects.push(Effect::CaughtUp { blocks: checked.blocks.len() });
                     self.mail.push_back(Mail::Replica(consensus::Input::Synced(checked)));
@@ -117,7 +103,7 @@ impl<D: Disk> Node<D> {
                 sync::Effect::Keep(part) => drop(self.parts.insert(part.hash, part.entries.to_vec())),
                 sync::Effect::Install(checked) => self.install(&checked, effects)?,
                 sync::Effect::InstallGenesis => self.install_genesis(effects)?,
-                sync::Effect::Blame { peer, why } => effects.push(Effect::Blame { peer, why: why.to_owned() }),
+                sync::Effect::Blame { peer, why } => effects.push(blame(peer, why.to_owned())),
             }
         }
         Ok(())

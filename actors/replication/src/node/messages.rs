@@ -33,9 +33,9 @@ pub enum Input {
         /// The message.
         message: PeerMessage,
     },
-    /// A message of a peer that is no validator of this node's epoch: it may ask for blocks and states, and nothing else
-    /// that it says is looked at.
-    Observer {
+    /// A message of a peer that is no validator of this node's epoch: it may ask for blocks and states, and answer where it
+    /// was asked; nothing else that it says is looked at.
+    Stranger {
         /// The peer.
         peer: PublicKey,
         /// The message.
@@ -45,6 +45,10 @@ pub enum Input {
     PeerUp(ValidatorIndex),
     /// A link to a validator went down.
     PeerDown(ValidatorIndex),
+    /// A link to a peer came up that is no validator of this node's epoch.
+    StrangerUp(PublicKey),
+    /// A link to such a peer went down.
+    StrangerDown(PublicKey),
     /// A client asks for operations. Each gets an [`Effect::Answer`], unless the intake is lost meanwhile.
     Submit {
         /// The request; no two that are under way have one name.
@@ -162,8 +166,8 @@ pub enum Effect {
         /// What.
         message: PeerMessage,
     },
-    /// Answer a peer that is no validator of this node's epoch.
-    Answered {
+    /// Send to a peer that is no validator of this node's epoch.
+    SendToStranger {
         /// The peer.
         to: PublicKey,
         /// What.
@@ -229,6 +233,13 @@ pub enum Effect {
     Blame {
         /// The peer.
         peer: ValidatorIndex,
+        /// How.
+        why: String,
+    },
+    /// A peer that is no validator of this node's epoch broke the rules.
+    BlameStranger {
+        /// The peer.
+        peer: PublicKey,
         /// How.
         why: String,
     },

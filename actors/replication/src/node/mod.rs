@@ -33,7 +33,7 @@ mod store;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use dtvn_messages::{Digest, Epoch, Genesis, Height, NodeName, Nonce, Now, Scheme, Signer, ValidatorIndex};
+use dtvn_messages::{Digest, Epoch, Genesis, Height, NodeName, Nonce, Now, PublicKey, Scheme, Signer, ValidatorIndex};
 use dtvn_pbft::{Config, ReplicaView, Ticket};
 
 use crate::consensus::{self, Consensus};
@@ -185,6 +185,8 @@ pub struct Node<D> {
     pool: Pool,
     intake: Intake,
     connected: BTreeSet<ValidatorIndex>,
+    /// Those connected that are no validators of the epoch.
+    strangers: BTreeSet<PublicKey>,
     quorum: bool,
     syncing: bool,
     /// It asks for what is committed from time to time: nobody says so.
@@ -221,9 +223,11 @@ impl<D: Disk> Node<D> {
         match input {
             Input::Frame { from, class, bytes } => self.on_frame(from, class, &bytes, effects),
             Input::Message { from, message } => self.on_message(from, message, effects),
-            Input::Observer { peer, message } => self.on_observer(peer, message, effects),
+            Input::Stranger { peer, message } => self.on_stranger(peer, message, effects),
             Input::PeerUp(peer) => self.on_peer_up(peer),
             Input::PeerDown(peer) => self.on_peer_down(peer),
+            Input::StrangerUp(peer) => drop(self.strangers.insert(peer)),
+            Input::StrangerDown(peer) => drop(self.strangers.remove(&peer)),
             Input::Submit { request, operations, wait_ms } => {
                 self.mail.push_back(Mail::Intake(intake::Input::Submit { request, operations, wait_ms }));
             }

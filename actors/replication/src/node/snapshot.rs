@@ -1,57 +1,17 @@
-//! Snapshots: serving the states that are kept, and putting a fetched one in the place of this node's.
+//! Snapshots: putting a fetched one in the place of this node's.
 
 use std::sync::Arc;
 
 use dtvn_messages::snapshot::CheckedManifest;
-use dtvn_messages::wire::PeerMessage;
-use dtvn_messages::{Digest, Height, ValidatorIndex};
+use dtvn_messages::{Digest, Height};
 
-use super::follow::Asker;
 use super::{Effect, Failure, Mail, MemoryStore, Node};
 use crate::initial::beginning;
 use crate::log::Disk;
 use crate::sync::{AssembleError, assemble};
-use crate::verify::Fault;
 use crate::{pool, sync};
 
 impl<D: Disk> Node<D> {
-    /// The verifier and the sync: a request is answered, an answer is checked.
-    pub(super) fn on_snapshot_message(
-        &mut self,
-        from: ValidatorIndex,
-        message: PeerMessage,
-        effects: &mut Vec<Effect>,
-    ) {
-        let checked = match message {
-            request @ (PeerMessage::SnapshotRequest { .. } | PeerMessage::PartRequest { .. }) => {
-                return self.serve(Asker::Validator(from), &request, effects);
-            }
-            PeerMessage::Snapshot(manifest) => self
-                .verifier
-                .manifest(manifest)
-                .map(|checked| checked.map(|checked| sync::Input::Manifest { from, checked })),
-            PeerMessage::EpochEnds(ends) => {
-                let led = self.verifier.epoch_ends(&ends);
-                led.map(|leads_to| Some(sync::Input::EpochEnds { from, leads_to }))
-            }
-            PeerMessage::Part { height, part, entries } => {
-                let part = self.verifier.part(height, part, entries);
-                part.map(|part| Some(sync::Input::Part { from, part }))
-            }
-            PeerMessage::SnapshotRefused { height } => Ok(Some(sync::Input::Refused { from, height })),
-            _ => Ok(None),
-        };
-        match checked {
-            Ok(input) => self.mail.extend(input.map(Mail::Sync)),
-            Err(fault) => self.on_false_snapshot(from, &fault, effects),
-        }
-    }
-
-    fn on_false_snapshot(&mut self, from: ValidatorIndex, fault: &Fault, effects: &mut Vec<Effect>) {
-        effects.push(Effect::Blame { peer: from, why: fault.to_string() });
-        self.mail.push_back(Mail::Sync(sync::Input::Faulty(from)));
-    }
-
     /// A snapshot is complete: it becomes the state of this node, which recovers from it as after a start.
     pub(super) fn install(&mut self, checked: &Arc<CheckedManifest>, effects: &mut Vec<Effect>) -> Result<(), Failure> {
         if self.sync.is_outrun(checked.height(), self.consensus.show().committed) {

@@ -116,6 +116,7 @@ impl<D: Disk> Node<D> {
             verifier: settings.verifier(&config),
             config,
             connected: BTreeSet::new(),
+            strangers: BTreeSet::new(),
             quorum: false,
             syncing: false,
             following: false,

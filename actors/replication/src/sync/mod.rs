@@ -5,6 +5,7 @@
 //! one fetches a snapshot in any case.
 
 mod assemble;
+mod peer;
 mod serve;
 mod snapshot;
 
@@ -16,12 +17,13 @@ use std::sync::Arc;
 
 use dtvn_messages::snapshot::CheckedManifest;
 use dtvn_messages::wire::PeerMessage;
-use dtvn_messages::{Digest, Epoch, Height, Now, ValidatorIndex, limits};
+use dtvn_messages::{Digest, Epoch, Height, Now, PublicKey, ValidatorIndex, limits};
 
 use crate::verify::{CheckedBlocks, CheckedPart};
 use snapshot::{Fetch, Progress};
 
 pub use assemble::{AssembleError, Assembled, assemble};
+pub use peer::Peer;
 pub use serve::{serve, serve_manifest, serve_part};
 
 /// What goes in.
@@ -36,24 +38,25 @@ pub enum Input {
         /// Who has shown to have it.
         holders: Vec<ValidatorIndex>,
     },
-    /// Nobody says what is committed: whoever may know is asked, once.
+    /// Nobody says what is committed: one of those who may know is asked, once.
     Follow {
         /// The first height that is not here.
         from: Height,
         /// As far as one answer goes.
         to: Height,
-        /// Who may have more.
-        holders: Vec<ValidatorIndex>,
     },
+    /// These are connected and no validators of the epoch: they may be those of a later one, so they are asked as well,
+    /// for all that is fetched. None while a quorum of the epoch is connected, which has whatever there is.
+    Strangers(Vec<PublicKey>),
     /// A peer's blocks, checked.
     Blocks {
         /// Who sent them.
-        from: ValidatorIndex,
+        from: Peer,
         /// The blocks.
         checked: CheckedBlocks,
     },
     /// A peer's answer was faulty.
-    Faulty(ValidatorIndex),
+    Faulty(Peer),
     /// This node's state is not what a quorum certified: it is to be replaced.
     Heal {
         /// The height of the node's own stable checkpoint: an older state is of no use.
@@ -64,34 +67,35 @@ pub enum Input {
     /// A snapshot's manifest, checked.
     Manifest {
         /// Who sent it.
-        from: ValidatorIndex,
+        from: Peer,
         /// The manifest.
         checked: Arc<CheckedManifest>,
     },
     /// How epochs ended that lie before a snapshot, checked.
     EpochEnds {
         /// Who sent it.
-        from: ValidatorIndex,
+        from: Peer,
         /// The epoch whose validators are known by now.
         leads_to: Epoch,
     },
     /// A part of a snapshot, well formed.
     Part {
         /// Who sent it.
-        from: ValidatorIndex,
+        from: Peer,
         /// The part.
         part: CheckedPart,
     },
     /// A peer has no snapshot at this height.
     Refused {
         /// Who says so.
-        from: ValidatorIndex,
+        from: Peer,
         /// The height.
         height: Height,
     },
     /// Parts that were kept are gone or damaged.
     Lost(BTreeSet<Digest>),
-    /// The snapshot that was to be installed is not: this node went on beyond it ([`Sync::is_outrun`]).
+    /// The snapshot that was to be installed is not: this node went on beyond it ([`Sync::is_outrun`]). Its parts are not
+    /// kept any longer.
     Outrun,
     /// The timer fired.
     Timer {
@@ -103,10 +107,10 @@ pub enum Input {
 /// What comes out.
 #[derive(Debug, Clone)]
 pub enum Effect {
-    /// Send to one validator.
+    /// Send to one peer.
     Send {
         /// To whom.
-        to: ValidatorIndex,
+        to: Peer,
         /// What.
         message: PeerMessage,
     },
@@ -123,7 +127,7 @@ pub enum Effect {
     /// A peer broke the protocol.
     Blame {
         /// The peer.
-        peer: ValidatorIndex,
+        peer: Peer,
         /// How.
         why: &'static str,
     },
@@ -140,12 +144,20 @@ pub enum Effect {
 struct Asked {
     from: Height,
     to: Height,
-    peer: ValidatorIndex,
-    holders: Vec<ValidatorIndex>,
-    /// Nobody has shown to have it: it gives way to what is proved, and is not asked again.
-    is_guess: bool,
+    peer: Peer,
+    holders: Vec<Peer>,
+    why: Why,
     /// What the replica asked for since: the next try is for that.
-    newer: Option<(Height, Height, Vec<ValidatorIndex>)>,
+    newer: Option<(Height, Height, Vec<Peer>)>,
+}
+
+/// Why blocks are asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Why {
+    /// They are proved committed; so many requests for them have had no answer in time.
+    Proved { unanswered: usize },
+    /// Nobody has shown to have them: a guess gives way to what is proved, and is not asked again.
+    Guess,
 }
 
 /// A snapshot that is being fetched, and why.
@@ -160,12 +172,17 @@ struct Fetching {
     installing: bool,
 }
 
+fn validators(indices: Vec<ValidatorIndex>) -> Vec<Peer> {
+    indices.into_iter().map(Peer::Validator).collect()
+}
+
 /// The catch-up planner: one request for blocks at a time, or one snapshot.
 #[derive(Debug, Default)]
 pub struct Sync {
     /// The present epoch.
     epoch: Epoch,
-    peers: Vec<ValidatorIndex>,
+    /// The other validators of the epoch, then the strangers who are asked too.
+    peers: Vec<Peer>,
     /// The height that the chain begins on.
     base: Height,
     asked: Option<Asked>,
@@ -183,15 +200,23 @@ impl Sync {
     /// begins on, `kept` the hashes of the parts of snapshots that former attempts left.
     #[must_use]
     pub fn new(epoch: Epoch, peers: Vec<ValidatorIndex>, base: Height, kept: BTreeSet<Digest>) -> Self {
-        Self { epoch, peers, base, kept, ..Self::default() }
+        Self { epoch, peers: validators(peers), base, kept, ..Self::default() }
     }
 
     /// Another epoch began: these are the other validators now. Who was asked before has another index; what was kept
     /// stays.
     pub fn begin_epoch(&mut self, epoch: Epoch, peers: Vec<ValidatorIndex>) {
         (self.asked, self.fetching) = (None, None);
-        (self.epoch, self.peers) = (epoch, peers);
+        (self.epoch, self.peers) = (epoch, validators(peers));
         self.generation += 1;
+    }
+
+    /// The strangers of whom an answer is awaited. What others send unasked is not worth checking.
+    #[must_use]
+    pub fn awaited_strangers(&self) -> BTreeSet<PublicKey> {
+        let asked = self.asked.iter().map(|asked| asked.peer);
+        let fetched = self.fetching.iter().flat_map(|fetching| fetching.fetch.asked());
+        asked.chain(fetched).filter_map(|peer| peer.stranger()).collect()
     }
 
     /// Whether an answer is awaited.
@@ -217,9 +242,16 @@ impl Sync {
         match input {
             // Blocks are asked for again when the snapshot is in place.
             Input::Ask { .. } if self.fetching.is_some() => {}
-            Input::Ask { from, to, holders } => self.on_ask(from, to, holders, effects),
+            Input::Ask { from, to, holders } => {
+                let holders = holders.into_iter().map(Peer::Validator).collect();
+                self.on_ask(from, to, holders, effects);
+            }
             Input::Follow { .. } if self.is_fetching() => {}
-            Input::Follow { from, to, holders } => self.ask((from, to), holders, true, effects),
+            Input::Follow { from, to } => {
+                let asked = self.next_to_follow().into_iter().collect();
+                self.ask((from, to), asked, Why::Guess, effects);
+            }
+            Input::Strangers(strangers) => self.on_strangers(strangers),
             Input::Blocks { from, checked } => self.on_blocks(from, checked, effects),
             Input::Faulty(peer) => {
                 if self.asked.as_ref().is_some_and(|asked| asked.peer == peer) {
@@ -241,8 +273,14 @@ impl Sync {
             Input::Part { from, part } => self.on_part(from, part, effects),
             Input::Refused { from, height } => self.in_fetch(|fetch| fetch.on_refused(from, height)),
             Input::Lost(lost) => self.on_lost(&lost),
-            Input::Outrun => self.fetching = None,
+            Input::Outrun => {
+                self.fetching = None;
+                self.kept.clear();
+            }
             Input::Timer { generation } if generation == self.generation && self.fetching.is_none() => {
+                if let Some(Asked { why: Why::Proved { unanswered }, .. }) = &mut self.asked {
+                    *unanswered += 1;
+                }
                 self.ask_another(effects);
             }
             Input::Timer { generation } if generation == self.generation => self.tick(effects),
@@ -258,14 +296,33 @@ impl Sync {
         self.fetching.as_ref().is_some_and(|fetching| !fetching.heals) && height <= committed
     }
 
-    fn on_ask(&mut self, from: Height, to: Height, holders: Vec<ValidatorIndex>, effects: &mut Vec<Effect>) {
+    fn on_strangers(&mut self, strangers: Vec<PublicKey>) {
+        self.peers.retain(|peer| !peer.is_stranger());
+        self.peers.extend(strangers.into_iter().map(Peer::Stranger));
+        if let Some(fetching) = &mut self.fetching {
+            fetching.fetch.meet(&self.peers);
+        }
+    }
+
+    /// Validators and strangers take turns: however many strangers there are, no validator's turn comes later for more than
+    /// as many as there are validators.
+    fn next_to_follow(&self) -> Option<Peer> {
+        let (strangers, validators): (Vec<Peer>, Vec<Peer>) = self.peers.iter().partition(|peer| peer.is_stranger());
+        let kinds: Vec<&Vec<Peer>> = [&validators, &strangers].into_iter().filter(|peers| !peers.is_empty()).collect();
+        let peers = kinds.get(self.turn % kinds.len().max(1))?;
+        peers.get(self.turn / kinds.len() % peers.len()).copied()
+    }
+
+    fn on_ask(&mut self, from: Height, to: Height, holders: Vec<Peer>, effects: &mut Vec<Effect>) {
         if to.above(from) >= limits::SNAPSHOT_BEHIND_BLOCKS && self.blocks_only == 0 {
             return self.fetch_above(from, effects);
         }
         self.blocks_only = self.blocks_only.saturating_sub(1);
         match &mut self.asked {
-            None => self.ask((from, to), holders, false, effects),
-            Some(asked) if asked.is_guess => self.ask((from, to), holders, false, effects),
+            None => self.ask((from, to), holders, Why::Proved { unanswered: 0 }, effects),
+            Some(asked) if asked.why == Why::Guess => {
+                self.ask((from, to), holders, Why::Proved { unanswered: 0 }, effects)
+            }
             Some(asked) => asked.newer = Some((from, to, holders)),
         }
     }
@@ -291,7 +348,7 @@ impl Sync {
         }
     }
 
-    fn on_part(&mut self, from: ValidatorIndex, part: CheckedPart, effects: &mut Vec<Effect>) {
+    fn on_part(&mut self, from: Peer, part: CheckedPart, effects: &mut Vec<Effect>) {
         let fetching = self.fetching.as_mut().filter(|fetching| !fetching.installing);
         if fetching.is_some_and(|fetching| fetching.fetch.on_part(from, &part, effects)) {
             self.kept.insert(part.hash);
@@ -336,25 +393,23 @@ impl Sync {
         }
     }
 
-    fn ask(
-        &mut self,
-        (from, to): (Height, Height),
-        holders: Vec<ValidatorIndex>,
-        is_guess: bool,
-        effects: &mut Vec<Effect>,
-    ) {
-        let Some(peer) = holders.get(self.turn % holders.len().max(1)).copied() else { return };
+    fn ask(&mut self, (from, to): (Height, Height), holders: Vec<Peer>, why: Why, effects: &mut Vec<Effect>) {
+        // Those who are known to hold it may all be gone, and others have it by now.
+        let are_gone = matches!(why, Why::Proved { unanswered } if unanswered >= holders.len());
+        let of_all = are_gone.then(|| self.next_to_follow()).flatten();
+        let of_holders = holders.get(self.turn % holders.len().max(1)).copied();
+        let Some(peer) = of_all.or(of_holders) else { return };
         let to = to.min(from.plus(limits::SYNC_BLOCKS_MAX as u64 - 1));
         effects.push(Effect::Send { to: peer, message: PeerMessage::SyncRequest { from, to } });
         self.generation += 1;
         effects
             .push(Effect::SetTimer { generation: self.generation, after_us: limits::SYNC_ANSWER_TIMEOUT_MS * 1_000 });
-        self.asked = Some(Asked { from, to, peer, holders, is_guess, newer: None });
+        self.asked = Some(Asked { from, to, peer, holders, why, newer: None });
     }
 
     /// Whoever answered falsely is not asked again for this: if it alone said that it has it, all others are asked. Else
     /// two would send each other requests and lies as fast as the network carries them.
-    fn pass_over(&mut self, liar: ValidatorIndex) {
+    fn pass_over(&mut self, liar: Peer) {
         let Some(asked) = &mut self.asked else { return };
         let newer = asked.newer.as_mut().map(|(.., holders)| holders);
         for holders in [Some(&mut asked.holders), newer].into_iter().flatten() {
@@ -367,14 +422,13 @@ impl Sync {
 
     fn ask_another(&mut self, effects: &mut Vec<Effect>) {
         self.turn += 1;
-        if let Some(asked) = self.asked.take().filter(|asked| !asked.is_guess) {
-            // Those who were known to hold it at first may all be gone.
+        if let Some(asked) = self.asked.take().filter(|asked| asked.why != Why::Guess) {
             let (from, to, holders) = asked.newer.unwrap_or((asked.from, asked.to, asked.holders));
-            self.ask((from, to), holders, false, effects);
+            self.ask((from, to), holders, asked.why, effects);
         }
     }
 
-    fn on_blocks(&mut self, from: ValidatorIndex, checked: CheckedBlocks, effects: &mut Vec<Effect>) {
+    fn on_blocks(&mut self, from: Peer, checked: CheckedBlocks, effects: &mut Vec<Effect>) {
         let Some(asked) = self.asked.as_ref().filter(|asked| asked.peer == from) else { return };
         if checked.blocks.is_empty() {
             // It has collected them, or never had them: what it has is a later state.

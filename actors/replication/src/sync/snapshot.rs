@@ -15,9 +15,9 @@ use std::sync::Arc;
 use dtvn_messages::snapshot::CheckedManifest;
 use dtvn_messages::state::{NOTHING, Part};
 use dtvn_messages::wire::PeerMessage;
-use dtvn_messages::{Digest, Epoch, Height, ValidatorIndex, limits};
+use dtvn_messages::{Digest, Epoch, Height, limits};
 
-use super::Effect;
+use super::{Effect, Peer};
 use crate::verify::CheckedPart;
 
 /// What a fetch has come to.
@@ -31,8 +31,9 @@ pub(super) enum Progress {
     NobodyHasIt,
 }
 
+/// What is known of a peer.
 #[derive(Debug, Default)]
-struct Peer {
+struct Standing {
     /// How many parts it was asked for.
     busy: usize,
     /// How often it did not answer in time.
@@ -47,7 +48,7 @@ struct Peer {
     lied: bool,
 }
 
-impl Peer {
+impl Standing {
     fn is_usable(&self) -> bool {
         !self.out && !self.lied
     }
@@ -55,7 +56,7 @@ impl Peer {
 
 #[derive(Debug)]
 struct Asked {
-    peer: ValidatorIndex,
+    peer: Peer,
     hash: Digest,
     until_us: u64,
 }
@@ -64,7 +65,7 @@ struct Asked {
 struct Target {
     checked: Arc<CheckedManifest>,
     /// Who gave the manifest.
-    giver: ValidatorIndex,
+    giver: Peer,
     missing: BTreeMap<Part, Digest>,
     asked: BTreeMap<Part, Asked>,
 }
@@ -80,7 +81,7 @@ pub(super) struct Fetch {
     at_least: Height,
     /// The height that is asked for: a peer that does not have it gives its latest.
     wanted: Height,
-    peers: BTreeMap<ValidatorIndex, Peer>,
+    peers: BTreeMap<Peer, Standing>,
     /// Whose turn it is to be asked for the manifest, and for a part. One does not move the other: a peer that delays its
     /// parts does not choose who is asked for the manifest.
     turn: usize,
@@ -88,18 +89,13 @@ pub(super) struct Fetch {
     /// How many manifests were given up since the last time that nobody had it.
     given_up: usize,
     /// Who was asked for the manifest, and until when.
-    asking: Option<(ValidatorIndex, u64)>,
+    asking: Option<(Peer, u64)>,
     target: Option<Target>,
 }
 
 impl Fetch {
-    pub(super) fn new(
-        epoch: Epoch,
-        at_least: Height,
-        wanted: Height,
-        peers: impl IntoIterator<Item = ValidatorIndex>,
-    ) -> Self {
-        let peers = peers.into_iter().map(|peer| (peer, Peer::default())).collect();
+    pub(super) fn new(epoch: Epoch, at_least: Height, wanted: Height, peers: impl IntoIterator<Item = Peer>) -> Self {
+        let peers = peers.into_iter().map(|peer| (peer, Standing::default())).collect();
         Self {
             epoch,
             led_to: epoch,
@@ -112,6 +108,28 @@ impl Fetch {
             asking: None,
             target: None,
         }
+    }
+
+    /// There are others who may be asked. A stranger who is gone is forgotten, unless an answer is awaited.
+    pub(super) fn meet(&mut self, peers: &[Peer]) {
+        let asked: BTreeSet<Peer> = self.asked().collect();
+        self.peers.retain(|peer, _| !peer.is_stranger() || peers.contains(peer) || asked.contains(peer));
+        for peer in peers {
+            self.peers.entry(*peer).or_default();
+        }
+    }
+
+    /// How many peers it knows.
+    #[cfg(test)]
+    pub(super) fn known(&self) -> usize {
+        self.peers.len()
+    }
+
+    /// Of whom answers are awaited.
+    pub(super) fn asked(&self) -> impl Iterator<Item = Peer> {
+        let of_manifest = self.asking.iter().map(|(peer, _)| *peer);
+        let of_parts = self.target.iter().flat_map(|target| target.asked.values().map(|asked| asked.peer));
+        of_manifest.chain(of_parts)
     }
 
     /// Does what can be done now. `kept` are the hashes of the parts that are kept.
@@ -141,12 +159,17 @@ impl Fetch {
 
     /// Who gave the manifest, if nobody is left that serves its parts; or nobody but that peer, and another one said that it
     /// has no such snapshot: as the only one it could make it last as long as it likes.
-    fn useless(&self) -> Option<ValidatorIndex> {
+    fn useless(&self) -> Option<Peer> {
         let target = self.target.as_ref().filter(|target| !target.is_complete())?;
         let mut others = self.peers.iter().filter(|(index, _)| **index != target.giver).map(|(_, peer)| peer);
-        let is_alone = !others.clone().any(Peer::is_usable) && others.any(|peer| peer.refused);
-        let is_useless = is_alone || !self.peers.values().any(Peer::is_usable);
+        let is_alone = !others.clone().any(Standing::is_usable) && others.any(|peer| peer.refused);
+        let is_useless = is_alone || !self.peers.values().any(Standing::is_usable);
         is_useless.then_some(target.giver)
+    }
+
+    /// Whether strangers are asked, of whom there may be many: when no validator is usable.
+    fn asks_strangers(&self) -> bool {
+        !self.peers.iter().any(|(index, peer)| !index.is_stranger() && peer.is_usable())
     }
 
     /// Slow and empty-handed peers get another chance, liars do not.
@@ -160,10 +183,11 @@ impl Fetch {
         if self.asking.is_some() {
             return Progress::Fetching;
         }
-        let usable = self.peers.iter().filter(|(_, peer)| peer.is_usable());
+        let asks_strangers = self.asks_strangers();
+        let usable =
+            self.peers.iter().filter(|(index, peer)| peer.is_usable() && asks_strangers == index.is_stranger());
         let fewest = usable.clone().map(|(_, peer)| peer.useless).min().unwrap_or(0);
-        let usable: Vec<ValidatorIndex> =
-            usable.filter(|(_, peer)| peer.useless == fewest).map(|(index, _)| *index).collect();
+        let usable: Vec<Peer> = usable.filter(|(_, peer)| peer.useless == fewest).map(|(index, _)| *index).collect();
         let Some(to) = usable.get(self.turn % usable.len().max(1)).copied() else {
             self.forgive();
             self.led_to = self.epoch;
@@ -178,13 +202,15 @@ impl Fetch {
     }
 
     fn ask_parts(&mut self, now_us: u64, effects: &mut Vec<Effect>) {
+        let asks_strangers = self.asks_strangers();
         let Some(target) = &mut self.target else { return };
         let height = target.checked.height();
         let count = self.peers.len().max(1);
         loop {
             let turn = self.parts_turn;
-            let free = |(_, (_, peer)): &(usize, (&ValidatorIndex, &mut Peer))| {
-                peer.is_usable() && peer.busy < limits::SNAPSHOT_PARTS_PER_PEER
+            let free = |(_, (index, peer)): &(usize, (&Peer, &mut Standing))| {
+                let is_asked = peer.is_usable() && asks_strangers == index.is_stranger();
+                is_asked && peer.busy < limits::SNAPSHOT_PARTS_PER_PEER
             };
             // The least busy one; among those the next in turn.
             let best = self.peers.iter_mut().enumerate().filter(free);
@@ -218,7 +244,7 @@ impl Fetch {
     }
 
     /// A part that was asked for is missing again; who was asked.
-    fn take_back(&mut self, part: &Part) -> Option<ValidatorIndex> {
+    fn take_back(&mut self, part: &Part) -> Option<Peer> {
         let target = self.target.as_mut()?;
         let asked = target.asked.remove(part)?;
         target.missing.insert(*part, asked.hash);
@@ -228,7 +254,7 @@ impl Fetch {
         Some(asked.peer)
     }
 
-    fn take_all_back(&mut self, peer: ValidatorIndex) {
+    fn take_all_back(&mut self, peer: Peer) {
         let Some(target) = &self.target else { return };
         let of_peer = target.asked.iter().filter(|(_, asked)| asked.peer == peer).map(|(part, _)| *part);
         for part in of_peer.collect::<Vec<_>>() {
@@ -236,7 +262,7 @@ impl Fetch {
         }
     }
 
-    fn strike(&mut self, peer: ValidatorIndex, strikes: u32) {
+    fn strike(&mut self, peer: Peer, strikes: u32) {
         let Some(state) = self.peers.get_mut(&peer) else { return };
         state.strikes += strikes;
         if state.strikes >= limits::SNAPSHOT_STRIKES_MAX {
@@ -246,7 +272,7 @@ impl Fetch {
     }
 
     /// What a peer sent was false.
-    pub(super) fn on_lie(&mut self, peer: ValidatorIndex) {
+    pub(super) fn on_lie(&mut self, peer: Peer) {
         if let Some(state) = self.peers.get_mut(&peer) {
             state.lied = true;
             self.asking.take_if(|(asked, _)| *asked == peer);
@@ -255,7 +281,7 @@ impl Fetch {
     }
 
     /// Ends of epochs, checked: the next peer is asked from where they lead. One that shows nothing new has had its turn.
-    pub(super) fn on_epoch_ends(&mut self, from: ValidatorIndex, leads_to: Epoch) {
+    pub(super) fn on_epoch_ends(&mut self, from: Peer, leads_to: Epoch) {
         if self.asking.take_if(|(asked, _)| *asked == from).is_none() {
             return;
         }
@@ -266,7 +292,7 @@ impl Fetch {
     }
 
     /// A manifest, checked. One that nobody asked this peer for is dropped.
-    pub(super) fn on_manifest(&mut self, from: ValidatorIndex, checked: Arc<CheckedManifest>) {
+    pub(super) fn on_manifest(&mut self, from: Peer, checked: Arc<CheckedManifest>) {
         if self.target.is_some() || self.asking.take_if(|(asked, _)| *asked == from).is_none() {
             return;
         }
@@ -281,7 +307,7 @@ impl Fetch {
     }
 
     /// A part, with the hash that it really has; true if it is to be kept. One that nobody asked this peer for is dropped.
-    pub(super) fn on_part(&mut self, from: ValidatorIndex, sent: &CheckedPart, effects: &mut Vec<Effect>) -> bool {
+    pub(super) fn on_part(&mut self, from: Peer, sent: &CheckedPart, effects: &mut Vec<Effect>) -> bool {
         let Some(target) = &mut self.target else { return false };
         let asked = target.asked.get(&sent.part).filter(|asked| asked.peer == from);
         let Some(asked) = asked.filter(|_| sent.height == target.checked.height()) else { return false };
@@ -299,7 +325,7 @@ impl Fetch {
     }
 
     /// A peer has no such snapshot, or not any more.
-    pub(super) fn on_refused(&mut self, from: ValidatorIndex, height: Height) {
+    pub(super) fn on_refused(&mut self, from: Peer, height: Height) {
         let of_manifest = self.asking.take_if(|(asked, _)| *asked == from).is_some();
         let of_target = self.target.as_ref().is_some_and(|target| target.checked.height() == height);
         if let Some(peer) = self.peers.get_mut(&from).filter(|_| of_target) {

@@ -2,6 +2,7 @@
 
 mod epochs;
 mod serving;
+mod strangers;
 mod useless;
 
 use dtvn_ledger::{StateEntry, StateMap};
@@ -32,10 +33,17 @@ fn step(sync: &mut Sync, input: Input) -> Vec<Effect> {
     effects
 }
 
-/// Whom a step asks, and for what.
+/// A validator.
+fn peer(index: u16) -> Peer {
+    Peer::Validator(ValidatorIndex(index))
+}
+
+/// Whom of the validators a step asks, and for what.
 fn asked(effects: &[Effect]) -> Option<(u16, u64, u64)> {
     effects.iter().find_map(|effect| match effect {
-        Effect::Send { to, message: PeerMessage::SyncRequest { from, to: last } } => Some((to.0, from.0, last.0)),
+        Effect::Send { to: Peer::Validator(to), message: PeerMessage::SyncRequest { from, to: last } } => {
+            Some((to.0, from.0, last.0))
+        }
         _ => None,
     })
 }
@@ -56,17 +64,17 @@ fn who_does_not_answer_is_followed_by_the_next_holder() {
     let second = step(&mut sync, Input::Timer { generation: generation(&first) });
     assert_eq!(asked(&second), Some((3, 1, 9)));
     assert_eq!(asked(&step(&mut sync, Input::Timer { generation: generation(&first) })), None, "an old timer");
-    assert_eq!(asked(&step(&mut sync, Input::Faulty(ValidatorIndex(3)))), Some((2, 1, 9)));
+    assert_eq!(asked(&step(&mut sync, Input::Faulty(peer(3)))), Some((2, 1, 9)));
 }
 
 #[test]
 fn who_alone_has_it_and_lies_is_not_asked_again_and_again() {
     let mut sync = Sync::new(Epoch(0), (0..4).map(ValidatorIndex).collect(), Height(0), BTreeSet::new());
     assert_eq!(asked(&ask(&mut sync, 1, 9, &[2])), Some((2, 1, 9)));
-    let after_a_lie = asked(&step(&mut sync, Input::Faulty(ValidatorIndex(2)))).unwrap();
+    let after_a_lie = asked(&step(&mut sync, Input::Faulty(peer(2)))).unwrap();
     assert_ne!(after_a_lie.0, 2);
     ask(&mut sync, 1, 12, &[after_a_lie.0]);
-    let after_another = asked(&step(&mut sync, Input::Faulty(ValidatorIndex(after_a_lie.0)))).unwrap();
+    let after_another = asked(&step(&mut sync, Input::Faulty(peer(after_a_lie.0)))).unwrap();
     assert_ne!(after_another.0, after_a_lie.0, "nor is what was asked for since");
 }
 
@@ -80,28 +88,27 @@ fn holders_that_are_known_later_are_asked_when_the_first_ones_are_gone() {
     assert_eq!(asked(&second), Some((1, 3, 16)));
 }
 
-fn follow(sync: &mut Sync, from: u64, holders: &[u16]) -> Vec<Effect> {
-    let holders = holders.iter().map(|holder| ValidatorIndex(*holder)).collect();
-    step(sync, Input::Follow { from: Height(from), to: Height(from + 9), holders })
+fn follow(sync: &mut Sync, from: u64) -> Vec<Effect> {
+    step(sync, Input::Follow { from: Height(from), to: Height(from + 9) })
 }
 
 #[test]
 fn who_follows_asks_one_after_the_other_and_each_once() {
     let mut sync = planner();
-    let first = follow(&mut sync, 4, &[2, 3]);
-    assert_eq!(asked(&first), Some((2, 4, 13)));
-    assert_eq!(asked(&follow(&mut sync, 4, &[2, 3])), None, "it waits for the answer");
+    let first = follow(&mut sync, 4);
+    assert_eq!(asked(&first), Some((0, 4, 13)));
+    assert_eq!(asked(&follow(&mut sync, 4)), None, "it waits for the answer");
     assert_eq!(asked(&step(&mut sync, Input::Timer { generation: generation(&first) })), None);
     assert!(!sync.is_fetching());
-    assert_eq!(asked(&follow(&mut sync, 4, &[2, 3])), Some((3, 4, 13)), "the next time another one");
+    assert_eq!(asked(&follow(&mut sync, 4)), Some((1, 4, 13)), "the next time another one");
 }
 
 #[test]
 fn what_is_proved_does_not_wait_for_the_answer_to_a_guess() {
     let mut sync = planner();
-    follow(&mut sync, 4, &[2, 3]);
+    follow(&mut sync, 4);
     assert_eq!(asked(&ask(&mut sync, 4, 7, &[5])), Some((5, 4, 7)));
-    assert_eq!(asked(&follow(&mut sync, 4, &[2, 3])), None, "and gives way to none");
+    assert_eq!(asked(&follow(&mut sync, 4)), None, "and gives way to none");
 }
 
 #[test]
@@ -172,14 +179,14 @@ fn fetching(checked: &Arc<CheckedManifest>) -> (Sync, Vec<Effect>) {
     (sync, effects)
 }
 
-fn manifest_asked(effects: &[Effect]) -> Option<ValidatorIndex> {
+fn manifest_asked(effects: &[Effect]) -> Option<Peer> {
     effects.iter().find_map(|effect| match effect {
         Effect::Send { to, message: PeerMessage::SnapshotRequest { .. } } => Some(*to),
         _ => None,
     })
 }
 
-fn parts_asked(effects: &[Effect]) -> Vec<(ValidatorIndex, Height, Part)> {
+fn parts_asked(effects: &[Effect]) -> Vec<(Peer, Height, Part)> {
     let asked = effects.iter().filter_map(|effect| match effect {
         Effect::Send { to, message: PeerMessage::PartRequest { height, part } } => Some((*to, *height, *part)),
         _ => None,
@@ -207,7 +214,7 @@ fn one_who_is_far_behind_or_whose_blocks_are_collected_fetches_a_snapshot() {
     let near = ask(&mut sync, 1, limits::SNAPSHOT_BEHIND_BLOCKS, &[2]);
     assert!(asked(&near).is_some() && manifest_asked(&near).is_none());
     let nothing = CheckedBlocks { blocks: Vec::new(), bundles: Vec::new() };
-    let collected = step(&mut sync, Input::Blocks { from: ValidatorIndex(2), checked: nothing });
+    let collected = step(&mut sync, Input::Blocks { from: peer(2), checked: nothing });
     assert!(manifest_asked(&collected).is_some());
     assert_eq!(asked(&ask(&mut sync, 1, 5, &[2])), None, "one thing at a time");
 }
@@ -240,7 +247,7 @@ fn a_part_that_is_not_the_certified_one_is_never_kept_and_its_sender_is_not_aske
     let (_, other) = manifest(256, 600, 7);
     let (mut sync, effects) = fetching(&checked);
     let (wrong, part_of_wrong) = {
-        let differs = |(_, height, part): &&(ValidatorIndex, Height, Part)| {
+        let differs = |(_, height, part): &&(Peer, Height, Part)| {
             answer(&map, *height, *part).hash != answer(&other, *height, *part).hash
         };
         let all = parts_asked(&effects);
@@ -273,8 +280,8 @@ fn a_part_of_another_checkpoint_or_of_one_who_was_not_asked_is_dropped() {
     let mut stale = answer(&map, height, part);
     stale.height = Height(128);
     assert_eq!(kept(&step(&mut sync, Input::Part { from: to, part: stale })), 0);
-    let stranger = ValidatorIndex((to.0 + 1) % 9);
-    let effects = step(&mut sync, Input::Part { from: stranger, part: answer(&map, height, part) });
+    let other = if to == peer(0) { peer(1) } else { peer(0) };
+    let effects = step(&mut sync, Input::Part { from: other, part: answer(&map, height, part) });
     assert_eq!(kept(&effects), 0);
     assert!(!effects.iter().any(|effect| matches!(effect, Effect::Blame { .. })));
     assert_eq!(kept(&step(&mut sync, Input::Part { from: to, part: answer(&map, height, part) })), 1);
@@ -321,8 +328,8 @@ fn a_newer_snapshot_needs_only_the_parts_that_changed() {
     }
     // The checkpoint is over everywhere.
     let mut asked_again = None;
-    for peer in 0..9 {
-        let effects = step(&mut sync, Input::Refused { from: ValidatorIndex(peer), height: Height(256) });
+    for index in 0..9 {
+        let effects = step(&mut sync, Input::Refused { from: peer(index), height: Height(256) });
         asked_again = asked_again.or(manifest_asked(&effects));
     }
     let (second, map) = manifest(512, 600, 1);
@@ -361,7 +368,7 @@ fn who_alone_has_it_and_answers_with_other_blocks_is_not_asked_again_and_again()
     let block = Arc::new(Block { header: header(1), bundles: Vec::new() });
     let first = dtvn_pbft::CertifiedBlock { block, digest: Digest::ZERO, certificate: None };
     let checked = CheckedBlocks { blocks: vec![first], bundles: Vec::new() };
-    let asked_next = asked(&step(&mut sync, Input::Blocks { from: ValidatorIndex(2), checked })).unwrap();
+    let asked_next = asked(&step(&mut sync, Input::Blocks { from: peer(2), checked })).unwrap();
     assert_ne!(asked_next.0, 2);
 }
 

@@ -303,17 +303,16 @@ impl Verifier {
         Ok(Some(checked))
     }
 
-    /// Checks how this epoch ended: the two certificates, for the replica. Nothing for another epoch.
+    /// Checks how this epoch ended: the two certificates, for the replica. False for another epoch.
     ///
     /// # Errors
     /// With the fault for which its sender is to blame.
-    pub fn epoch_end(&self, end: &EpochEnd) -> Result<Vec<Message>, Fault> {
+    pub fn epoch_end(&self, end: &EpochEnd) -> Result<bool, Fault> {
         if end.epoch() != self.epoch {
-            return Ok(Vec::new());
+            return Ok(false);
         }
         end.verify(&self.chain, &self.set, &*self.scheme)?;
-        let committed = Message::Committed(Arc::new(end.committed.clone()));
-        Ok(vec![committed, Message::Stable(Arc::new(end.stable.clone()))])
+        Ok(true)
     }
 
     /// Checks the recovery that a validator asks for. False is one of another epoch, dropped without blame.

@@ -67,10 +67,10 @@ fn an_observer_is_answered_when_it_asks_and_not_heard_otherwise() {
         network.run_for(100_000);
     }
     let peer = PublicKey([9; 32]);
-    let mut ask = |message| network.input(1, Input::Observer { peer, message });
+    let mut ask = |message| network.input(1, Input::Stranger { peer, message });
     let answered = |effects: &[Effect]| {
         let to_it = effects.iter().filter_map(|effect| match effect {
-            Effect::Answered { to, message } if *to == peer => Some(message.name()),
+            Effect::SendToStranger { to, message } if *to == peer => Some(message.name()),
             _ => None,
         });
         to_it.collect::<Vec<_>>()
@@ -133,7 +133,7 @@ fn fresh_votes_of_a_removed_validator_count_for_nothing() {
     for (node, other) in [(0, 1), (1, 0)] {
         for kind in [VoteKind::Prepare, VoteKind::Commit] {
             let message = PeerMessage::Vote(voted(&network, 3, kind, &header));
-            let as_observer = network.input(node, Input::Observer { peer, message: message.clone() });
+            let as_observer = network.input(node, Input::Stranger { peer, message: message.clone() });
             assert!(as_observer.is_empty(), "{as_observer:?}");
             // As over a link of the epoch before, and relayed by one that is a validator.
             for (from, expected) in [(3, "does not hold"), (other, "by another than its signer")] {

@@ -104,6 +104,11 @@ fn frame(peer: PeerId, validator: Option<ValidatorIndex>, message: &PeerMessage)
     (InboundFrame { peer, validator, class: link_class, bytes }, class)
 }
 
+/// One that is no validator.
+fn stranger(number: u64) -> PeerId {
+    keys::peer_id(&KeyPair::development("strangers", &format!("stranger{number}")).public()).unwrap()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn so_many_messages_of_peers_wait_for_the_replica_and_the_next_is_not_read() {
     let (stage, mut kept) = stage().await;
@@ -132,7 +137,7 @@ async fn so_many_messages_of_peers_wait_for_the_sync_and_the_next_is_not_read() 
 async fn observers_have_so_many_requests_under_way_and_a_further_one_is_dropped() {
     let (stage, mut kept) = stage().await;
     let asks = |from: u64| PeerMessage::SyncRequest { from: Height(from), to: Height(100) };
-    let observer = |number: u64| frame(PeerId::random(), None, &asks(number));
+    let observer = |number: u64| frame(stranger(number), None, &asks(number));
     let mut held = Vec::new();
     // One more than there are places, each of another observer; the last one is never heard of.
     for number in 0..=limits::OBSERVER_CREDITS as u64 {
@@ -156,6 +161,34 @@ async fn observers_have_so_many_requests_under_way_and_a_further_one_is_dropped(
     let again = soon("a request", kept.sync.recv()).await;
     assert!(matches!(again, Some(SyncMessage::Request { from: Height(60), .. })), "its place is free again");
     stage.tree.shutdown(PATIENCE).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stranger_is_heard_where_it_was_asked_and_nowhere_else() {
+    let (stage, mut kept) = stage().await;
+    let (asked, other) = (stranger(1), stranger(2));
+    stage.receivers.shared.awaited.publish([keys::public_key(&asked).unwrap()].into());
+    let refuses = |height: u64| PeerMessage::SnapshotRefused { height: Height(height) };
+    for (from, message) in [
+        (other, refuses(1)),
+        (asked, PeerMessage::Wish { epoch: Epoch(0), view: View(1) }),
+        (asked, PeerMessage::FetchBundles(vec![Digest([7; 32])])),
+        (asked, refuses(2)),
+    ] {
+        let (frame, class) = frame(from, None, &message);
+        stage.receivers.take(frame, class).await;
+    }
+    match soon("an answer", kept.sync.recv()).await {
+        Some(SyncMessage::Answer { input, .. }) => match *input {
+            Input::Refused { from, height } => {
+                assert_eq!((from.stranger(), height), (keys::public_key(&asked), Height(2)));
+            }
+            other => panic!("{other:?}"),
+        },
+        _ => panic!("no answer"),
+    }
+    stage.tree.shutdown(PATIENCE).await.unwrap();
+    assert!(kept.replica.try_recv().is_err() && kept.gossip.try_recv().is_err() && kept.sync.try_recv().is_err());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -7,7 +7,7 @@ use super::*;
 /// A liar gives a true manifest that no honest peer serves, and serves it itself if it is prompt; another peer never
 /// answers. How often the liar is asked before an honest one.
 fn captured(peers: u16, (liar, silent): (u16, u16), is_prompt: bool) -> u32 {
-    let (liar, silent) = (ValidatorIndex(liar), ValidatorIndex(silent));
+    let (liar, silent) = (peer(liar), peer(silent));
     let (useless, map) = manifest(256, 600, 0);
     let mut sync = Sync::new(Epoch(0), (0..peers).map(ValidatorIndex).collect(), Height(0), BTreeSet::new());
     let mut open = VecDeque::from(ask(&mut sync, 1, 9_999, &[1]));
@@ -60,13 +60,13 @@ fn manifests_that_are_of_no_use_one_after_the_other_lead_back_to_blocks() {
         givers.push(from);
         step(&mut sync, Input::Manifest { from, checked: Arc::clone(&useless) });
         let mut refused = Vec::new();
-        for peer in (0..9).map(ValidatorIndex) {
-            refused.extend(step(&mut sync, Input::Refused { from: peer, height: Height(256) }));
+        for from in (0..9).map(peer) {
+            refused.extend(step(&mut sync, Input::Refused { from, height: Height(256) }));
         }
         effects = refused;
     }
     givers.sort();
-    assert_eq!(givers, (0..9).map(ValidatorIndex).collect::<Vec<_>>(), "each was asked once");
+    assert_eq!(givers, (0..9).map(peer).collect::<Vec<_>>(), "each was asked once");
     assert!(!sync.is_fetching());
     assert!(asked(&ask(&mut sync, 1, 9_999, &[2])).is_some());
 }

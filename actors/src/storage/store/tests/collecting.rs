@@ -5,7 +5,6 @@ use dtvn_messages::certificate::Signatures;
 use dtvn_messages::checkpoint::Checkpoint as CheckpointBody;
 use dtvn_messages::view_change::NewView;
 use dtvn_messages::{Digest, Epoch, KeyPair, Signed, ValidatorIndex, View as ViewNumber, ViewChange};
-use rocksdb::WaitForCompactOptions;
 
 fn blocks(chain: &mut Chain, count: usize, operations: usize) -> Vec<AppliedBlock> {
     (0..count)
@@ -122,15 +121,13 @@ fn the_disk_space_of_collected_blocks_comes_back() {
         let (from, to) = (schema::body(Height(part * 10), 0), schema::body(Height(part * 10 + 11), 0));
         store.database.raw().compact_range_cf(store.database.handle(Column::Bodies), Some(from), Some(to));
     }
-    // RocksDB rewrites settled files on its own (it zeroes their sequence numbers), and drops none meanwhile.
-    let settle = |store: &Store| store.database.raw().wait_for_compact(&WaitForCompactOptions::default()).unwrap();
-    settle(&store);
+    store.settle();
     let whole = body_bytes(&store);
     store.collect(Height(31)).unwrap();
     store.collect(Height(31)).unwrap();
     assert_eq!(body_bytes(&store), whole, "not before the collection is durable: after a crash it would not be known");
     store.flush().unwrap();
-    settle(&store);
+    store.settle();
     store.collect(Height(31)).unwrap();
     let rest = body_bytes(&store);
     assert!(rest * 2 < whole, "{rest} of {whole} bytes are left");

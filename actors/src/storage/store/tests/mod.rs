@@ -17,6 +17,7 @@ use super::database::{GO_ON, Order, Range};
 use super::*;
 use chain::Chain;
 use dtvn_messages::{Operation, Timestamp};
+use rocksdb::WaitForCompactOptions;
 
 /// Opens a store that may be new.
 fn open(directory: &Path, chain: &Chain) -> Store {
@@ -31,6 +32,15 @@ fn reopen(directory: &Path, chain: &Chain) -> Result<(Store, Opened), StoreError
 
 fn close(store: Store) -> Height {
     store.close(Duration::from_secs(60)).unwrap()
+}
+
+impl Store {
+    /// Lets RocksDB do now what it does on its own when a view is dropped: it rewrites files that lie below all others,
+    /// without their sequence numbers, and deletes the old ones.
+    pub(in super::super) fn settle(&self) {
+        self.reader().read(|_| Ok(())).unwrap();
+        self.database.raw().wait_for_compact(&WaitForCompactOptions::default()).unwrap();
+    }
 }
 
 /// Everything that a store holds, key by key.
