@@ -114,7 +114,10 @@ impl NetworkSlot {
         let (Some(handle), Some((class, frame))) = (self.get(), frame(message)) else { return 0 };
         let sent = match to {
             Peer::Validator(validator) => handle.send(validator, class, &frame, None),
-            Peer::Stranger(key) => handle.link_of(&key).and_then(|link| link.push(class, &frame, None)),
+            Peer::Stranger(key) => handle.link_of(&key).and_then(|link| match message.is_sync_request() {
+                true => link.ask(&frame),
+                false => link.push(class, &frame, None),
+            }),
         };
         if let Err(error) = sent {
             tracing::debug!(?to, message = message.name(), %error, "A message to a peer was not queued.");

@@ -51,6 +51,11 @@ impl FrameReader {
         Self { limit, header: [0; HEADER_BYTES], header_filled: 0, body: None }
     }
 
+    /// From the next announced frame on another limit holds.
+    pub const fn set_limit(&mut self, limit: usize) {
+        self.limit = limit;
+    }
+
     /// Takes bytes from the front of `chunk` until a frame is whole or the chunk is used up.
     ///
     /// # Errors

@@ -8,6 +8,7 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use bytes::Bytes;
 use dtvn_messages::ids::ValidatorIndex;
@@ -104,6 +105,8 @@ pub struct Link {
     metrics: Arc<NetworkMetrics>,
     role: Mutex<Role>,
     status: Mutex<PeerStatus>,
+    /// When it was last asked for what is committed.
+    asked: Mutex<Option<Instant>>,
 }
 
 impl Link {
@@ -116,6 +119,7 @@ impl Link {
             metrics,
             role: Mutex::default(),
             status: Mutex::default(),
+            asked: Mutex::default(),
         }
     }
 
@@ -163,6 +167,21 @@ impl Link {
 
     pub(crate) fn publish(&self, status: PeerStatus) {
         *self.status.lock().unwrap_or_else(PoisonError::into_inner) = status;
+    }
+
+    /// Queues a request for blocks or a state: for a while the answer of one that is no validator may be long.
+    ///
+    /// # Errors
+    /// Those of [`Link::push`].
+    pub fn ask(&self, frame: &Bytes) -> Result<(), SendError> {
+        *self.asked.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        self.push(Class::Sync, frame, None)
+    }
+
+    /// Whether it was asked a short while ago.
+    pub(crate) fn is_asked(&self) -> bool {
+        let asked = *self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        asked.is_some_and(|asked| asked.elapsed() < limits::STRANGER_ANSWER_WITHIN)
     }
 
     /// Queues a frame for the class's writer; the bytes are shared, not copied.

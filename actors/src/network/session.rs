@@ -110,6 +110,16 @@ pub struct SessionContext {
     pub paces: Arc<PerClass<Pace>>,
 }
 
+impl SessionContext {
+    /// The longest frame that is taken now: a stranger has nothing long to say, unless it answers.
+    fn frame_bytes_max(&self, class: Class) -> usize {
+        match self.is_validator || class == Class::Sync && self.link.is_asked() {
+            true => class.frame_bytes_max(),
+            false => class.frame_bytes_max().min(limits::STRANGER_FRAME_BYTES_MAX),
+        }
+    }
+}
+
 /// How one task of a session ended.
 #[derive(Debug, PartialEq, Eq)]
 enum End {
@@ -244,13 +254,8 @@ async fn write_batch<W: AsyncWrite + Unpin>(
 }
 
 async fn read_frames<R: AsyncRead + Unpin>(mut stream: R, class: Class, context: SessionContext) -> End {
-    let limit = if context.is_validator {
-        class.frame_bytes_max()
-    } else {
-        class.frame_bytes_max().min(limits::STRANGER_FRAME_BYTES_MAX)
-    };
     let sink = context.sinks.of(class);
-    let mut frames = FrameReader::new(limit);
+    let mut frames = FrameReader::new(context.frame_bytes_max(class));
     let mut buffer = vec![0; limits::READ_CHUNK_BYTES_MAX];
     loop {
         let length = match stream.read(&mut buffer).await {
@@ -262,6 +267,7 @@ async fn read_frames<R: AsyncRead + Unpin>(mut stream: R, class: Class, context:
             }
         };
         context.link.count(|traffic| traffic.bytes_in.get(class).add(length as u64));
+        frames.set_limit(context.frame_bytes_max(class));
         let mut chunk = &buffer[..length];
         while !chunk.is_empty() {
             match frames.next(&mut chunk) {

@@ -3,7 +3,7 @@
 use dtvn_actors::network::{Class, ClassSet, NetworkConfig, SendError};
 use dtvn_messages::ids::ValidatorIndex;
 
-use crate::harness::{Node, ONE, PATIENCE, ZERO, config, name, pair, peer_of, validators};
+use crate::harness::{Node, ONE, PATIENCE, ZERO, config, key, name, pair, peer_of, validators};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_observer_may_sync_and_nothing_else() {
@@ -30,6 +30,21 @@ async fn an_observer_may_sync_and_nothing_else() {
     observer.handle.send(ZERO, Class::Sync, &long, None).unwrap();
     node.disconnected_from(9).await;
     assert_eq!(node.handle.metrics().frames_too_long.get(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stranger_that_is_asked_may_answer_at_length() {
+    let mut node = Node::start(config(0, validators(&[0]))).await;
+    let bootstrap = node.addresses.clone();
+    let mut stranger = Node::start(NetworkConfig { bootstrap, ..config(9, validators(&[0])) }).await;
+    node.connected_to(9).await;
+    stranger.connected_to(0).await;
+    let long = bytes::Bytes::from(vec![7; dtvn_messages::limits::STRANGER_FRAME_BYTES_MAX + 1]);
+    assert_eq!(node.handle.strangers(), [key(9).public()]);
+    node.handle.link_of(&key(9).public()).unwrap().ask(&"blocks please".into()).unwrap();
+    assert_eq!(stranger.receive(Class::Sync).await.bytes, "blocks please");
+    stranger.handle.send(ZERO, Class::Sync, &long, None).unwrap();
+    assert_eq!(node.receive(Class::Sync).await.bytes, long);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -18,6 +18,7 @@ const SEED: &str = dtvn_messages::crypto::DEVELOPMENT_SEED;
 /// A node that no set has, beside the four.
 struct Newcomer {
     node: NodeProcess,
+    command: NodeCommand,
     client: Client,
 }
 
@@ -42,10 +43,22 @@ impl Newcomer {
             data_dir,
             ..model.clone()
         };
+        Self::run(command).await
+    }
+
+    /// The same node once more, which knows the address of one other.
+    async fn again(former: &NodeCommand, bootstrap: &str) -> Self {
+        let mut command = former.clone();
+        command.arguments.retain(|argument| !argument.starts_with("--bootstrap="));
+        command.arguments.push(format!("--bootstrap={bootstrap}"));
+        Self::run(command).await
+    }
+
+    async fn run(command: NodeCommand) -> Self {
         let node = command.spawn().unwrap().ready().await.unwrap_or_else(|error| panic!("{error}"));
         let mut config = ClientConfig::new(vec![format!("http://{}", node.ready().api)]);
         config.deadline = crate::kit::PATIENCE;
-        Self { node, client: Client::new(&config).unwrap() }
+        Self { node, command, client: Client::new(&config).unwrap() }
     }
 
     /// It follows the others, and takes nothing in: nobody has voted it in.
@@ -124,7 +137,7 @@ async fn a_validator_comes_and_another_goes_while_tickets_flow() {
     let first = accepted(&network.client, Kind::Validate, &seed_ticket(1)).await;
     let newcomer = Newcomer::start(&network, "node4", &[]).await;
     newcomer.observes(&seed_ticket(1), TicketState::Validated).await;
-    let Newcomer { mut node, client } = newcomer;
+    let Newcomer { mut node, client, .. } = newcomer;
     let load = Load::start(&network.at(0), 100);
 
     let urls = format!("--nodes={}", network.cluster.urls().join(","));
@@ -212,7 +225,7 @@ async fn a_validator_goes_on_with_another_key_while_tickets_flow() {
     let files = [format!("--key={}", path("new.key")), format!("--genesis={}", path("genesis.json"))];
     let newcomer = Newcomer::start(&network, "node3", &files).await;
     newcomer.observes(&seed_ticket(1), TicketState::Issued).await;
-    let Newcomer { mut node, client } = newcomer;
+    let Newcomer { mut node, client, .. } = newcomer;
     let (rekey, out) = (format!("--rekey=node3={key}"), format!("--out={}", path("change.json")));
     assert!(says(&["validators", "propose", &rekey, &urls, &out], 0).contains("node3 goes on with the key"));
     sign_and_submit(&folder.path().join("change.json"), &urls, ["node0", "node1", "node2"]);
@@ -246,4 +259,45 @@ async fn a_node_that_slept_through_a_change_follows_into_the_new_epoch_and_votes
     accepted(&network.at(2), Kind::Consume, &seed_ticket(1)).await;
     network.assert_equal_histories().await;
     network.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_slept_until_all_validators_had_other_keys_finds_them() {
+    let mut network = Network::start(&[]).await;
+    network.seed().await;
+    let sleeper = Newcomer::start(&network, "gate", &[]).await;
+    sleeper.observes(&seed_ticket(1), TicketState::Issued).await;
+    let (mut asleep, command) = (sleeper.node, sleeper.command);
+    assert!(asleep.terminate().await);
+
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let genesis = network.client.genesis().await.unwrap();
+    std::fs::write(path("genesis.json"), serde_json::to_string(&genesis).unwrap()).unwrap();
+    let (urls, out) =
+        (format!("--nodes={}", network.cluster.urls().join(",")), format!("--out={}", path("change.json")));
+    let (mut newcomers, mut propose) =
+        (Vec::new(), vec!["validators".to_owned(), "propose".to_owned(), urls.clone(), out]);
+    for name in ["node0", "node1", "node2", "node3"] {
+        let file = path(&format!("{name}.key"));
+        says(&["keys", "generate", "--out", &file], 0);
+        propose.push(format!("--rekey={name}={}", KeyFile::load(Path::new(&file)).unwrap().pair.public()));
+        let files = [format!("--key={file}"), format!("--genesis={}", path("genesis.json"))];
+        newcomers.push(Newcomer::start(&network, name, &files).await);
+    }
+    says(&propose.iter().map(String::as_str).collect::<Vec<_>>(), 0);
+    sign_and_submit(&folder.path().join("change.json"), &urls, ["node0", "node1", "node2"]);
+    for newcomer in &newcomers {
+        until("the new key votes", async || newcomer.client.status().await.is_ok_and(|status| status.voting)).await;
+    }
+    for node in 0..4 {
+        network.cluster.kill(node).await;
+    }
+    accepted(&newcomers[1].client, Kind::Validate, &seed_ticket(1)).await;
+
+    let awake = Newcomer::again(&command, &newcomers[0].node.ready().p2p[0]).await;
+    awake.observes(&seed_ticket(1), TicketState::Validated).await;
+    for newcomer in newcomers.iter_mut().chain([&mut { awake }]) {
+        assert!(newcomer.node.terminate().await);
+    }
 }

@@ -41,6 +41,8 @@ pub const KADEMLIA_ADDRESS_BYTES_MAX: usize = 384;
 /// The longest frame taken from a peer that is no validator, in bytes: it asks, it has nothing long to say. A longer
 /// one closes the session and counts against the peer.
 pub const STRANGER_FRAME_BYTES_MAX: usize = 64 << 10;
+/// For so long after it was asked for blocks or a state a stranger's frames may be as long as a validator's.
+pub const STRANGER_ANSWER_WITHIN: Duration = Duration::from_secs(30);
 
 /// Consensus frames waiting to be written to one peer. When full, the oldest of the same superseded kind goes, else
 /// the sender is told `full`.

@@ -281,6 +281,12 @@ impl PeerMessage {
         }
     }
 
+    /// Whether it asks for blocks or a state, and an answer is sent to whoever it is.
+    #[must_use]
+    pub const fn is_sync_request(&self) -> bool {
+        matches!(self, Self::SyncRequest { .. } | Self::SnapshotRequest { .. } | Self::PartRequest { .. })
+    }
+
     /// The name in metrics and logs.
     #[must_use]
     pub const fn name(&self) -> &'static str {
