@@ -159,7 +159,7 @@ impl TicketTable {
     /// Whether there is room for this much more that a validator takes in, one of so many.
     pub(crate) fn has_room(&self, bytes: u64, validator: &NodeName, validators: usize) -> bool {
         let own = self.by_validator.get(validator).copied().unwrap_or(0);
-        self.fits(self.bytes.saturating_add(bytes), own.saturating_add(bytes), validators)
+        bytes == 0 || self.fits(self.bytes.saturating_add(bytes), own.saturating_add(bytes), validators)
     }
 
     /// Whether the table may grow to this, of which so much is of the validator that took in what makes it grow.

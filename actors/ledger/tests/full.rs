@@ -190,6 +190,11 @@ fn a_seeding_needs_room_in_the_part_of_its_validator() {
     for (tickets_bytes_max, fits) in [(2 * bytes, true), (2 * bytes - 2, false)] {
         let mut chain = Chain::of(genesis(), Bounds { tickets_bytes_max, ..Bounds::default() });
         assert_eq!(chain.act(NOW, Action::Seed).is_accepted(), fits);
+        if fits {
+            chain.block(NOW + 1, vec![(1, tickets(0..1, NOW + 1))]);
+            assert_eq!(chain.ledger.tickets_len(), seeds.len() as u64 + 1);
+            assert!(chain.act(NOW + 2, Action::Seed).is_accepted(), "there is nothing to add, and no room for more");
+        }
     }
 }
 

@@ -157,7 +157,8 @@ impl Pace {
         }
         self.tries.failed = self.tries.failed.saturating_add(1);
         let Some(failed) = what else { return };
-        self.tries.suspect = failed.alone;
+        // Whose it is may not be known here, because it never came: then what is known stays.
+        self.tries.suspect = failed.alone.or(self.tries.suspect);
         if failed.is_own {
             self.tries.tried.extend(failed.alone);
         }

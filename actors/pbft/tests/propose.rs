@@ -241,6 +241,19 @@ fn a_liar_that_tries_an_honest_bundle_first_does_not_keep_a_leader_from_proposin
 }
 
 #[test]
+fn the_origin_that_failed_last_stays_left_out_when_a_bundle_fails_that_never_came_here() {
+    let mut under = under(0);
+    under.hold(&[numbered(1, 0), numbered(2, 0)]);
+    for (view, bundle) in [(7, numbered(1, 0)), (11, started(1, 9, 0))] {
+        let shown = under.bare_view_change(view);
+        under.start_view(&shown);
+        let tried = under.block(view, None, &[bundle]);
+        under.propose(view, &tried);
+    }
+    assert_eq!(proposed(&lead_again(&mut under, 12))[0].bundles, [numbered(2, 0).digest]);
+}
+
+#[test]
 fn a_new_leader_proposes_above_what_is_selected() {
     let mut under = under(1);
     under.hold(&[numbered(2, 0), numbered(2, 1)]);

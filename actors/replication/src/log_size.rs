@@ -67,11 +67,14 @@ impl LogLoad {
     /// The largest blocks in one view, and a full pool.
     #[must_use]
     pub fn largest(validators: u64) -> Self {
-        let pending_bundles = validators * limits::POOL_ORIGIN_BUNDLES_MAX as u64;
+        // Of each its share, and what it had fetched into its part of the reserve as a leader.
+        let part =
+            (limits::POOL_RESERVE_BYTES_MAX as u64 / validators.max(1)).max(limits::POOL_RESERVE_PART_BYTES_MIN as u64);
+        let bundles = (limits::POOL_ORIGIN_BUNDLES_MAX + limits::BLOCK_BUNDLES_MAX) as u64;
         Self {
             validators,
-            pending_bytes: (limits::POOL_BYTES_MAX + limits::POOL_RESERVE_BYTES_MAX) as u64,
-            pending_bundles,
+            pending_bytes: limits::POOL_BYTES_MAX as u64 + validators * part,
+            pending_bundles: validators * bundles,
             ..Self::of_blocks(validators, limits::BLOCK_BYTES_MAX as u64, limits::BLOCK_BUNDLES_MAX as u64)
         }
     }

@@ -210,10 +210,12 @@ impl Field {
     /// How far these nodes are once none of them moves any more.
     pub async fn settled(&self, nodes: [usize; 2]) -> [u64; 2] {
         let begin = Instant::now();
-        let mut before = None;
+        let (mut before, mut same) = (None, 0);
         loop {
             let heights = [self.height(nodes[0]).await, self.height(nodes[1]).await];
-            if before == Some(heights) {
+            same = if before == Some(heights) { same + 1 } else { 0 };
+            // A disk may take more than a second for what is under way.
+            if same == 3 {
                 return heights;
             }
             before = Some(heights);

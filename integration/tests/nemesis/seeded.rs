@@ -139,7 +139,8 @@ async fn seeded_mix_of_torments_leaves_one_history() {
     for part in 0..steps.div_ceil(STEPS_OF_A_NETWORK) {
         let mut field = Field::start(4).await;
         let clients = Clients::start(&field.shared, seed + 1_000_000 * part, 8);
-        for _ in 0..(steps - STEPS_OF_A_NETWORK * part).min(STEPS_OF_A_NETWORK) {
+        let steps_of_part = (steps - STEPS_OF_A_NETWORK * part).min(STEPS_OF_A_NETWORK);
+        for _ in 0..steps_of_part {
             if deck.is_empty() {
                 deck = Torment::deck(&mut random, 4);
             }
@@ -153,7 +154,7 @@ async fn seeded_mix_of_torments_leaves_one_history() {
             field.heal().await;
             clients.progress(10).await;
         }
-        judge_part(&field, clients, part).await;
+        judge_part(&field, clients, part, steps_of_part).await;
         field.stop().await;
     }
     assert_eq!(applied.len() as u64, steps.min(KINDS as u64), "each torment comes before any comes again");
@@ -168,8 +169,8 @@ fn every_deck_holds_every_torment() {
     }
 }
 
-async fn judge_part(field: &Field, clients: Clients, part: u64) {
+async fn judge_part(field: &Field, clients: Clients, part: u64, steps: u64) {
     let (history, _) = judge(field, clients, &[0, 1, 2, 3]).await;
     let answered = history.calls.iter().filter(|call| call.answered_us.is_some()).count();
-    assert!(answered > 50, "part {part}: only {answered} operations got an answer");
+    assert!(answered as u64 > 5 * steps, "part {part}: only {answered} operations got an answer");
 }

@@ -17,8 +17,8 @@ pub const POOL_BYTES_MAX: usize = 512 * 1024 * 1024;
 /// part of it for what its proposals name. Beyond it a bundle is not taken until there is room, and is asked for again;
 /// what nothing needs any more makes room.
 pub const POOL_RESERVE_BYTES_MAX: usize = 8 * BLOCK_BYTES_MAX;
-/// A leader's part of the reserve at least, in networks of more than eight: any one block fits.
-pub const POOL_RESERVE_PART_BYTES_MIN: usize = BLOCK_BYTES_MAX;
+/// A leader's part of the reserve at least, in networks of more than four: any one block fits, whatever its bundles count.
+pub const POOL_RESERVE_PART_BYTES_MIN: usize = BLOCK_BYTES_MAX + BLOCK_BUNDLES_MAX * POOL_RESERVED_BYTES_MIN;
 /// What a bundle in the reserve counts at least: as many as blocks of the longest bundles have fit, so that nobody fills it
 /// with very many short ones.
 pub const POOL_RESERVED_BYTES_MIN: usize = 32 * 1024;

@@ -35,6 +35,9 @@ pub const SNAPSHOT_PARTS_ASKED_MAX: usize = 16;
 pub const SNAPSHOT_ANSWER_TIMEOUT_MS: u64 = 2_000;
 /// Parts that a peer may fail to send in time, one after the other. Then it is asked for none until nobody else is left.
 pub const SNAPSHOT_STRIKES_MAX: u32 = 3;
+/// How long one part may take of a peer that alone serves a snapshot, on average: an honest one needs a fraction of it. A
+/// slower one is given up, and others are asked whether they have a snapshot by now.
+pub const SNAPSHOT_ALONE_PART_MS: u64 = 100;
 /// How often a node that fetches a snapshot looks whether answers are late.
 pub const SNAPSHOT_TICK_MS: u64 = 250;
 /// How long a peer may take for committed blocks. Then the next one is asked.

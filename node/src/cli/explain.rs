@@ -90,11 +90,15 @@ async fn find(client: &Client, what: &str, event: Option<&EventId>) -> Result<Ve
         }
     }
     // A node that began with a state of the network may know a ticket, and nothing of what was asked of it.
-    if let Some(id) = &id
-        && client.ticket(id, event).await.is_ok()
-    {
-        let why = format!("what was asked of ticket {id} is with nodes that hold more of the history");
-        return Err(ClientError::Refused(Box::new(Problem::new(Reason::NotFound, why))));
+    if let Some(id) = &id {
+        match client.ticket(id, event).await {
+            Ok(_) => {
+                let why = format!("what was asked of ticket {id} is with nodes that hold more of the history");
+                return Err(ClientError::Refused(Box::new(Problem::new(Reason::NotFound, why))));
+            }
+            Err(ClientError::Refused(problem)) if problem.reason == Reason::UnknownTicket => {}
+            Err(error) => return Err(error),
+        }
     }
     Err(ClientError::Refused(refused.unwrap_or_else(|| Box::new(nothing(what, event)))))
 }

@@ -66,13 +66,14 @@ pub(super) async fn get(
     read(&services, &path, query.into_inner()).await
 }
 
-/// The ticket whose name is the last part of the path, where that is also something else.
+/// The ticket whose name is the last part of the route, where that is also something else.
 pub(super) async fn get_by_path(
     services: web::Data<Services>,
     request: HttpRequest,
     query: web::Query<EventQuery>,
 ) -> Result<HttpResponse, Refusal> {
-    let name = request.path().rsplit('/').next().unwrap_or_default();
+    let route = request.match_pattern().unwrap_or_default();
+    let name = route.rsplit('/').next().unwrap_or_default();
     read(&services, name, query.into_inner()).await
 }
 

@@ -72,7 +72,8 @@ pub(super) async fn change(
     }
     let change = checked(&services, &proposed)?;
     if let (None, Some(detail)) = look(&services, &key, &change).await? {
-        return Err(Refusal::new(Reason::StaleEpoch, detail));
+        let problem = Refusal::new(Reason::StaleEpoch, detail).0;
+        return Err(Refusal(Box::new(problem.with_key(&EventId::default_event(), key))));
     }
     let operation = Operation::new(key.clone(), Action::ChangeValidators(Box::new(change.clone())));
     let answer = run_plain(&services, &request, operation, show).await;

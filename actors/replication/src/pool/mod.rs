@@ -189,7 +189,12 @@ impl Pool {
         let last = self.shelf.last(bundle.body.origin);
         let over = bundle.body.epoch != self.epoch || last.is_some_and(|last| bundle.position() <= last);
         if !over && !self.shelf.contains(&bundle.digest) && self.validators.contains(bundle.body.origin) {
-            self.take(&bundle, Room::Share, false, effects);
+            // What was in the reserve may be given up again.
+            let bytes = bundle.bytes.len();
+            let fits = self.shelf.fits_share(bundle.body.origin, bytes, self.share_bytes(), &self.limits);
+            let charged = bytes.max(self.limits.reserved_bytes_min);
+            let room = if fits { Room::Share } else { Room::Reserve { proposer: None, charged } };
+            self.take(&bundle, room, false, effects);
         }
     }
 

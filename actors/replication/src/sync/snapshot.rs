@@ -66,6 +66,8 @@ struct Target {
     checked: Arc<CheckedManifest>,
     /// Who gave the manifest.
     giver: Peer,
+    /// How long that peer has, since nobody else serves parts.
+    alone_until_us: Option<u64>,
     missing: BTreeMap<Part, Digest>,
     asked: BTreeMap<Part, Asked>,
 }
@@ -135,7 +137,7 @@ impl Fetch {
     /// Does what can be done now. `kept` are the hashes of the parts that are kept.
     pub(super) fn advance(&mut self, now_us: u64, kept: &BTreeSet<Digest>, effects: &mut Vec<Effect>) -> Progress {
         self.drop_late(now_us);
-        if let Some(giver) = self.useless() {
+        if let Some(giver) = self.useless(now_us) {
             // What is kept of it counts for the next.
             self.target = None;
             self.forgive();
@@ -158,13 +160,22 @@ impl Fetch {
     }
 
     /// Who gave the manifest, if nobody is left that serves its parts; or nobody but that peer, and another one said that it
-    /// has no such snapshot: as the only one it could make it last as long as it likes.
-    fn useless(&self) -> Option<Peer> {
-        let target = self.target.as_ref().filter(|target| !target.is_complete())?;
+    /// has no such snapshot: then it has time for them, and no more, because as the only one it could make it last as long
+    /// as it likes.
+    fn useless(&mut self, now_us: u64) -> Option<Peer> {
+        let target = self.target.as_mut().filter(|target| !target.is_complete())?;
         let mut others = self.peers.iter().filter(|(index, _)| **index != target.giver).map(|(_, peer)| peer);
         let is_alone = !others.clone().any(Standing::is_usable) && others.any(|peer| peer.refused);
-        let is_useless = is_alone || !self.peers.values().any(Standing::is_usable);
-        is_useless.then_some(target.giver)
+        if !self.peers.values().any(Standing::is_usable) {
+            return Some(target.giver);
+        }
+        if !is_alone {
+            return None;
+        }
+        let open = (target.missing.len() + target.asked.len()) as u64;
+        let time_us = (limits::SNAPSHOT_ANSWER_TIMEOUT_MS + open * limits::SNAPSHOT_ALONE_PART_MS) * 1_000;
+        let until_us = *target.alone_until_us.get_or_insert(now_us.saturating_add(time_us));
+        (until_us <= now_us).then_some(target.giver)
     }
 
     /// Whether strangers are asked, of whom there may be many: when no validator is usable.
@@ -303,7 +314,7 @@ impl Fetch {
         // Others may hold it too, who had none a moment ago.
         self.forgive();
         let missing = checked.parts.iter().filter(|(_, hash)| *hash != NOTHING).copied().collect();
-        self.target = Some(Target { checked, giver: from, missing, asked: BTreeMap::new() });
+        self.target = Some(Target { checked, giver: from, alone_until_us: None, missing, asked: BTreeMap::new() });
     }
 
     /// A part, with the hash that it really has; true if it is to be kept. One that nobody asked this peer for is dropped.

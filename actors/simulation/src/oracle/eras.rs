@@ -128,10 +128,10 @@ impl Eras {
         let is_first = era.next.is_none() && change.epoch == epoch && change.replaces == era.set.hash();
         if !is_first {
             Some(Reason::StaleEpoch)
-        } else if self.genesis.parameters().check_set(&change.set).is_err() {
-            Some(Reason::NotPermitted)
         } else if change.verify(self.genesis.chain_id(), &era.set, scheme).is_err() {
             Some(Reason::NotSignedByValidators)
+        } else if self.genesis.parameters().check_set(&change.set).is_err() {
+            Some(Reason::NotPermitted)
         } else {
             None
         }

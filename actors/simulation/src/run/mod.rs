@@ -214,7 +214,13 @@ impl World {
         let served = honest().filter_map(|host| host.node.as_ref()?.execution().shelf().snapshots.keys().next_back());
         let latest = served.max().copied().unwrap_or_default();
         let is_alone = self.clients.are_content() && self.operators.are_content() && era.ends.is_none();
-        is_alone && late.into_iter().all(|node| node.show().committed >= latest)
+        let lacks_state = |node: &Node<MemoryDisk>| {
+            let next = node.show().committed.next();
+            let has_next =
+                || honest().filter_map(|host| host.node.as_ref()).any(|other| other.store().block(next).is_some());
+            node.show().diverged || next <= self.chain.height() && !has_next()
+        };
+        is_alone && late.into_iter().all(|node| node.show().committed >= latest && lacks_state(node))
     }
 
     /// Whether a host that is up has all blocks, and votes if it is a validator: then it has its memory too.

@@ -118,7 +118,8 @@ impl LoadPlan {
         let usage = |text: String| Err(ClientError::Usage(text));
         let most = limits::LOAD_WORKERS_MAX.min(nodes.saturating_mul(limits::API_CONNECTIONS_PER_CLIENT_MAX));
         if self.workers() > most {
-            return usage(format!("at most {most} requests at a time are possible at {nodes} nodes"));
+            let nodes = if nodes == 1 { "one node".to_owned() } else { format!("{nodes} nodes") };
+            return usage(format!("at most {most} requests at a time are possible at {nodes}"));
         }
         if let Pace::Open { per_second, .. } = self.pace
             && !(per_second.is_finite() && per_second > 0.0)

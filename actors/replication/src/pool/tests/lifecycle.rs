@@ -88,7 +88,10 @@ fn a_restored_bundle_is_available_without_being_logged_again() {
     world.accept(1, &world.bundle(1, 1));
     let bundle = world.bundle(1, 0);
     assert_eq!(world.step(Input::Restored(Arc::clone(&bundle))), [available(&bundle)], "whatever the bounds say");
-    assert_eq!(world.step(Input::Restored(bundle)), [], "once");
+    assert_eq!(world.step(Input::Restored(Arc::clone(&bundle))), [], "once");
+    assert_eq!(world.pool.usage().reserve_bytes, bundle.bytes.len().max(world.pool.limits.reserved_bytes_min));
+    world.step(Input::Release { digests: vec![bundle.digest, world.bundle(1, 1).digest] });
+    assert_eq!(world.pool.usage().reserve_bytes, 0, "what was beyond the share may be given up as before");
     world.step(positions(&[(peer(2), position(1, 4))]));
     assert_eq!(world.step(Input::Restored(world.bundle(2, 4))), [], "it is over");
 }

@@ -89,6 +89,12 @@ fn a_change_that_is_refused_without_a_reason_is_found() {
     let unsigned = operation("change", change(&history, fewer(&history, 3), 2));
     let stale = Verdict::Refused { reason: Reason::StaleEpoch, version: 0, state: None, first: None };
     assert_violates(decided(&mut history, vec![unsigned], stale), Invariant::Rules, "NotSignedByValidators");
+    // Of two faults the signatures are looked at first, as they are cheaper than the set.
+    let mut history = History::new();
+    let stranger = Validator { name: NodeName::new("node9").unwrap(), public_key: PublicKey([0; 32]), power: 1 };
+    let both = operation("change", change(&history, ValidatorSet::new(vec![stranger]).unwrap(), 2));
+    let unusable = Verdict::Refused { reason: Reason::NotPermitted, version: 0, state: None, first: None };
+    assert_violates(decided(&mut history, vec![both], unusable), Invariant::Rules, "NotSignedByValidators");
 }
 
 #[test]
