@@ -187,7 +187,8 @@ impl World {
         self.coverage.blamed += u64::from(is_liar);
         ensure(is_liar, Invariant::NoFalseAccusation, || {
             let peer = peer.and_then(|key| self.hosts.iter().position(|peer| peer.key() == *key));
-            format!("host {host} blames host {peer:?}, which is honest: {why}")
+            let peer = peer.map_or_else(|| "nobody that is there".to_owned(), |peer| format!("host {peer}"));
+            format!("host {host} blames {peer}, which is honest: {why}")
         })
     }
 

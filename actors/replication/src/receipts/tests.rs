@@ -315,15 +315,34 @@ fn others_are_asked_one_after_the_other_and_not_for_ever() {
     node.commit(4);
     node.durable(4);
     let mut asked = Vec::new();
-    for _ in 0..300 {
+    for _ in 0..600 {
         for effect in node.fire(RECEIPTS_FETCH_AFTER_MS) {
             if let Effect::Send { to, message: PeerMessage::FetchReceipts { above } } = effect {
                 assert_eq!(above, Height(3));
-                asked.push(to.0);
+                asked.push((to.0, node.ms - 1_000));
             }
         }
     }
-    assert_eq!(asked, [1, 2, 3, 1, 2, 3, 1, 2]);
+    // Each time after twice as long as before.
+    let times_ms = [1, 3, 7, 15, 31, 63, 127, 255].map(|times| times * RECEIPTS_FETCH_AFTER_MS);
+    let peers = [1, 2, 3, 1, 2, 3, 1, 2];
+    assert_eq!(asked, peers.into_iter().zip(times_ms).collect::<Vec<_>>());
+}
+
+#[test]
+fn who_asks_again_at_once_is_not_answered_and_a_while_later_it_is() {
+    let mut node = Node::new();
+    node.commit(1);
+    node.durable(1);
+    let mut ask = |after_ms: u64, from: u16| {
+        node.ms += after_ms;
+        let asked = node.step(Input::Said { from: ValidatorIndex(from), said: Said::Wanted { above: Height(0) } });
+        asked.iter().any(|effect| matches!(effect, Effect::Send { to, .. } if *to == ValidatorIndex(from)))
+    };
+    assert!(ask(0, 1));
+    assert!(!ask(RECEIPTS_ANSWER_INTERVAL_MS - 1, 1));
+    assert!(ask(0, 2), "each has its own time");
+    assert!(ask(1, 1));
 }
 
 #[test]

@@ -7,6 +7,9 @@ mod remembering;
 mod synced;
 mod way;
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 
 use dtvn_messages::canary::{Canary, planted};

@@ -90,6 +90,27 @@ fn an_observer_is_answered_when_it_asks_and_not_heard_otherwise() {
     }
 }
 
+/// Whoever is behind is shown how epochs ended by one that has started again since.
+#[test]
+fn a_node_that_starts_again_still_shows_how_an_epoch_ended() {
+    let mut network = Network::new(4);
+    network.run_for(500_000);
+    let heavier = change(&network.genesis().clone(), |validators| validators[0].power = 2);
+    network.submit(0, 1, operation(heavier, 1));
+    network.run();
+    network.run();
+    assert_eq!(network.node(1).config().epoch, Epoch(1));
+    let media = network.kill(1);
+    network.start(1, media);
+    let asked = PeerMessage::SyncRequest { from: Height(5), to: Height(9) };
+    let effects = network.input(1, Input::Stranger { peer: PublicKey([9; 32]), message: asked });
+    let is_end = |effect: &Effect| match effect {
+        Effect::SendToStranger { message: PeerMessage::EpochEnd(end), .. } => end.epoch() == Epoch(0),
+        _ => false,
+    };
+    assert!(effects.iter().any(is_end), "{effects:?}");
+}
+
 /// Node 3 is removed, and its process has ended. Of the other three node 2 is cut off, so that the block that is proposed
 /// in the new epoch has one vote too few: the network, and that block's header.
 fn without_node_3_and_a_quorum() -> (Network, Header) {

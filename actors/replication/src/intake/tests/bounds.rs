@@ -132,3 +132,20 @@ fn a_validator_that_asks_for_recoveries_without_end_takes_one_place_and_hinders_
     take(&mut world, recovery("node1", 201));
     assert_eq!(world.intake.usage().operations, before + 1, "later it may ask again");
 }
+
+#[test]
+fn a_node_that_is_behind_by_more_than_so_many_blocks_or_may_not_vote_takes_nothing() {
+    let genesis = dtvn_messages::Genesis::development(4, "behind", false).unwrap();
+    let config = dtvn_pbft::Config::from_genesis(&genesis, None);
+    let shown = dtvn_pbft::Replica::new(config, dtvn_pbft::Base::genesis(&genesis), false).show();
+    for (behind, voting, expected) in [
+        (0, true, false),
+        (limits::INTAKE_SYNCING_BLOCKS, true, false),
+        (limits::INTAKE_SYNCING_BLOCKS + 1, true, true),
+        (limits::INTAKE_SYNCING_BLOCKS + 2, true, true),
+        (0, false, true),
+    ] {
+        let shown = dtvn_pbft::ReplicaView { proved: shown.committed.plus(behind), voting, ..shown };
+        assert_eq!(crate::intake::is_syncing(&shown), expected, "{behind} blocks behind");
+    }
+}

@@ -66,9 +66,15 @@ pub(super) fn honest_one_blamed() -> Result<(), Violation> {
 
 #[test]
 fn false_blame_and_divergence_are_found() {
-    assert_violates(honest_one_blamed(), Invariant::NoFalseAccusation, "host 0 blames 1");
+    assert_violates(honest_one_blamed(), Invariant::NoFalseAccusation, "host 0 blames host 1");
     assert_eq!(says(&mut world(), 0, blame(3)), Ok(()));
     assert_eq!(says(&mut world(), 3, blame(1)), Ok(()), "the word of a liar counts for nothing");
+    let mut world_of_strangers = world();
+    let [honest, liar] = [1, 3].map(|host: usize| world_of_strangers.hosts[host].key());
+    let blame_stranger = |peer| Effect::BlameStranger { peer, why: "it was there".to_owned() };
+    assert_eq!(says(&mut world_of_strangers, 0, blame_stranger(liar)), Ok(()));
+    let blamed = says(&mut world_of_strangers, 0, blame_stranger(honest));
+    assert_violates(blamed, Invariant::NoFalseAccusation, "host 0 blames host 1");
     let diverged = says(&mut world(), 0, Effect::Diverged(Height(1)));
     assert_violates(diverged, Invariant::NoFalseAccusation, "has diverged at 1");
     assert_eq!(says(&mut world(), 3, Effect::Diverged(Height(1))), Ok(()));
