@@ -81,7 +81,7 @@ const FOUND_WITHIN: [(Canary, u64, &[Invariant]); 18] = {
         NoFalseAccusation, Rules, Validity,
     };
     [
-        (Canary::QuorumMinusOne, 10, &[Minority, Agreement]),
+        (Canary::QuorumMinusOne, 30, &[Minority, Agreement]),
         (Canary::VotesWithoutDigest, 5, &[CertifiedOutcome, NoFalseAccusation]),
         (Canary::CertificateNotDurable, 5, &[DurableBeforeSent]),
         (Canary::SendBeforeSync, 5, &[DurableBeforeSent]),

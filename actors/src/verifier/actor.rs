@@ -107,14 +107,12 @@ impl Receivers {
     async fn on_stranger(&self, epoch: &EpochShown, peer: PeerId, bytes: &[u8], class: Class) {
         let Some(key) = keys::public_key(&peer).filter(|_| class == Class::Sync) else { return };
         let (Ok(message), peer) = (wire::decode(bytes, class), Peer::Stranger(key)) else { return };
-        match request(peer, message) {
-            Ok(ask) => {
-                if let Some(credit) = self.shared.observer_credits.try_take() {
-                    let _down = self.sync.try_send(ask(credit));
-                }
+        if let Some(ask) = Ask::of(&message) {
+            if let Some(credit) = self.shared.observer_credits.try_take() {
+                let _down = self.sync.try_send(ask.of_peer(peer, credit));
             }
-            Err(answer) if self.shared.awaited.contains(&key) => self.on_answer(epoch, peer, answer).await,
-            Err(_) => {}
+        } else if self.shared.awaited.contains(&key) {
+            self.on_answer(epoch, peer, message).await;
         }
     }
 
@@ -176,12 +174,12 @@ impl Receivers {
 
     async fn on_sync(&self, epoch: &EpochShown, peer: ValidatorIndex, message: PeerMessage) {
         let peer = Peer::Validator(peer);
-        match request(peer, message) {
-            Ok(ask) => {
+        match Ask::of(&message) {
+            Some(ask) => {
                 let credit = self.shared.sync_credits.take().await;
-                let _down = self.sync.try_send(ask(credit));
+                let _down = self.sync.try_send(ask.of_peer(peer, credit));
             }
-            Err(answer) => self.on_answer(epoch, peer, answer).await,
+            None => self.on_answer(epoch, peer, message).await,
         }
     }
 
@@ -245,26 +243,33 @@ impl Receivers {
     }
 }
 
-/// What a request is to the sync, once there is a place for it; or the message, if it is none.
-fn request(peer: Peer, message: PeerMessage) -> Result<impl FnOnce(Credit) -> SyncMessage, PeerMessage> {
-    let ask = match message {
-        PeerMessage::SyncRequest { from, to } => Ask::Blocks(from, to),
-        PeerMessage::SnapshotRequest { height, at_least, epoch } => {
-            Ask::State(SnapshotAsk::Manifest(height, at_least, epoch))
-        }
-        PeerMessage::PartRequest { height, part } => Ask::State(SnapshotAsk::Part(height, part)),
-        answer => return Err(answer),
-    };
-    Ok(move |credit| match ask {
-        Ask::Blocks(from, to) => SyncMessage::Request { peer, from, to, credit },
-        Ask::State(ask) => SyncMessage::SnapshotRequest { peer, ask, credit },
-    })
-}
-
 /// What a peer asks for.
+#[derive(Clone, Copy)]
 enum Ask {
     Blocks(Height, Height),
     State(SnapshotAsk),
+}
+
+impl Ask {
+    /// What a message asks for, if it is a request.
+    const fn of(message: &PeerMessage) -> Option<Self> {
+        match *message {
+            PeerMessage::SyncRequest { from, to } => Some(Self::Blocks(from, to)),
+            PeerMessage::SnapshotRequest { height, at_least, epoch } => {
+                Some(Self::State(SnapshotAsk::Manifest(height, at_least, epoch)))
+            }
+            PeerMessage::PartRequest { height, part } => Some(Self::State(SnapshotAsk::Part(height, part))),
+            _ => None,
+        }
+    }
+
+    /// The same to the sync, once there is a place for it.
+    const fn of_peer(self, peer: Peer, credit: Credit) -> SyncMessage {
+        match self {
+            Self::Blocks(from, to) => SyncMessage::Request { peer, from, to, credit },
+            Self::State(ask) => SyncMessage::SnapshotRequest { peer, ask, credit },
+        }
+    }
 }
 
 impl Behaviour for Worker {
