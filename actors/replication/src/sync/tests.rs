@@ -273,6 +273,16 @@ fn a_part_that_is_not_the_certified_one_is_never_kept_and_its_sender_is_not_aske
 }
 
 #[test]
+fn who_answers_falsely_instead_of_with_a_manifest_is_followed_by_another_at_once() {
+    let mut sync = planner();
+    let first = manifest_asked(&ask(&mut sync, 1, 9_999, &[2])).unwrap();
+    let other = if first == peer(0) { peer(1) } else { peer(0) };
+    assert_eq!(manifest_asked(&step(&mut sync, Input::Faulty(other))), None, "nothing was asked of it");
+    let second = manifest_asked(&step(&mut sync, Input::Faulty(first))).unwrap();
+    assert!(second != first && second != other);
+}
+
+#[test]
 fn a_part_of_another_checkpoint_or_of_one_who_was_not_asked_is_dropped() {
     let (checked, map) = manifest(256, 600, 0);
     let (mut sync, effects) = fetching(&checked);

@@ -308,6 +308,13 @@ fn what_a_peer_announces_beyond_the_bound_is_ignored() {
     assert_eq!(world.pool.usage().searches, 2);
     world.step(announced(2, &[digest(3)]));
     assert_eq!(world.pool.usage().searches, 3, "another peer is not held up");
+    // What has come counts no longer.
+    let come = [world.bundle(1, 0), world.bundle(1, 1)];
+    world.step(announced(3, &[come[0].digest, come[1].digest, digest(4)]));
+    assert_eq!(world.pool.usage().searches, 5);
+    come.iter().for_each(|bundle| drop(world.accept(3, bundle)));
+    world.step(announced(3, &[digest(5), digest(6), digest(7)]));
+    assert_eq!(world.pool.usage().searches, 5);
 }
 
 #[test]
