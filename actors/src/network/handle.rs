@@ -1,5 +1,6 @@
 //! How the rest of the node uses the network: one handle, cheap to clone, valid across restarts.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -106,9 +107,10 @@ impl NetworkHandle {
         keys::peer_id(key).map_err(|_| SendError::UnknownPeer).and_then(|peer| self.link(&peer))
     }
 
-    /// The keys of those connected who are no validators, and take requests for what is committed.
+    /// The keys of those connected who are no validators, and take requests for what is committed; always in one order, so
+    /// that whose turn it is does not change by itself.
     #[must_use]
-    pub fn strangers(&self) -> Vec<PublicKey> {
+    pub fn strangers(&self) -> BTreeSet<PublicKey> {
         let table = self.shared.contacts.table();
         let strangers = table.by_peer.values().filter(|link| link.index().is_none());
         let asked = strangers.filter(|link| link.classes().contains(Class::Sync));

@@ -146,7 +146,7 @@ impl Sync {
         let is_found = *board.quorum().borrow() && !waits_at_end;
         let is_told = is_found && board.epoch().config.me.is_some();
         let strangers = match self.shared.network.get().filter(|_| !is_found) {
-            Some(handle) => handle.strangers(),
+            Some(handle) => handle.strangers().into_iter().collect(),
             None => Vec::new(),
         };
         self.step(context, Input::Strangers(strangers));

@@ -40,7 +40,7 @@ async fn a_stranger_that_is_asked_may_answer_at_length() {
     node.connected_to(9).await;
     stranger.connected_to(0).await;
     let long = bytes::Bytes::from(vec![7; dtvn_messages::limits::STRANGER_FRAME_BYTES_MAX + 1]);
-    assert_eq!(node.handle.strangers(), [key(9).public()]);
+    assert_eq!(node.handle.strangers(), [key(9).public()].into());
     node.handle.link_of(&key(9).public()).unwrap().ask(&"blocks please".into()).unwrap();
     assert_eq!(stranger.receive(Class::Sync).await.bytes, "blocks please");
     stranger.handle.send(ZERO, Class::Sync, &long, None).unwrap();
