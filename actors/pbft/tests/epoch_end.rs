@@ -224,6 +224,14 @@ fn a_peer_that_is_behind_is_shown_how_its_epoch_ended_and_one_ahead_is_asked() {
     assert_eq!(under.hear(0, Message::Status(ahead)), [], "not twice in a row");
 }
 
+/// The last checkpoint, signed by three.
+fn last_stable(under: &Under, last: &Block) -> Arc<StableCheckpoint> {
+    let checkpoint = last_checkpoint(under, last);
+    let sign = |signer| (validator(signer), sign(&under.genesis, validator(signer), checkpoint).signature);
+    let signatures = dtvn_messages::certificate::Signatures([0, 1, 2].map(sign).to_vec());
+    Arc::new(StableCheckpoint { header: last.header.clone(), checkpoint, signatures })
+}
+
 /// A peer that gives its state need not give the certificate of its last block, and nobody signs that it is there. Others
 /// show it.
 #[test]
@@ -231,12 +239,9 @@ fn a_certificate_of_the_last_block_that_comes_later_ends_the_epoch() {
     let (under, blocks, _) = at_the_end(3);
     let last = &blocks[3];
     let genesis = Arc::clone(&under.genesis);
-    let checkpoint = last_checkpoint(&under, last);
-    let signed = [0, 1, 2].map(|signer| (validator(signer), sign(&genesis, validator(signer), checkpoint).signature));
-    let signatures = dtvn_messages::certificate::Signatures(signed.to_vec());
-    let stable = StableCheckpoint { header: last.header.clone(), checkpoint, signatures };
+    let stable = last_stable(&under, last);
     let succession = Succession { ends: Some(Height(4)), next_epoch: Epoch(1), next_set: NEXT_SET };
-    let base = Base { proof: None, stable: Some(Arc::new(stable)), succession, ..under.base(last, 1, &[0, 1, 2]) };
+    let base = Base { proof: None, stable: Some(stable), succession, ..under.base(last, 1, &[0, 1, 2]) };
     let mut other = Under::stopped(&genesis, Some(3), base, true);
     assert!(!is_over(&other.run(Input::Start)));
     let foreign = under.block(0, Some(&blocks[2]), &[]);
@@ -244,4 +249,20 @@ fn a_certificate_of_the_last_block_that_comes_later_ends_the_epoch() {
     assert!(!is_over(&other.hear(1, of_another)), "of another block");
     let proof = Message::Committed(Arc::new(other.committed(0, last, &[0, 1, 2])));
     assert!(is_over(&other.hear(1, proof)));
+}
+
+/// Both certificates in one piece, as one is shown them that asks: by anybody, who need not be a validator of the epoch.
+#[test]
+fn who_is_at_the_end_is_led_out_by_both_certificates_and_who_is_not_is_left_where_it_is() {
+    let (under, blocks, _) = at_the_end(3);
+    let (last, genesis) = (&blocks[3], Arc::clone(&under.genesis));
+    let committed = Arc::new(under.committed(0, last, &[0, 1, 2]));
+    let shown = || Input::EpochEnd { committed: Arc::clone(&committed), stable: last_stable(&under, last) };
+    let succession = Succession { ends: Some(Height(4)), next_epoch: Epoch(1), next_set: NEXT_SET };
+    for (block, expected) in [(last, true), (&blocks[2], false)] {
+        let base = Base { proof: None, stable: None, succession, ..under.base(block, 1, &[0, 1, 2]) };
+        let mut other = Under::stopped(&genesis, Some(3), base, true);
+        other.run(Input::Start);
+        assert_eq!(is_over(&other.run(shown())), expected, "at {}", block.header.height);
+    }
 }

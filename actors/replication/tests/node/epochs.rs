@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use dtvn_messages::certificate::Signatures;
 use dtvn_messages::membership::ValidatorsChange;
+use dtvn_messages::state::Part;
 use dtvn_messages::wire::PeerMessage;
 use dtvn_messages::{
     Action, Certificate, CommittedProof, Epoch, Genesis, Header, Height, KeyPair, PublicKey, Signed, Statement,
@@ -85,6 +86,8 @@ fn an_observer_is_answered_when_it_asks_and_not_heard_otherwise() {
         PeerMessage::Wish { epoch: Epoch(0), view: dtvn_messages::View(7) },
         PeerMessage::FetchBlocks(Vec::new()),
         PeerMessage::SyncBlocks(Vec::new()),
+        // What would be blamed if anybody looked.
+        PeerMessage::Part { height: Height(4), part: Part::WHOLE, entries: Arc::new(vec![1]) },
     ] {
         assert!(ask(said).is_empty());
     }
