@@ -264,5 +264,7 @@ fn who_is_at_the_end_is_led_out_by_both_certificates_and_who_is_not_is_left_wher
         let mut other = Under::stopped(&genesis, Some(3), base, true);
         other.run(Input::Start);
         assert_eq!(is_over(&other.run(shown())), expected, "at {}", block.header.height);
+        let shown = other.replica.show();
+        assert!(shown.stable <= shown.committed, "nothing is stable that is not here: {}", shown.stable);
     }
 }
