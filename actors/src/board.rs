@@ -117,6 +117,10 @@ pub struct Board {
     health: RwLock<HealthShown>,
     /// The highest height whose outcomes were given to those who wait for them.
     decided: AtomicU64,
+    /// How far down its blocks reach, to a state that it can give.
+    reach: RwLock<Option<Height>>,
+    /// The height of the state in its archive.
+    archived: AtomicU64,
     /// Whether the store was begun anew although the node was used, and may lack what the node knew.
     rebuilding: AtomicBool,
 }
@@ -137,6 +141,8 @@ impl Board {
             view_changes: Default::default(),
             health: RwLock::default(),
             decided: AtomicU64::new(0),
+            reach: RwLock::default(),
+            archived: AtomicU64::new(0),
             rebuilding: AtomicBool::new(false),
         };
         board.post_whether_validator();
@@ -246,6 +252,25 @@ impl Board {
     pub fn post_quorum(&self, connected: bool) {
         self.met_quorum.fetch_or(connected, Ordering::Relaxed);
         self.quorum.send_if_modified(|quorum| std::mem::replace(quorum, connected) != connected);
+    }
+
+    /// The height of a state that this node can give to one that has nothing, and from which its blocks lead on
+    /// ([`dtvn_replication::archive::reach`]); none if there is none, or nobody has looked yet.
+    #[must_use]
+    pub fn reach(&self) -> Option<Height> {
+        *self.reach.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The height of the state in the archive; 0 if there is none.
+    #[must_use]
+    pub fn archived(&self) -> Height {
+        Height(self.archived.load(Ordering::Relaxed))
+    }
+
+    /// Posts what the archive holds, and how far down the blocks reach with it.
+    pub fn post_archive(&self, archived: Option<Height>, reach: Option<Height>) {
+        self.archived.store(archived.unwrap_or_default().0, Ordering::Relaxed);
+        *self.reach.write().unwrap_or_else(PoisonError::into_inner) = reach;
     }
 
     /// Posts whether the store was begun anew although the node was used before.

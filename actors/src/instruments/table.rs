@@ -127,7 +127,7 @@ metrics! {
     HEIGHT = gauge(
         "dtvn.consensus.height",
         &["stage"],
-        "Heights: executed, committed, stable (checkpoint), proved (by others), applied (to the store)."
+        "Heights: executed, committed, stable (checkpoint), proved (by others), applied (to the store), archived (state for others)."
     );
     LAST_COMMIT = gauge("dtvn.consensus.last_commit", &[], "When the last block was committed here, since 1970.").unit("s");
     LEADER = gauge("dtvn.consensus.leader", &[], "1 while this node leads its view.");

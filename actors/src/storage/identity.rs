@@ -16,7 +16,7 @@ pub const SCHEMA_VERSION: u32 = 1;
 
 const FILE_NAME: &str = "node.json";
 /// What a data directory holds once its node has run.
-const TRACES: [&str; 3] = ["log", "db", "snapshots"];
+const TRACES: [&str; 4] = ["log", "db", "snapshots", "archive"];
 
 /// Whose data directory it is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dtvn_messages::{Digest, Epoch, EpochEnd, Evidence, Height, ReceiptCertificate, StableCheckpoint, limits};
+use dtvn_replication::archive;
 use tokio::sync::mpsc::{Receiver, Sender};
 
 use super::install;
@@ -138,7 +139,9 @@ impl StoreThread {
             // A log that is gone has failed, and the storage is about to start again.
             let _gone = self.log.blocking_send(LogWork::Covered(covered));
         }
-        let below = Height(self.store.applied().height.0.min(covered.0).saturating_sub(self.retain_blocks));
+        let (is_validator, reach) = (self.board.epoch().config.me.is_some(), self.board.reach());
+        let covered = covered.min(self.store.applied().height);
+        let below = archive::collectable(covered, self.retain_blocks, is_validator, reach);
         if below > Height(0) {
             self.store.collect(below)?;
         }

@@ -13,6 +13,7 @@ use dtvn_replication::sync::{Effect, Input, Peer, Sync as Planner, serve, serve_
 use dtvn_replication::verify::CheckedPart;
 use tokio::sync::Mutex;
 
+use super::archive::Archive;
 use super::install::{Prepared, make, unless_outrun};
 use super::message::{SnapshotAsk, SyncMessage};
 use super::parts::Parts;
@@ -36,7 +37,7 @@ pub struct SyncArguments {
     pub shared: Shared,
     /// Where the store is.
     pub store: StoreSlot,
-    /// The data directory: `snapshots/` is in it.
+    /// The data directory: `snapshots/` and `archive/` are in it.
     pub directory: PathBuf,
     /// The instruments.
     pub instruments: Instruments,
@@ -55,6 +56,7 @@ pub struct Sync {
     directory: PathBuf,
     instruments: Instruments,
     parts: Parts,
+    archive: Archive,
     /// Parts that are being written.
     writing: usize,
     /// What is to be installed once they are; none: the genesis.
@@ -75,12 +77,14 @@ impl Sync {
         let opening = directory.clone();
         let (parts, kept) =
             tokio::task::spawn_blocking(move || Parts::open(&opening, limits::SNAPSHOT_PARTS_KEPT_MAX)).await??;
+        let archive = Archive::open(&shared, &store, &directory).await?;
         let mut sync = Self {
             planner: Planner::new(shared.epoch().config.epoch, others(&shared), shared.genesis.base(), kept),
             store,
             directory,
             instruments,
             parts,
+            archive,
             writing: 0,
             install: None,
             purses: BTreeMap::new(),
@@ -140,6 +144,7 @@ impl Sync {
     /// its epoch: those whose votes it lacks may be in the next one already, without a vote there. Where no quorum of its
     /// epoch is to be found, strangers are asked too: all of them may have other keys by now.
     fn follow(&mut self, context: &Context<SyncMessage>) {
+        self.archive.tend(context);
         self.heal_if_diverged(context);
         let board = &self.shared.board;
         let waits_at_end = board.consensus().borrow().replica.is_some_and(|shown| shown.at_epoch_end);
@@ -262,10 +267,13 @@ impl Sync {
 
     /// Reads what a peer asked for beside the mailbox, and sends it.
     fn serve_snapshot(&mut self, context: &Context<SyncMessage>, peer: Peer, ask: SnapshotAsk, credit: Credit) {
-        let (shelf, network) = (self.shared.shelf.get(), self.shared.network.clone());
+        let (shelf, archived) = (self.shared.shelf.get(), self.archive.archived());
+        let network = self.shared.network.clone();
         let read = move || match ask {
-            SnapshotAsk::Manifest(height, at_least, epoch) => serve_manifest(&shelf, height, at_least, epoch),
-            SnapshotAsk::Part(height, part) => serve_part(&shelf, height, part),
+            SnapshotAsk::Manifest(height, at_least, epoch) => {
+                serve_manifest(&shelf, archived.as_deref(), height, at_least, epoch)
+            }
+            SnapshotAsk::Part(height, part) => serve_part(&shelf, archived.as_deref(), height, part),
         };
         let Some(purse) = self.purse(peer) else { return };
         context.spawn(async move {
@@ -356,6 +364,7 @@ impl Behaviour for Sync {
             }
             SyncMessage::Heal { at_least, differs_at } => self.step(context, Input::Heal { at_least, differs_at }),
             SyncMessage::Kept { hash, failed } => self.on_kept(context, hash, failed),
+            SyncMessage::Archived(written) => self.archive.on_written(written),
             SyncMessage::Prepared(prepared) => return self.on_prepared(context, prepared),
             SyncMessage::Timer(generation) => self.step(context, Input::Timer { generation }),
         }

@@ -94,9 +94,10 @@ fn consensus(meter: &Meter, reading: &Arc<RwLock<Reading>>) {
             sink(replica.view.0 as f64, &[]);
         }
     });
-    let stages = ["executed", "committed", "stable", "proved", "applied"].map(|stage| [KeyValue::new("stage", stage)]);
+    let stages = ["executed", "committed", "stable", "proved", "applied", "archived"]
+        .map(|stage| [KeyValue::new("stage", stage)]);
     observe(meter, &table::HEIGHT, reading, move |reading, sink| {
-        let [executed, committed, stable, proved, applied] = &stages;
+        let [executed, committed, stable, proved, applied, archived] = &stages;
         if let Some(replica) = replica(reading) {
             sink(replica.executed.0 as f64, executed);
             sink(replica.committed.0 as f64, committed);
@@ -106,6 +107,7 @@ fn consensus(meter: &Meter, reading: &Arc<RwLock<Reading>>) {
         if let Some(store) = &reading.store {
             sink(store.applied.0 as f64, applied);
         }
+        sink(reading.archived.0 as f64, archived);
     });
     observe(meter, &table::LAST_COMMIT, reading, |reading, sink| {
         if let Some(at) = reading.consensus.as_ref().and_then(|shown| shown.last_commit_at) {

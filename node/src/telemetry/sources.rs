@@ -48,6 +48,7 @@ pub struct Reading {
     pub(super) actors: BTreeMap<String, Figures>,
     pub(super) network: Option<Arc<NetworkMetrics>>,
     pub(super) store: Option<StoreRead>,
+    pub(super) archived: Height,
     pub(super) listeners: u64,
     pub(super) process: Process,
 }
@@ -89,6 +90,7 @@ impl Sources {
             actors: BTreeMap::new(),
             network: self.network.get().map(|handle| Arc::clone(handle.metrics())),
             store: self.read_store(),
+            archived: self.board.archived(),
             listeners: self.listeners.load(Ordering::Relaxed),
             process: Process::read(),
         }

@@ -8,6 +8,8 @@
 mod rooting;
 mod shelf;
 mod stored;
+#[cfg(test)]
+mod tests;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -22,6 +24,9 @@ use dtvn_pbft::{Base, Committee, Config};
 
 use crate::consensus::Committed;
 use rooting::Due;
+
+#[cfg(test)]
+pub(crate) use shelf::tests::shelf_of;
 
 pub use rooting::{Rooted, Rooting};
 pub use shelf::{Shelf, Snapshot, Version};
@@ -263,7 +268,12 @@ impl Execution {
             self.base.state_root = Some(root);
         }
         let version = Version { block, certificate, edge, map: map.clone() };
-        Arc::make_mut(&mut self.shelf).put(Arc::new(version));
+        let shelf = Arc::make_mut(&mut self.shelf);
+        shelf.put(Arc::new(version));
+        // Others may have been faster.
+        if let Some(stable) = self.base.stable.as_ref().filter(|stable| stable.height() == height) {
+            shelf.stable(stable);
+        }
         self.map = Some(map);
         (height, root)
     }

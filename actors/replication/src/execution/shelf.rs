@@ -65,7 +65,7 @@ impl Shelf {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::sync::tests::header;
     use crate::sync::{serve_manifest, serve_part};
@@ -94,6 +94,17 @@ mod tests {
         (Arc::new(Version { block, certificate: None, edge: LogEdge::new(), map }), Arc::new(stable))
     }
 
+    /// A shelf on which the states at these heights became stable.
+    pub(crate) fn shelf_of(heights: &[u64]) -> Shelf {
+        let mut shelf = Shelf::default();
+        for height in heights {
+            let (version, stable) = state(*height);
+            shelf.put(version);
+            shelf.stable(&stable);
+        }
+        shelf
+    }
+
     #[test]
     fn states_that_do_not_become_stable_are_kept_up_to_a_bound_and_the_oldest_goes() {
         let mut shelf = Shelf::default();
@@ -110,18 +121,13 @@ mod tests {
 
     #[test]
     fn the_latest_stable_states_are_served_and_older_ones_are_refused() {
-        let mut shelf = Shelf::default();
         let count = limits::SNAPSHOTS_SERVED_MAX as u64 + 2;
-        for height in 1..=count {
-            let (version, stable) = state(height);
-            shelf.put(version);
-            shelf.stable(&stable);
-        }
+        let shelf = shelf_of(&(1..=count).collect::<Vec<_>>());
         assert_eq!(shelf.snapshots.len(), limits::SNAPSHOTS_SERVED_MAX);
         let refused = PeerMessage::SnapshotRefused { height: Height(2) };
-        assert_eq!(serve_part(&shelf, Height(2), Part::WHOLE), refused);
-        assert!(matches!(serve_part(&shelf, Height(3), Part::WHOLE), PeerMessage::Part { .. }));
-        let PeerMessage::Snapshot(manifest) = serve_manifest(&shelf, Height(2), Height(1), Epoch(0)) else {
+        assert_eq!(serve_part(&shelf, None, Height(2), Part::WHOLE), refused);
+        assert!(matches!(serve_part(&shelf, None, Height(3), Part::WHOLE), PeerMessage::Part { .. }));
+        let PeerMessage::Snapshot(manifest) = serve_manifest(&shelf, None, Height(2), Height(1), Epoch(0)) else {
             panic!("who asks for one that is gone gets the latest")
         };
         assert_eq!(manifest.stable.height(), Height(count));

@@ -6,6 +6,7 @@ use dtvn_messages::Height;
 
 use super::messages::LogWork;
 use super::{Effect, Failure, LogDesk, Mail, Node, NodeSettings, Work};
+use crate::archive::{self, Archived};
 use crate::consensus;
 use crate::log::{Disk, LogError};
 use crate::logbook::LogBook;
@@ -124,9 +125,29 @@ impl<D: Disk> Node<D> {
             self.desk.queue.push_back(LogWork::Covered(covered));
         }
         let retain = self.settings.genesis.parameters().retain_blocks;
-        let below = Height(self.store.applied().0.min(covered.0).saturating_sub(retain));
+        let below =
+            archive::collectable(self.store.applied().min(covered), retain, self.config.me.is_some(), self.reach());
         if below > Height(0) {
             self.store.collect(below);
+        }
+    }
+
+    /// The state that outlives the process, for others.
+    pub(super) fn archived(&self) -> Option<&Archived> {
+        self.store.archived()
+    }
+
+    fn reach(&self) -> Option<Height> {
+        let archived = self.archived().map(Archived::height);
+        archive::reach(archived, self.settings.genesis.base(), self.store.first_block())
+    }
+
+    /// Archives the latest stable state, if one is due.
+    pub(super) fn archive(&mut self) {
+        let every = archive::every(self.settings.genesis.parameters());
+        let due = archive::due(self.execution.shelf(), self.reach(), every).cloned();
+        if let Some(snapshot) = due {
+            self.store.archive(&snapshot);
         }
     }
 }

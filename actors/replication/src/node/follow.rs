@@ -82,9 +82,11 @@ impl<D: Disk> Node<D> {
                 }
             }
             PeerMessage::SnapshotRequest { height, at_least, epoch } => {
-                effects.push(send(asker, serve_manifest(shelf, height, at_least, epoch)));
+                effects.push(send(asker, serve_manifest(shelf, self.archived(), height, at_least, epoch)));
             }
-            PeerMessage::PartRequest { height, part } => effects.push(send(asker, serve_part(shelf, height, part))),
+            PeerMessage::PartRequest { height, part } => {
+                effects.push(send(asker, serve_part(shelf, self.archived(), height, part)))
+            }
             _ => return false,
         }
         true

@@ -84,6 +84,7 @@ impl<D: Disk> Node<D> {
                 self.tell_gossip(pool::Input::Stable { height });
                 self.execution.stable(&stable);
                 self.store.put_stable(stable);
+                self.archive();
                 self.cover(height);
                 effects.push(Effect::Stable(height));
             }

@@ -213,6 +213,7 @@ impl<D: Disk> Node<D> {
     }
 
     fn start_sync(&mut self) {
+        self.archive();
         self.incarnations.sync += 1;
         let others = self.config.set.iter().map(|(index, _)| index);
         let others = others.filter(|index| Some(*index) != self.config.me).collect();

@@ -13,8 +13,9 @@ use dtvn_messages::{
     ReceiptCertificate, StableCheckpoint, Ticket, TicketId, Timestamp,
 };
 
+use crate::archive::{self, Archived};
 use crate::consensus::Committed;
-use crate::execution::{LastBlock, Stored};
+use crate::execution::{LastBlock, Snapshot, Stored};
 
 /// A store in memory. It outlives the node's process; [`MemoryStore::crash`] is the loss of power.
 #[derive(Debug, Clone)]
@@ -34,6 +35,8 @@ pub struct MemoryStore {
     durable_stable: Option<Arc<StableCheckpoint>>,
     /// How each epoch ended.
     ends: BTreeMap<Epoch, Arc<EpochEnd>>,
+    /// The archived state. It is durable at once.
+    archived: Option<Archived>,
     /// There is no space for anything more.
     is_full: bool,
     /// How often there was none for what came.
@@ -146,6 +149,7 @@ impl MemoryStore {
             durable_stable: stable.clone(),
             stable,
             ends: ends.into_iter().map(|end| (end.epoch(), end)).collect(),
+            archived: None,
             is_full: false,
             refused: 0,
         }
@@ -245,9 +249,10 @@ impl MemoryStore {
     /// Puts another state in the place of what is stored, for good.
     pub fn install(&mut self, stored: Stored) {
         let (evidence, mut ends) = (std::mem::take(&mut self.evidence), std::mem::take(&mut self.ends));
+        let archived = self.archived.take();
         let installed = Self::of(stored);
         ends.extend(installed.ends.clone());
-        *self = Self { evidence, ends, is_full: self.is_full, refused: self.refused, ..installed };
+        *self = Self { evidence, ends, archived, is_full: self.is_full, refused: self.refused, ..installed };
     }
 
     /// A value on the disk is another than the one that was written, and no checksum tells: a fault that a simulator
@@ -295,6 +300,30 @@ impl MemoryStore {
     pub fn block(&self, height: Height) -> Option<CommittedBlock> {
         let block = &self.blocks.get(&height)?.block;
         (block.bundles.len() == block.block.bundles.len()).then(|| block.clone())
+    }
+
+    /// The lowest height from which on all blocks are here.
+    #[must_use]
+    pub fn first_block(&self) -> Height {
+        let first = self.blocks.keys().copied().find(|height| self.block(*height).is_some());
+        first.unwrap_or_else(|| self.applied().next())
+    }
+
+    /// Archives a state, in the place of the last one. If there is no space, none is written.
+    pub fn archive(&mut self, snapshot: &Snapshot) {
+        if self.is_full {
+            return;
+        }
+        let (manifest, parts) = archive::contents(snapshot);
+        let parts = parts.filter_map(|(part, hash)| Some((hash, archive::bytes_of(snapshot, &part)?)));
+        let parts: BTreeMap<Digest, Vec<u8>> = parts.collect();
+        self.archived = Archived::new(manifest, Arc::new(parts)).ok();
+    }
+
+    /// The archived state, if blocks lead on from it.
+    #[must_use]
+    pub fn archived(&self) -> Option<&Archived> {
+        self.archived.as_ref().filter(|archived| archived.height().next() >= self.first_block())
     }
 
     /// What a node that starts loads.

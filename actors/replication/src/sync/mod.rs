@@ -24,6 +24,7 @@ use snapshot::{Fetch, Progress};
 
 pub use assemble::{AssembleError, Assembled, assemble};
 pub use peer::Peer;
+pub(crate) use serve::manifest as manifest_of;
 pub use serve::{serve, serve_manifest, serve_part};
 
 /// What goes in.

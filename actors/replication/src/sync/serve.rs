@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use dtvn_messages::snapshot::{Manifest, encode_entries};
+use dtvn_messages::snapshot::Manifest;
 use dtvn_messages::state::Part;
 use dtvn_messages::wire::{CommittedBlock, PeerMessage};
-use dtvn_messages::{Epoch, EpochEnd, Height, limits};
+use dtvn_messages::{Epoch, EpochEnd, Height, StableCheckpoint, limits};
 
+use crate::archive::{Archived, bytes_of};
 use crate::execution::{Shelf, Snapshot};
 
 /// What a peer is sent that asks for the committed blocks from `from` to `to`: as far as the limits of one answer go,
@@ -53,22 +54,48 @@ fn length(block: &CommittedBlock) -> usize {
 /// below `at_least`. `epoch` is the latest whose validators the peer knows. If more epochs lie between than one answer may
 /// show, it is sent how the first of them ended: from there on it asks again.
 #[must_use]
-pub fn serve_manifest(shelf: &Shelf, height: Height, at_least: Height, epoch: Epoch) -> PeerMessage {
-    let latest = shelf.snapshots.last_key_value().map(|(_, snapshot)| snapshot);
-    let found = shelf.snapshots.get(&height).or(latest);
-    let Some(snapshot) = found.filter(|it| it.stable.height() >= at_least) else {
+pub fn serve_manifest(
+    shelf: &Shelf,
+    archived: Option<&Archived>,
+    height: Height,
+    at_least: Height,
+    epoch: Epoch,
+) -> PeerMessage {
+    let exact = shelf.snapshots.get(&height).map(|snapshot| Held::Fresh(snapshot));
+    let exact = exact.or_else(|| archived.filter(|archived| archived.height() == height).map(Held::Archived));
+    let latest = || shelf.snapshots.last_key_value().map(|(_, snapshot)| Held::Fresh(snapshot));
+    let found = exact.or_else(latest).or_else(|| archived.map(Held::Archived));
+    let Some(held) = found.filter(|held| held.stable().height() >= at_least) else {
         return PeerMessage::SnapshotRefused { height };
     };
-    let between = epoch..snapshot.stable.epoch();
+    let between = epoch..held.stable().epoch();
     let mut ends = shelf.ends.iter().filter(|end| between.contains(&end.epoch())).cloned();
     let shown: Vec<Arc<EpochEnd>> = ends.by_ref().take(limits::EPOCH_ENDS_MAX).collect();
     if ends.next().is_some() {
         return PeerMessage::EpochEnds(shown);
     }
-    PeerMessage::Snapshot(Arc::new(manifest(snapshot, shown)))
+    PeerMessage::Snapshot(Arc::new(match held {
+        Held::Fresh(snapshot) => manifest(snapshot, shown),
+        Held::Archived(archived) => archived.manifest(shown),
+    }))
 }
 
-fn manifest(snapshot: &Snapshot, ends: Vec<Arc<EpochEnd>>) -> Manifest {
+/// A state that can be served.
+enum Held<'a> {
+    Fresh(&'a Snapshot),
+    Archived(&'a Archived),
+}
+
+impl Held<'_> {
+    fn stable(&self) -> &StableCheckpoint {
+        match self {
+            Self::Fresh(snapshot) => &snapshot.stable,
+            Self::Archived(archived) => archived.stable(),
+        }
+    }
+}
+
+pub(crate) fn manifest(snapshot: &Snapshot, ends: Vec<Arc<EpochEnd>>) -> Manifest {
     let version = &snapshot.version;
     Manifest {
         stable: Arc::clone(&snapshot.stable),
@@ -82,11 +109,11 @@ fn manifest(snapshot: &Snapshot, ends: Vec<Arc<EpochEnd>>) -> Manifest {
 
 /// What a peer is sent that asks for a part of the snapshot at a height.
 #[must_use]
-pub fn serve_part(shelf: &Shelf, height: Height, part: Part) -> PeerMessage {
-    let snapshot = shelf.snapshots.get(&height);
-    let entries = snapshot.and_then(|it| it.version.map.part(&part, limits::SNAPSHOT_PART_BYTES_MAX));
-    match entries {
-        Some(entries) => PeerMessage::Part { height, part, entries: Arc::new(encode_entries(&entries)) },
+pub fn serve_part(shelf: &Shelf, archived: Option<&Archived>, height: Height, part: Part) -> PeerMessage {
+    let fresh = shelf.snapshots.get(&height).and_then(|snapshot| bytes_of(snapshot, &part));
+    let archived = || archived.filter(|archived| archived.height() == height)?.part(&part);
+    match fresh.or_else(archived) {
+        Some(entries) => PeerMessage::Part { height, part, entries: Arc::new(entries) },
         None => PeerMessage::SnapshotRefused { height },
     }
 }

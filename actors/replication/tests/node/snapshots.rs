@@ -1,10 +1,14 @@
 //! State root, divergence and snapshots between whole nodes (consensus.md sections 5 and 7).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use dtvn_messages::snapshot::Manifest;
 use dtvn_messages::wire::PeerMessage;
-use dtvn_messages::{Action, Epoch, EventId, Operation, Ticket, TicketId, TicketState, ValidatorIndex};
+use dtvn_messages::{
+    Action, ChainId, Epoch, EventId, Genesis, Operation, Ticket, TicketId, TicketState, ValidatorIndex,
+};
+use dtvn_replication::archive::Archived;
 use dtvn_replication::log::MemoryDisk;
 use dtvn_replication::node::{Input, Media, MemoryStore};
 
@@ -78,6 +82,59 @@ fn a_node_that_is_late_by_more_than_others_keep_gets_a_snapshot_and_goes_on() {
     assert_alike(&mut network);
     assert_eq!(network.accepted().len(), 6 + 40 + 10);
     assert!(network.node(3).show().voting);
+}
+
+/// All that a node shows to others must outlive its process: here nobody comes to another checkpoint without the late one.
+#[test]
+fn a_node_that_is_late_gets_a_snapshot_although_all_others_were_started_again() {
+    let mut network = forgetful();
+    work(&mut network, 0, 6, &[0, 1, 2, 3]);
+    let late = network.kill(3);
+    work(&mut network, 10, 41, &[0, 1, 2]);
+    let others = [0, 1, 2].map(|node| network.kill(node));
+    for (node, mut media) in others.into_iter().enumerate().skip(1) {
+        media.store.sync();
+        network.start(node, media);
+        assert!(network.node(node).execution().shelf().snapshots.is_empty(), "not between two checkpoints");
+        assert!(network.node(node).store().block(dtvn_messages::Height(20)).is_none(), "it was collected");
+    }
+    network.start(3, late);
+    // It asks node 0 first.
+    network.run_for(10_000_000);
+    let [(3, height, None)] = network.installed.as_slice() else { panic!("{:?}", network.installed) };
+    assert!(*height >= 32 && height.is_multiple_of(4), "{height}");
+    work(&mut network, 60, 3, &[1, 2, 3]);
+    assert_alike(&mut network);
+    assert_eq!(network.accepted().len(), 6 + 41 + 3);
+}
+
+#[test]
+fn of_an_archived_state_on_a_disk_nothing_is_believed() {
+    let mut network = forgetful();
+    work(&mut network, 0, 20, &[0, 1, 2, 3]);
+    let genesis = network.genesis().clone();
+    let manifest = network.node(0).store().archived().unwrap().manifest(Vec::new());
+    let scheme = Arc::clone(&network.node(0).settings().scheme);
+    let open = |manifest: &Manifest, genesis: &Genesis| {
+        let source = Arc::new(BTreeMap::new());
+        Archived::open(manifest.clone(), &[], genesis, &*scheme, source).map(|archived| archived.height())
+    };
+    assert_eq!(open(&manifest, &genesis), Ok(manifest.stable.height()));
+    let faults: [fn(&mut Manifest); 4] = [
+        |manifest| Arc::make_mut(&mut manifest.stable).signatures.0.clear(),
+        |manifest| Arc::make_mut(&mut manifest.stable).checkpoint.state_root.0[0] ^= 1,
+        |manifest| manifest.cut.0[0].1.0[0] ^= 1,
+        |manifest| manifest.edge[0][0].0[0] ^= 1,
+    ];
+    for fault in faults {
+        let mut false_one = manifest.clone();
+        fault(&mut false_one);
+        assert!(open(&false_one, &genesis).is_err());
+    }
+    let mut other = genesis.file().clone();
+    other.chain_id = ChainId::new("another").unwrap();
+    let other = Genesis::new(other).unwrap();
+    assert!(open(&manifest, &other).is_err(), "of another chain");
 }
 
 #[test]

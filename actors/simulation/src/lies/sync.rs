@@ -110,7 +110,7 @@ fn show_otherwise(behaviour: Behaviour, manifest: &Arc<Manifest>, moment: &mut M
             let shelf = moment.node.execution().shelf();
             let oldest = *shelf.snapshots.first_key_value().filter(|(oldest, _)| **oldest < height)?.0;
             let epoch = manifest.ends.first().map_or(manifest.stable.epoch(), |end| end.epoch());
-            one(serve_manifest(shelf, oldest, Height(0), epoch))
+            one(serve_manifest(shelf, None, oldest, Height(0), epoch))
         }
         Behaviour::SnapshotForged => {
             let mut manifest = Manifest::clone(manifest);

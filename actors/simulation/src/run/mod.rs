@@ -26,8 +26,8 @@ enum Phase {
     Faults { until_us: u64 },
     /// Everything has healed; what is outstanding must be decided until this virtual time.
     Healed { until_us: u64 },
-    /// All is decided, and clients go on up to the next checkpoint, of which nodes get a state that nobody else has any
-    /// more; until this virtual time.
+    /// All is decided, and clients go on up to the next checkpoint, of which nodes whose state is wrong get the right one;
+    /// until this virtual time.
     GoneOn { until_us: u64 },
 }
 
@@ -205,8 +205,8 @@ impl World {
             && self.hosts.iter().filter(|host| host.is_honest).all(|host| self.is_done(host, epoch, &era.set))
     }
 
-    /// Whether nodes lack nothing but a state that nobody has: one that starts again has the present state only, and serves
-    /// that of a checkpoint from the next one on. In a network that nobody uses that may take for ever.
+    /// Whether nodes lack nothing but a state that is not older than their own, which is wrong: of those who started again
+    /// nobody has one before the next checkpoint. In a network that nobody uses that may take for ever.
     fn needs_checkpoint(&self) -> bool {
         let (epoch, era) = self.chain.eras().latest();
         let honest = || self.hosts.iter().filter(|host| host.is_honest);
@@ -214,13 +214,7 @@ impl World {
         let served = honest().filter_map(|host| host.node.as_ref()?.execution().shelf().snapshots.keys().next_back());
         let latest = served.max().copied().unwrap_or_default();
         let is_alone = self.clients.are_content() && self.operators.are_content() && era.ends.is_none();
-        let lacks_state = |node: &Node<MemoryDisk>| {
-            let next = node.show().committed.next();
-            let has_next =
-                || honest().filter_map(|host| host.node.as_ref()).any(|other| other.store().block(next).is_some());
-            node.show().diverged || next <= self.chain.height() && !has_next()
-        };
-        is_alone && late.into_iter().all(|node| node.show().committed >= latest && lacks_state(node))
+        is_alone && late.into_iter().all(|node| node.show().diverged && node.show().committed >= latest)
     }
 
     /// Whether a host that is up has all blocks, and votes if it is a validator: then it has its memory too.

@@ -101,6 +101,20 @@ fn snapshot_holders_gone() {
     stage.settle(20_000);
 }
 
+/// The power of all fails while one is late. Of the others one stays away, so that the late one is needed for any decision:
+/// there is no next checkpoint before it has a state, and the blocks that it lacks are collected.
+#[test]
+fn snapshot_after_all_restarted() {
+    let mut stage = late(Vec::new());
+    (0..3).for_each(|host| stage.power_off(host));
+    [1, 2, 3].into_iter().for_each(|host| stage.start(host));
+    stage.until("the state", 30_000, |stage| stage.coverage().installed == 1);
+    stage.settle(30_000);
+    let request = stage.ask(3, "asked of the one that was late", "after-the-snapshot");
+    stage.until("an outcome", 10_000, |stage| stage.answer(request).is_some());
+    assert_eq!(stage.tickets(), TICKETS + 1);
+}
+
 /// A new machine of a host that becomes a validator: it knows the genesis and nothing else, all blocks are collected, an
 /// epoch is over, and one of the holders lies. It fetches the state, follows through the epoch, and votes.
 #[test]

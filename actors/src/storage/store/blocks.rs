@@ -30,6 +30,15 @@ impl View<'_> {
         Ok(Height(lowest))
     }
 
+    /// The lowest height from which on all blocks are here with their bundles; one above the applied height if there is
+    /// none yet.
+    ///
+    /// # Errors
+    /// If what is stored is damaged.
+    pub fn first_block(&self) -> Result<Height, StoreError> {
+        Ok(self.lowest_block()?.max(self.installed()?.height.next()))
+    }
+
     /// A block; none if it is collected or not applied yet.
     ///
     /// # Errors

@@ -129,7 +129,7 @@ impl Bench<'_> {
         let number = self.cluster.nodes().len() - 1;
         self.cluster.kill(number).await;
         let directory = self.cluster.nodes()[number].command().data_dir.clone();
-        for part in ["log", "db", "snapshots"] {
+        for part in ["log", "db", "snapshots", "archive"] {
             std::fs::remove_dir_all(directory.join(part)).with_context(|| format!("{part} could not be removed"))?;
         }
         let plan = LoadPlan {

@@ -72,7 +72,7 @@ impl OneMan {
 
 /// What an asker that knows the validators of an epoch is sent, as it arrives.
 fn sent(shelf: &Shelf, epoch: Epoch) -> PeerMessage {
-    let sent = serve_manifest(shelf, Height(1), Height(1), epoch);
+    let sent = serve_manifest(shelf, None, Height(1), Height(1), epoch);
     decode(&encode(&sent).unwrap(), Class::Sync).expect("it is one that its receiver takes")
 }
 
