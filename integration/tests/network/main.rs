@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 mod actors;
+mod archived;
 mod commands;
 mod continued;
 mod frozen;
@@ -9,6 +10,7 @@ mod hostile;
 mod kills;
 mod kit;
 mod members;
+mod nodes;
 mod original;
 mod receipts;
 mod refusals;
