@@ -1,6 +1,7 @@
 //! What a node keeps on its disk, and how it makes sure that the disk is its own.
 //!
-//! Architecture section 5: "Two things on disk, one owner". A data directory is `LOCK node.json log/ db/ snapshots/`:
+//! Architecture section 5: "Two things on disk, one owner". A data directory is `LOCK node.json log/ db/`, and of the
+//! sync `snapshots/ archive/`:
 //! [`lock`] refuses a second process, [`identity`] another chain or node, [`disk`] is what the consensus log
 //! (`dtvn_replication::log`) writes to, and [`store`] is what follows from it, in RocksDB.
 
