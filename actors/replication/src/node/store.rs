@@ -320,10 +320,10 @@ impl MemoryStore {
         self.archived = Archived::new(manifest, Arc::new(parts)).ok();
     }
 
-    /// The archived state, if blocks lead on from it.
+    /// The archived state.
     #[must_use]
-    pub fn archived(&self) -> Option<&Archived> {
-        self.archived.as_ref().filter(|archived| archived.height().next() >= self.first_block())
+    pub const fn archived(&self) -> Option<&Archived> {
+        self.archived.as_ref()
     }
 
     /// What a node that starts loads.
