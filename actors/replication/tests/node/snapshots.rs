@@ -78,8 +78,9 @@ fn a_node_that_is_late_by_more_than_others_keep_gets_a_snapshot_and_goes_on() {
     network.run();
     let [(3, height, None)] = network.installed.as_slice() else { panic!("{:?}", network.installed) };
     assert!(*height >= 36 && height.is_multiple_of(4), "{height}");
+    let height = *height;
     let archived = network.node(3).store().archived().map(|archived| archived.height().0);
-    assert_eq!(archived, Some(*height), "it has no blocks below, and can give others what it was given");
+    assert_eq!(archived, Some(height), "it has no blocks below, and can give others what it was given");
     work(&mut network, 60, 10, &[3, 0]);
     assert_alike(&mut network);
     assert_eq!(network.accepted().len(), 6 + 40 + 10);
