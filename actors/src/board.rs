@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use dtvn_messages::{Genesis, Height, NodeName, PublicKey, Scheme, Timestamp, Validator, ValidatorIndex, View, limits};
 use dtvn_pbft::{Cause, Config, ReplicaView};
+use dtvn_replication::archive;
 use dtvn_replication::verify::Verifier;
 use libp2p::PeerId;
 use tokio::sync::watch;
@@ -117,10 +118,8 @@ pub struct Board {
     health: RwLock<HealthShown>,
     /// The highest height whose outcomes were given to those who wait for them.
     decided: AtomicU64,
-    /// How far down its blocks reach, to a state that it can give.
-    reach: RwLock<Option<Height>>,
-    /// The height of the state in its archive.
-    archived: AtomicU64,
+    /// The lowest height from which on all blocks are in the store, once it is open; and that of the archived state.
+    reach: RwLock<(Option<Height>, Option<Height>)>,
     /// Whether the store was begun anew although the node was used, and may lack what the node knew.
     rebuilding: AtomicBool,
 }
@@ -142,7 +141,6 @@ impl Board {
             health: RwLock::default(),
             decided: AtomicU64::new(0),
             reach: RwLock::default(),
-            archived: AtomicU64::new(0),
             rebuilding: AtomicBool::new(false),
         };
         board.post_whether_validator();
@@ -255,22 +253,33 @@ impl Board {
     }
 
     /// The height of a state that this node can give to one that has nothing, and from which its blocks lead on
-    /// ([`dtvn_replication::archive::reach`]); none if there is none, or nobody has looked yet.
+    /// ([`dtvn_replication::archive::reach`]); none if there is none, or it is not known yet.
     #[must_use]
     pub fn reach(&self) -> Option<Height> {
-        *self.reach.read().unwrap_or_else(PoisonError::into_inner)
+        let (first_block, archived) = *self.reach.read().unwrap_or_else(PoisonError::into_inner);
+        archive::reach(archived, self.identity.genesis.base(), first_block?)
     }
 
-    /// The height of the state in the archive; 0 if there is none.
+    /// The lowest height from which on all blocks are in the store; none before it was open.
     #[must_use]
-    pub fn archived(&self) -> Height {
-        Height(self.archived.load(Ordering::Relaxed))
+    pub fn first_block(&self) -> Option<Height> {
+        self.reach.read().unwrap_or_else(PoisonError::into_inner).0
     }
 
-    /// Posts what the archive holds, and how far down the blocks reach with it.
-    pub fn post_archive(&self, archived: Option<Height>, reach: Option<Height>) {
-        self.archived.store(archived.unwrap_or_default().0, Ordering::Relaxed);
-        *self.reach.write().unwrap_or_else(PoisonError::into_inner) = reach;
+    /// The height of the archived state; none if there is none.
+    #[must_use]
+    pub fn archived(&self) -> Option<Height> {
+        self.reach.read().unwrap_or_else(PoisonError::into_inner).1
+    }
+
+    /// Posts the height of the archived state.
+    pub fn post_archived(&self, height: Option<Height>) {
+        self.reach.write().unwrap_or_else(PoisonError::into_inner).1 = height;
+    }
+
+    /// Posts the lowest height from which on all blocks are in the store.
+    pub fn post_first_block(&self, height: Height) {
+        self.reach.write().unwrap_or_else(PoisonError::into_inner).0 = Some(height);
     }
 
     /// Posts whether the store was begun anew although the node was used before.

@@ -1,7 +1,7 @@
 //! What all actors of one node share: who it is, its clock, its network handle, and credits for what comes from outside.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -215,6 +215,8 @@ pub struct Shared {
     pub shelf: ShelfSlot,
     /// The strangers whose answers are awaited.
     pub awaited: Awaited,
+    /// Whoever writes to the archive holds it: an incarnation that is over may still be at it.
+    pub archive: Arc<Mutex<()>>,
     /// Places for peers' messages in the replica's mailbox.
     pub replica_credits: Credits,
     /// Places for peers' messages in the gossip's mailbox.
@@ -237,6 +239,7 @@ impl Shared {
             network: NetworkSlot::default(),
             shelf: ShelfSlot::default(),
             awaited: Awaited::default(),
+            archive: Arc::default(),
             replica_credits: Credits::new(limits::REPLICA_CREDITS),
             gossip_credits: Credits::new(limits::GOSSIP_CREDITS),
             sync_credits: Credits::new(limits::SYNC_CREDITS),

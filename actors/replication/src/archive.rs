@@ -20,16 +20,19 @@ use crate::sync::manifest_of;
 
 /// Where the parts of an archived state are.
 pub trait Source: Debug + Send + Sync {
-    /// The part with this hash, as it travels; none if it cannot be read.
-    fn read(&self, hash: &Digest) -> Option<Vec<u8>>;
+    /// The part with this hash, as it travels; none if it is gone.
+    ///
+    /// # Errors
+    /// If it cannot be read now.
+    fn read(&self, hash: &Digest) -> std::io::Result<Option<Vec<u8>>>;
 
-    /// What was read is not what was written, or nothing: it is to be written again.
+    /// A part is gone, or another than was written: the state is to be written again.
     fn lost(&self, hash: &Digest);
 }
 
 impl Source for BTreeMap<Digest, Vec<u8>> {
-    fn read(&self, hash: &Digest) -> Option<Vec<u8>> {
-        self.get(hash).cloned()
+    fn read(&self, hash: &Digest) -> std::io::Result<Option<Vec<u8>>> {
+        Ok(self.get(hash).cloned())
     }
 
     fn lost(&self, _hash: &Digest) {}
@@ -99,12 +102,12 @@ impl Archived {
         Manifest { ends, ..self.manifest.clone() }
     }
 
-    /// A part as it travels; none if it is none of those in the manifest, or lost. It is compared with its hash: whoever
+    /// A part as it travels; none if it is none of those in the manifest, or lost, or cannot be read now. It is compared with its hash: whoever
     /// passed on what a disk made of it would be taken for a liar.
     #[must_use]
     pub fn part(&self, part: &Part) -> Option<Vec<u8>> {
         let hash = self.parts.get(part)?;
-        let bytes = self.source.read(hash);
+        let bytes = self.source.read(hash).ok()?;
         let is_right = |bytes: &Vec<u8>| decode_entries(bytes).is_ok_and(|raw| part.hash_of(&raw) == Some(*hash));
         let bytes = bytes.filter(is_right);
         if bytes.is_none() {
@@ -152,12 +155,18 @@ pub fn due(shelf: &Shelf, reach: Option<Height>, every: u64) -> Option<&Arc<Snap
     reach.is_none_or(|reach| height.0 / every > reach.0 / every).then_some(latest)
 }
 
-/// Below this height blocks may be collected, of which so many are kept in any case. A node without a vote is shown no
-/// stable checkpoint, and archives nothing: nobody waits for what it alone has.
+/// Below this height blocks may be collected, of which so many are kept in any case. Those above the archived state are
+/// kept as well, but never more than twice as many: where no state can be archived, for want of space above all, blocks do
+/// not fill the disk in its stead. A node without a vote is shown no stable checkpoint, and archives nothing: nobody waits
+/// for what it alone has.
 #[must_use]
 pub fn collectable(covered: Height, retain_blocks: u64, is_validator: bool, reach: Option<Height>) -> Height {
     let old = Height(covered.0.saturating_sub(retain_blocks));
-    if is_validator { old.min(reach.map_or(Height(0), Height::next)) } else { old }
+    if !is_validator {
+        return old;
+    }
+    let oldest = Height(covered.0.saturating_sub(retain_blocks.saturating_mul(2)));
+    old.min(reach.map_or(Height(0), Height::next)).max(oldest)
 }
 
 #[cfg(test)]
@@ -202,9 +211,12 @@ mod tests {
         );
         assert_eq!(reach(Some(Height(108)), base, Height(109)), Some(Height(108)));
         assert_eq!(reach(Some(Height(108)), base, Height(110)), None, "blocks are missing above it");
-        assert_eq!(collectable(Height(130), 10, true, Some(Height(108))), Height(109));
         assert_eq!(collectable(Height(130), 10, true, Some(Height(124))), Height(120));
-        assert_eq!(collectable(Height(130), 10, true, None), Height(0));
+        assert_eq!(collectable(Height(130), 10, true, Some(Height(111))), Height(112));
+        for reach in [None, Some(Height(108))] {
+            assert_eq!(collectable(Height(130), 10, true, reach), Height(110), "and never more than twice as many");
+            assert_eq!(collectable(Height(130), u64::MAX, true, reach), Height(0));
+        }
         assert_eq!(collectable(Height(130), 10, false, None), Height(120), "it archives nothing");
     }
 
@@ -215,8 +227,8 @@ mod tests {
     }
 
     impl Source for Damaged {
-        fn read(&self, hash: &Digest) -> Option<Vec<u8>> {
-            self.parts.get(hash).cloned()
+        fn read(&self, hash: &Digest) -> std::io::Result<Option<Vec<u8>>> {
+            self.parts.read(hash)
         }
         fn lost(&self, hash: &Digest) {
             self.lost.lock().unwrap().push(*hash);

@@ -51,8 +51,10 @@ pub(super) struct StoreThread {
 impl StoreThread {
     /// Works until nobody can give it work any more, or the database fails.
     pub(super) fn run(mut self, mut work: Receiver<StoreWork>, storage: &Address<StorageMessage>, life: Lifeline) {
+        let mut stands = self.post_first_block();
         while let Some(first) = work.blocking_recv() {
-            if let Err(error) = self.take(first, &mut work) {
+            stands = stands.and_then(|()| self.take(first, &mut work));
+            if let Err(error) = &stands {
                 tracing::error!(%error, "The store failed.");
                 if matches!(error, StoreError::Damaged { .. })
                     && let Err(error) = install::condemn(&self.directory, &error.to_string())
@@ -144,7 +146,13 @@ impl StoreThread {
         let below = archive::collectable(covered, self.retain_blocks, is_validator, reach);
         if below > Height(0) {
             self.store.collect(below)?;
+            self.post_first_block()?;
         }
+        Ok(())
+    }
+
+    fn post_first_block(&self) -> Result<(), StoreError> {
+        self.board.post_first_block(self.store.reader().read(|view| view.first_block())?);
         Ok(())
     }
 }

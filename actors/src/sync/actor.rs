@@ -77,7 +77,7 @@ impl Sync {
         let opening = directory.clone();
         let (parts, kept) =
             tokio::task::spawn_blocking(move || Parts::open(&opening, limits::SNAPSHOT_PARTS_KEPT_MAX)).await??;
-        let archive = Archive::open(&shared, &store, &directory).await?;
+        let archive = Archive::open(&shared, &directory).await?;
         let mut sync = Self {
             planner: Planner::new(shared.epoch().config.epoch, others(&shared), shared.genesis.base(), kept),
             store,

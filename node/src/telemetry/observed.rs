@@ -107,7 +107,7 @@ fn consensus(meter: &Meter, reading: &Arc<RwLock<Reading>>) {
         if let Some(store) = &reading.store {
             sink(store.applied.0 as f64, applied);
         }
-        sink(reading.archived.0 as f64, archived);
+        sink(reading.archived.unwrap_or_default().0 as f64, archived);
     });
     observe(meter, &table::LAST_COMMIT, reading, |reading, sink| {
         if let Some(at) = reading.consensus.as_ref().and_then(|shown| shown.last_commit_at) {

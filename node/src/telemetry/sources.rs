@@ -48,7 +48,7 @@ pub struct Reading {
     pub(super) actors: BTreeMap<String, Figures>,
     pub(super) network: Option<Arc<NetworkMetrics>>,
     pub(super) store: Option<StoreRead>,
-    pub(super) archived: Height,
+    pub(super) archived: Option<Height>,
     pub(super) listeners: u64,
     pub(super) process: Process,
 }

@@ -144,6 +144,9 @@ impl<D: Disk> Node<D> {
 
     /// Archives the latest stable state, if one is due.
     pub(super) fn archive(&mut self) {
+        if self.config.me.is_none() {
+            return;
+        }
         let every = archive::every(self.settings.genesis.parameters());
         let due = archive::due(self.execution.shelf(), self.reach(), every).cloned();
         if let Some(snapshot) = due {

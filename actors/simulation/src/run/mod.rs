@@ -135,7 +135,8 @@ impl Simulation {
         for _ in 0..events {
             match self.phase {
                 _ if world.scenario.events_max.is_some_and(|most| world.events > most) => {
-                    let storm = format!("a storm: {} events, most by {}", world.events, world.busiest());
+                    let events = format!("a storm: {} events, most by {}", world.events, world.busiest());
+                    let storm = format!("{events}; {}", world.describe());
                     return Err(Violation::new(Invariant::Liveness, storm));
                 }
                 Phase::New => {

@@ -130,7 +130,10 @@ impl Bench<'_> {
         self.cluster.kill(number).await;
         let directory = self.cluster.nodes()[number].command().data_dir.clone();
         for part in ["log", "db", "snapshots", "archive"] {
-            std::fs::remove_dir_all(directory.join(part)).with_context(|| format!("{part} could not be removed"))?;
+            match std::fs::remove_dir_all(directory.join(part)) {
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                removed => removed.with_context(|| format!("{part} could not be removed"))?,
+            }
         }
         let plan = LoadPlan {
             workload: Workload::Lifecycle,
