@@ -1,6 +1,7 @@
 //! From one epoch to the next, how a node learns of it to which nobody says so, and what a validator says that was
 //! removed.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use dtvn_messages::certificate::Signatures;
@@ -8,10 +9,13 @@ use dtvn_messages::membership::ValidatorsChange;
 use dtvn_messages::state::Part;
 use dtvn_messages::wire::PeerMessage;
 use dtvn_messages::{
-    Action, Certificate, CommittedProof, Epoch, Genesis, Header, Height, KeyPair, PublicKey, Signed, Statement,
-    Validator, ValidatorIndex, ValidatorSet, View, Vote, VoteKind,
+    Action, Certificate, CommittedProof, Epoch, EpochEnd, Genesis, Header, Height, KeyPair, PublicKey, Signed,
+    Statement, Validator, ValidatorIndex, ValidatorSet, View, Vote, VoteKind,
 };
+use dtvn_replication::archive::Archived;
+use dtvn_replication::execution::Shelf;
 use dtvn_replication::node::{Effect, Input};
+use dtvn_replication::sync::serve_manifest;
 
 use crate::cosignatures::blamed;
 use crate::harness::{Network, SEED, issue, operation};
@@ -56,6 +60,40 @@ fn who_lacks_the_end_of_its_epoch_and_is_told_nothing_asks_for_it() {
         let stored = node.store().load();
         assert_eq!((stored.agreed(&genesis), stored.validators(&genesis).total_power()), (None, 5));
     }
+}
+
+/// A state of a later epoch that a node archived holds for itself only with the ends of those before it, and is given out
+/// with those that its asker lacks.
+#[test]
+fn an_archived_state_of_a_later_epoch_is_proved_from_the_genesis_on() {
+    let mut network = Network::with(4, |parameters| parameters.retain_blocks = 16);
+    let genesis = network.genesis().clone();
+    let heavier = change(&genesis, |validators| validators[0].power = 2);
+    network.submit(0, 1, operation(heavier, 1));
+    network.run();
+    for number in 2..14 {
+        network.submit(0, number, issue(&format!("T{number}"), number));
+        network.run_for(100_000);
+    }
+    network.run();
+    let node = network.node(1);
+    let ends = node.execution().shelf().ends.clone();
+    let archived = node.store().archived().unwrap();
+    assert_eq!((archived.stable().epoch(), ends.len()), (Epoch(1), 1));
+    let scheme = Arc::clone(&node.settings().scheme);
+    let opened = |ends: &[Arc<EpochEnd>]| {
+        let manifest = node.store().archived().unwrap().manifest(Vec::new());
+        Archived::open(manifest, ends, &genesis, &*scheme, Arc::new(BTreeMap::new()))
+    };
+    assert!(opened(&[]).is_err());
+    let opened = opened(&ends).unwrap();
+    assert_eq!(opened.height(), archived.height());
+    let shelf = Shelf { ends: ends.clone(), ..Shelf::default() };
+    let shown = |epoch: u64| match serve_manifest(&shelf, Some(&opened), Height(1), Height(1), Epoch(epoch)) {
+        PeerMessage::Snapshot(manifest) => manifest.ends.clone(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!((shown(0), shown(1)), (ends.clone(), Vec::new()));
 }
 
 /// One that is no validator is given blocks and states, and nothing else that it says is looked at.
