@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use dtvn_messages::wire::{self, Class, PeerMessage};
 use dtvn_messages::{Evidence, Height, ValidatorIndex};
-use dtvn_replication::sync::{Input, Peer};
+use dtvn_replication::sync::{Answer, Peer};
 use dtvn_replication::verify::{Checked, Fault};
 use libp2p::PeerId;
 use tokio::sync::Mutex;
@@ -185,39 +185,14 @@ impl Receivers {
 
     /// What was asked for proves itself, whoever sent it.
     async fn on_answer(&self, epoch: &EpochShown, peer: Peer, answer: PeerMessage) {
-        let verifier = &epoch.verifier;
-        let checked = match answer {
-            PeerMessage::EpochEnd(end) => match verifier.epoch_end(&end) {
-                Ok(true) => {
-                    let credit = self.shared.replica_credits.take().await;
-                    // A replica that is down asks again.
-                    let _down = self.replica.try_send(ReplicaMessage::EpochEnd { end, credit });
-                    return;
-                }
-                Ok(false) => return,
-                Err(fault) => Err(fault),
-            },
-            PeerMessage::SyncBlocks(blocks) => {
-                verifier.blocks(blocks).map(|checked| Some(Input::Blocks { from: peer, checked }))
-            }
-            PeerMessage::Snapshot(manifest) => {
-                let checked = verifier.manifest(manifest);
-                checked.map(|checked| checked.map(|checked| Input::Manifest { from: peer, checked }))
-            }
-            PeerMessage::EpochEnds(ends) => {
-                let led = verifier.epoch_ends(&ends);
-                led.map(|leads_to| Some(Input::EpochEnds { from: peer, leads_to }))
-            }
-            PeerMessage::Part { height, part, entries } => {
-                let part = verifier.part(height, part, entries);
-                part.map(|part| Some(Input::Part { from: peer, part }))
-            }
-            PeerMessage::SnapshotRefused { height } => Ok(Some(Input::Refused { from: peer, height })),
-            _ => Ok(None),
-        };
-        match checked {
+        match Answer::check(&epoch.verifier, peer, answer) {
             Ok(None) => {}
-            Ok(Some(input)) => {
+            Ok(Some(Answer::Replica(end))) => {
+                let credit = self.shared.replica_credits.take().await;
+                // A replica that is down asks again.
+                let _down = self.replica.try_send(ReplicaMessage::EpochEnd { end, credit });
+            }
+            Ok(Some(Answer::Sync(input))) => {
                 let credit = self.shared.sync_credits.take().await;
                 let _down = self.sync.try_send(SyncMessage::Answer { input: Box::new(input), credit });
             }

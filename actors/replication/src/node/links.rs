@@ -5,8 +5,8 @@ use std::sync::Arc;
 use dtvn_messages::ValidatorIndex;
 use dtvn_messages::wire::{self, Class, PeerMessage};
 
-use super::follow::{blame, send};
 use super::messages::LogWork;
+use super::requests::{blame, send};
 use super::{Checked, Effect, Failure, Mail, Node, Timed, Timer, Work};
 use crate::log::Disk;
 use crate::record::LogRecord;

@@ -15,7 +15,8 @@
 //! | `snapshot` | sync and storage: a state in the place of this node's |
 //! | `edge` | intake |
 //! | `epoch` | all of them, from one epoch to the next |
-//! | `follow` | sync and verifier: those to whom nobody says anything |
+//! | `follow` | sync: those to whom nobody says anything |
+//! | `requests` | sync and verifier: what peers ask for and answer |
 //!
 //! What outlives the process is [`Media`].
 
@@ -26,6 +27,7 @@ mod follow;
 mod links;
 mod messages;
 mod replica;
+mod requests;
 mod snapshot;
 mod start;
 mod store;

@@ -4,6 +4,7 @@
 //! and they are not too many, else a snapshot (`snapshot`), and then blocks again. A node whose state is not the certified
 //! one fetches a snapshot in any case.
 
+mod answer;
 mod assemble;
 mod peer;
 mod serve;
@@ -22,6 +23,7 @@ use dtvn_messages::{Digest, Epoch, Height, Now, PublicKey, ValidatorIndex, limit
 use crate::verify::{CheckedBlocks, CheckedPart};
 use snapshot::{Fetch, Progress};
 
+pub use answer::Answer;
 pub use assemble::{AssembleError, Assembled, assemble};
 pub use peer::Peer;
 pub(crate) use serve::manifest as manifest_of;

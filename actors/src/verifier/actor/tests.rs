@@ -6,6 +6,8 @@ use tokio::sync::mpsc::{Receiver, Sender, channel};
 use dtvn_messages::crypto::DEVELOPMENT_SEED;
 use dtvn_messages::{Bundle, BundleBody, Digest, Epoch, Height, KeyPair, View, limits};
 
+use dtvn_replication::sync::Input;
+
 use super::*;
 use crate::directory::Role;
 use crate::mailbox::Mail;
