@@ -270,9 +270,14 @@ pub(crate) mod tests {
 
     /// What the actors of the first node of a development network share, in the first epoch.
     pub(crate) fn shared() -> Shared {
-        let key = KeyPair::development(DEVELOPMENT_SEED, "node0");
+        shared_of("node0")
+    }
+
+    /// What the actors of another node share.
+    pub(crate) fn shared_of(name: &str) -> Shared {
+        let key = KeyPair::development(DEVELOPMENT_SEED, name);
         let identity = crate::board::Identity {
-            name: NodeName::new("node0").unwrap(),
+            name: NodeName::new(name).unwrap(),
             public_key: key.public(),
             may_vote: true,
             genesis: Arc::new(Genesis::development(4, DEVELOPMENT_SEED, false).unwrap()),

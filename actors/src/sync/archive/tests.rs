@@ -9,8 +9,8 @@ use dtvn_messages::certificate::Signatures;
 use dtvn_messages::merkle::LogEdge;
 use dtvn_messages::wire::{self, Class, PeerMessage};
 use dtvn_messages::{
-    Block, BundlePosition, Checkpoint, Digest, Ed25519, Epoch, Genesis, Header, KeyPair, LastBundle, NodeName,
-    RulesVersion, StableCheckpoint, Timestamp, ValidatorIndex, View,
+    Block, BundlePosition, Checkpoint, Digest, Epoch, Header, LastBundle, NodeName, RulesVersion, StableCheckpoint,
+    Timestamp, ValidatorIndex, View,
 };
 use dtvn_replication::archive::Source as _;
 use dtvn_replication::execution::{Shelf, Snapshot, Version};
@@ -18,7 +18,7 @@ use dtvn_replication::sync::serve_part;
 
 use super::folder::*;
 use super::*;
-use crate::board::{Board, Identity};
+use crate::shared::tests::shared_of;
 
 /// A state of so many entries at a height; nothing is signed. Of two states the first entry differs.
 fn snapshot(height: u64, entries: u64) -> Snapshot {
@@ -150,11 +150,7 @@ fn a_damaged_part_is_refused_the_others_are_served_and_it_is_written_again() {
 
 /// The archive of a validator, or of another node, whose store has all blocks from a height on.
 fn archive_of(directory: &Path, is_validator: bool, first_block: u64) -> Archive {
-    let genesis = Arc::new(Genesis::development(4, "archive", false).unwrap());
-    let name = NodeName::new(if is_validator { "node0" } else { "another" }).unwrap();
-    let signer = KeyPair::development("archive", name.as_str());
-    let identity = Identity { name, public_key: signer.public(), may_vote: true, genesis, started_at: Timestamp(0) };
-    let shared = Shared::new(Board::new(identity, Arc::new(Ed25519)), Arc::new(signer));
+    let shared = shared_of(if is_validator { "node0" } else { "another" });
     shared.board.post_first_block(Height(first_block));
     Archive::new(shared, directory.join(FOLDER), None)
 }
