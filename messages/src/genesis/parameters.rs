@@ -27,7 +27,9 @@ pub struct ConsensusParameters {
     /// How far ahead of or behind a voter's clock a fresh block's time may be. It should be more than clocks differ and a
     /// message takes together: where it is less, views fail until proposals may come as late as they do.
     pub max_clock_drift_ms: u64,
-    /// For how many heights blocks and certificates are kept.
+    /// For how many heights blocks and certificates are kept; those that follow the archived state, for up to twice as
+    /// many. A state is archived every half of them. Blocks should be kept for longer than a late node takes to fetch a
+    /// state while the others go on: one that fetches blocks which are gone when it asks for them fetches a state anew.
     pub retain_blocks: u64,
     /// For how long an idempotency key is remembered, and so at most how long an operation may wait.
     pub key_retention_ms: u64,

@@ -32,6 +32,8 @@ pub(super) struct Archive {
     archived: Option<Written>,
     /// That it is damaged was said.
     is_known_damaged: bool,
+    /// The last attempt to write failed, as was said.
+    is_failing: bool,
     is_writing: bool,
     /// The last state that was begun to be written: one that could not be is not tried again.
     tried: Option<Height>,
@@ -65,7 +67,16 @@ impl Archive {
 
     fn new(shared: Shared, path: PathBuf, archived: Option<Written>) -> Self {
         let every = archive::every(shared.genesis.parameters());
-        let archive = Self { shared, path, every, archived, is_known_damaged: false, is_writing: false, tried: None };
+        let archive = Self {
+            shared,
+            path,
+            every,
+            archived,
+            is_known_damaged: false,
+            is_failing: false,
+            is_writing: false,
+            tried: None,
+        };
         archive.post();
         archive
     }
@@ -149,9 +160,13 @@ impl Archive {
             Ok(written) => {
                 tracing::info!(height = written.archived.height().0, "The state is archived.");
                 self.archived = Some(written);
-                self.is_known_damaged = false;
+                (self.is_known_damaged, self.is_failing) = (false, false);
             }
-            Err(why) => tracing::warn!(why, "The state could not be archived; the next one is tried."),
+            // There are several checkpoints in a second, and a disk is full for long.
+            Err(why) if std::mem::replace(&mut self.is_failing, true) => {
+                tracing::debug!(why, "The state could not be archived either.");
+            }
+            Err(why) => tracing::warn!(why, "The state could not be archived; the next ones are tried."),
         }
         self.post();
     }
