@@ -18,6 +18,7 @@ use crate::links::{Links, Weather};
 use crate::operators::Operators;
 use crate::oracle::{Chain, Invariant, Violation};
 use crate::random::{Concern, Random};
+use crate::run::Passed;
 use crate::scenario::{Fault, Level, Sabotage, Scenario};
 use crate::signature::FastScheme;
 use crate::stage::Staged;
@@ -87,6 +88,8 @@ pub(crate) struct World {
     pub(crate) staged: Staged,
     /// How many messages of each kind arrived.
     pub(crate) arrived: BTreeMap<&'static str, u64>,
+    /// What the chain had come to some time ago, once everything had healed.
+    pub(crate) passed: Passed,
     /// When a block was first proposed.
     pub(crate) proposed_us: BTreeMap<Digest, u64>,
     /// Whether faults happen.
@@ -162,6 +165,7 @@ impl World {
             archived_count: 0,
             staged: Staged::default(),
             arrived: BTreeMap::new(),
+            passed: Passed::default(),
             proposed_us: BTreeMap::new(),
             is_faulty: true,
             events: 0,

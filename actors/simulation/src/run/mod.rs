@@ -5,7 +5,7 @@ mod shrink;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use dtvn_messages::{Epoch, ValidatorSet};
+use dtvn_messages::{Epoch, Height, ValidatorSet};
 use dtvn_replication::log::MemoryDisk;
 use dtvn_replication::node::Node;
 
@@ -153,6 +153,7 @@ impl Simulation {
                 }
                 Phase::Healed { .. } | Phase::GoneOn { .. } if world.is_settled() => return Ok(true),
                 Phase::Healed { until_us } | Phase::GoneOn { until_us } => {
+                    world.passed.look(world.now_us, world.chain.height());
                     let is_first = matches!(self.phase, Phase::Healed { .. });
                     if world.step(until_us)? {
                         continue;
@@ -196,8 +197,35 @@ fn run_to_its_end(mut simulation: Simulation, changes: &Changes) -> Report {
     simulation.report()
 }
 
+/// How far behind the chain a node may be that follows it, where liars never let it come to rest.
+const PASSED_US: u64 = 5_000_000;
+
+/// What the chain had come to some time ago.
+#[derive(Debug, Default)]
+pub(crate) struct Passed {
+    /// The last look, and when it was.
+    last: Option<(u64, Height)>,
+    /// The one before: between one and two times [`PASSED_US`] ago.
+    before: Option<Height>,
+}
+
+impl Passed {
+    fn look(&mut self, now_us: u64, height: Height) {
+        match self.last {
+            Some((at_us, _)) if now_us < at_us + PASSED_US => {}
+            last => (self.last, self.before) = (Some((now_us, height)), last.map(|(_, height)| height)),
+        }
+    }
+
+    /// Whether a node that has come to a height is with the chain.
+    fn is_with(&self, committed: Height, chain: Height) -> bool {
+        committed == chain || self.before.is_some_and(|before| committed >= before)
+    }
+}
+
 impl World {
-    /// Whether all is decided, and all honest nodes that are up have all of it.
+    /// Whether all is decided, and all honest nodes that are up have all of it. A chain that liars never let come to rest they
+    /// need not have caught up with at any one moment.
     pub(crate) fn is_settled(&self) -> bool {
         let (epoch, era) = self.chain.eras().latest();
         self.clients.are_content()
@@ -224,7 +252,7 @@ impl World {
         let shown = node.show();
         let is_wanted = set.index_of_name(host.name.as_str()).is_some();
         let may_vote = node.config().epoch == epoch && node.config().me.is_some() && shown.voting;
-        shown.committed == self.chain.height() && (may_vote || !is_wanted)
+        self.passed.is_with(shown.committed, self.chain.height()) && (may_vote || !is_wanted)
     }
 
     /// The kind of message that arrived most often.
@@ -273,4 +301,23 @@ fn standing(node: &Node<MemoryDisk>) -> String {
         pool.pending_bundles,
         pool.searches
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_is_with_the_chain_that_has_all_of_it_or_what_it_had_come_to_some_time_ago() {
+        let mut passed = Passed::default();
+        let is_with = |passed: &Passed, committed| passed.is_with(Height(committed), Height(1_000));
+        passed.look(7, Height(100));
+        assert_eq!([999, 1_000].map(|committed| is_with(&passed, committed)), [false, true]);
+        passed.look(PASSED_US, Height(400));
+        assert!(!is_with(&passed, 999), "it is not long ago yet");
+        passed.look(PASSED_US + 7, Height(500));
+        assert_eq!([99, 100].map(|committed| is_with(&passed, committed)), [false, true]);
+        passed.look(2 * PASSED_US + 7, Height(900));
+        assert_eq!([499, 500].map(|committed| is_with(&passed, committed)), [false, true]);
+    }
 }
