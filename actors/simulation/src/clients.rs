@@ -177,17 +177,6 @@ impl World {
         }
     }
 
-    /// One client goes on up to the next checkpoint.
-    pub(crate) fn go_on(&mut self) {
-        // Now and then it asks for the same again, which makes no block.
-        let operations = 2 * self.scenario.parameters.checkpoint_interval;
-        if let Some(first) = self.clients.clients.first_mut().filter(|_| self.clients.workload == Workload::Anything) {
-            first.left = operations;
-            self.clients.open += operations;
-            self.next_turn(0, 0);
-        }
-    }
-
     /// A client acts: it asks for something new, or for the same again.
     pub(crate) fn on_client(&mut self, client: usize, turn: u64) -> Result<(), Violation> {
         if self.clients.clients.get(client).is_none_or(|at| at.turn != turn) {

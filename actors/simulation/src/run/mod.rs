@@ -26,9 +26,6 @@ enum Phase {
     Faults { until_us: u64 },
     /// Everything has healed; what is outstanding must be decided until this virtual time.
     Healed { until_us: u64 },
-    /// All is decided, and clients go on up to the next checkpoint, of which nodes whose state is wrong get the right one;
-    /// until this virtual time.
-    GoneOn { until_us: u64 },
 }
 
 /// How far a run is.
@@ -96,7 +93,7 @@ impl Simulation {
     #[must_use]
     pub fn progress(&self) -> Progress {
         let (asked, planned) = self.world.clients.progress();
-        let is_healed = matches!(self.phase, Phase::Healed { .. } | Phase::GoneOn { .. });
+        let is_healed = matches!(self.phase, Phase::Healed { .. });
         Progress { virtual_us: self.world.now_us - self.began_us, asked, planned, is_healed }
     }
 
@@ -128,8 +125,7 @@ impl Simulation {
         }
     }
 
-    /// Two phases: faults; then everything heals, and all that clients asked for must be decided. A third one only if nodes
-    /// wait for the next checkpoint.
+    /// Two phases: faults; then everything heals, and all that clients asked for must be decided.
     fn run(&mut self, events: u64) -> Result<bool, Violation> {
         let world = &mut self.world;
         for _ in 0..events {
@@ -151,17 +147,10 @@ impl Simulation {
                         self.phase = Phase::Healed { until_us: world.now_us + world.scenario.patience_us() };
                     }
                 }
-                Phase::Healed { .. } | Phase::GoneOn { .. } if world.is_settled() => return Ok(true),
-                Phase::Healed { until_us } | Phase::GoneOn { until_us } => {
+                Phase::Healed { .. } if world.is_settled() => return Ok(true),
+                Phase::Healed { until_us } => {
                     world.passed.look(world.now_us, world.chain.height());
-                    let is_first = matches!(self.phase, Phase::Healed { .. });
-                    if world.step(until_us)? {
-                        continue;
-                    }
-                    if is_first && world.needs_checkpoint() {
-                        world.go_on();
-                        self.phase = Phase::GoneOn { until_us: world.now_us + 4 * world.scenario.patience_us() };
-                    } else {
+                    if !world.step(until_us)? {
                         return Err(Violation::new(Invariant::Liveness, world.describe()));
                     }
                 }
@@ -232,18 +221,6 @@ impl World {
             && self.operators.are_content()
             && era.ends.is_none()
             && self.hosts.iter().filter(|host| host.is_honest).all(|host| self.is_done(host, epoch, &era.set))
-    }
-
-    /// Whether nodes lack nothing but a state that is not older than their own, which is wrong: of those who started again
-    /// nobody has one before the next checkpoint. In a network that nobody uses that may take for ever.
-    fn needs_checkpoint(&self) -> bool {
-        let (epoch, era) = self.chain.eras().latest();
-        let honest = || self.hosts.iter().filter(|host| host.is_honest);
-        let late = honest().filter(|host| !self.is_done(host, epoch, &era.set)).filter_map(|host| host.node.as_ref());
-        let served = honest().filter_map(|host| host.node.as_ref()?.execution().shelf().snapshots.keys().next_back());
-        let latest = served.max().copied().unwrap_or_default();
-        let is_alone = self.clients.are_content() && self.operators.are_content() && era.ends.is_none();
-        is_alone && late.into_iter().all(|node| node.show().diverged && node.show().committed >= latest)
     }
 
     /// Whether a host that is up has all blocks, and votes if it is a validator: then it has its memory too.
