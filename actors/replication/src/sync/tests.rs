@@ -402,6 +402,33 @@ fn a_snapshot_that_the_node_has_outrun_is_given_up_unless_its_own_state_is_wrong
 }
 
 #[test]
+fn a_fetch_gives_way_to_healing_and_to_nothing_else() {
+    let (checked, _) = manifest(256, 3, 0);
+    let kept_before: BTreeSet<Digest> = checked.parts.iter().map(|(_, hash)| *hash).collect();
+    let mut sync = Sync::new(Epoch(0), (0..9).map(ValidatorIndex).collect(), Height(0), kept_before);
+    assert!(manifest_asked(&ask(&mut sync, 1, 9_999, &[2])).is_some());
+    assert!(manifest_asked(&ask(&mut sync, 1, 9_999, &[2])).is_none() && !sync.heals(), "it goes on");
+    let heal = || Input::Heal { at_least: Height(4), differs_at: Height(256) };
+    let from = manifest_asked(&step(&mut sync, heal())).unwrap();
+    assert!(sync.heals());
+    assert!(manifest_asked(&step(&mut sync, heal())).is_none() && sync.heals(), "it goes on");
+    assert!(is_installing(&step(&mut sync, Input::Manifest { from, checked: Arc::clone(&checked) })));
+    assert!(manifest_asked(&step(&mut sync, heal())).is_none());
+    // Nor does one that is being put in place: it starts again from it.
+    let mut sync = Sync::new(Epoch(0), Vec::from([ValidatorIndex(2)]), Height(0), sync.kept);
+    let from = manifest_asked(&ask(&mut sync, 1, 9_999, &[2])).unwrap();
+    assert!(is_installing(&step(&mut sync, Input::Manifest { from, checked })));
+    assert!(manifest_asked(&step(&mut sync, heal())).is_none() && !sync.heals());
+}
+
+#[test]
+fn no_more_blocks_are_asked_for_than_one_answer_holds() {
+    let all = limits::SYNC_BLOCKS_MAX as u64;
+    assert_eq!(asked(&ask(&mut planner(), 5, 4 + all, &[2])), Some((2, 5, 4 + all)));
+    assert_eq!(asked(&ask(&mut planner(), 5, 5 + all, &[2])), Some((2, 5, 4 + all)));
+}
+
+#[test]
 fn a_wrong_state_before_any_checkpoint_is_replaced_by_the_genesis_once_nobody_has_a_snapshot() {
     let mut sync = planner();
     let mut effects = step(&mut sync, Input::Heal { at_least: Height(0), differs_at: Height(9) });

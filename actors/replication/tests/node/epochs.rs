@@ -62,12 +62,35 @@ fn who_lacks_the_end_of_its_epoch_and_is_told_nothing_asks_for_it() {
     }
 }
 
+/// A change is agreed on, and the end of the epoch not proved: what is stored says both who decides and who will.
+#[test]
+fn who_is_agreed_on_and_who_decides_are_told_apart_until_the_epoch_is_over() {
+    let mut network = Network::new(4);
+    network.tamper = Some(Box::new(|_, _, message| match message {
+        PeerMessage::Checkpoint(_) | PeerMessage::StableCheckpoint(_) | PeerMessage::EpochEnd(_) => None,
+        message => Some(message),
+    }));
+    let genesis = network.genesis().clone();
+    let heavier = change(&genesis, |validators| validators[0].power = 2);
+    network.submit(0, 1, operation(heavier, 1));
+    network.run();
+    assert!(network.node(0).show().at_epoch_end);
+    let stored = network.node(0).store().load();
+    assert_eq!(stored.validators(&genesis).total_power(), 4);
+    assert_eq!(stored.agreed(&genesis).map(ValidatorSet::total_power), Some(5));
+}
+
 /// A state of a later epoch that a node archived holds for itself only with the ends of those before it, and is given out
 /// with those that its asker lacks.
 #[test]
 fn an_archived_state_of_a_later_epoch_is_proved_from_the_genesis_on() {
     let mut network = Network::with(4, |parameters| parameters.retain_blocks = 16);
     let genesis = network.genesis().clone();
+    for number in 100..110 {
+        network.submit(0, number, issue(&format!("T{number}"), number));
+        network.run_for(100_000);
+    }
+    let before = network.node(1).store().archived().unwrap().manifest(Vec::new());
     let heavier = change(&genesis, |validators| validators[0].power = 2);
     network.submit(0, 1, operation(heavier, 1));
     network.run();
@@ -78,6 +101,8 @@ fn an_archived_state_of_a_later_epoch_is_proved_from_the_genesis_on() {
     network.run();
     let node = network.node(1);
     let ends = node.execution().shelf().ends.clone();
+    let before = Archived::open(before, &ends, &genesis, &*node.settings().scheme, Arc::new(BTreeMap::new()));
+    assert_eq!(before.map(|archived| archived.stable().epoch()).ok(), Some(Epoch(0)), "what ended later is not needed");
     let archived = node.store().archived().unwrap();
     assert_eq!((archived.stable().epoch(), ends.len()), (Epoch(1), 1));
     let scheme = Arc::clone(&node.settings().scheme);

@@ -122,6 +122,15 @@ fn a_retry_joins_a_restored_bundle_and_gets_its_outcome() {
 }
 
 #[test]
+fn a_bundle_of_another_validator_is_not_restored_as_its_own() {
+    let mut world = World::new();
+    let operation = world.dated(&validate("A"));
+    let others = world.network.bundle_of(1, 0, vec![operation]);
+    assert_eq!(world.step(Input::Restored(others)), []);
+    assert_eq!(world.submit(1, vec![validate("A")]).len(), 1, "whether the other's is decided it does not wait for");
+}
+
+#[test]
 fn a_later_start_of_the_same_validator_stops_this_one_until_it_has_a_new_number() {
     let mut world = World::new();
     let [a, b, c] = ["A", "B", "C"].map(validate);
