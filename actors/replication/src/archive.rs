@@ -2,9 +2,9 @@
 //!
 //! A node that starts has the present state only, and serves that of a checkpoint from the next one on. Were that all, a
 //! network whose nodes all started again could give nothing to one that is late by more than the blocks that they keep;
-//! and if it needs that one for its quorum, there would be no next checkpoint. So each node writes a stable state to its
-//! disk every [`every`] blocks, and collects no block above the last one that it wrote: state and blocks together lead
-//! from nothing to the tip at any time.
+//! and if it needs that one for its quorum, there would be no next checkpoint. So each validator writes a stable state to
+//! its disk every [`every`] blocks, and collects no block above the last one that it wrote, within a bound
+//! ([`collectable`]): state and blocks together lead from nothing to the tip.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -102,8 +102,8 @@ impl Archived {
         Manifest { ends, ..self.manifest.clone() }
     }
 
-    /// A part as it travels; none if it is none of those in the manifest, or lost, or cannot be read now. It is compared with its hash: whoever
-    /// passed on what a disk made of it would be taken for a liar.
+    /// A part as it travels; none if it is none of those in the manifest, or lost, or cannot be read now. It is compared with
+    /// its hash: whoever passed on what a disk made of it would be taken for a liar.
     #[must_use]
     pub fn part(&self, part: &Part) -> Option<Vec<u8>> {
         let hash = self.parts.get(part)?;
@@ -148,11 +148,16 @@ pub fn reach(archived: Option<Height>, base: Height, first_block: Height) -> Opt
     archived.into_iter().chain([base]).find(|height| height.next() >= first_block)
 }
 
-/// The state on the shelf that is to be archived, if one is.
+/// The state on the shelf that is to be archived, if one is: the first one that is due, so that all nodes archive the same,
+/// or the latest where there is nothing to go on from.
 #[must_use]
 pub fn due(shelf: &Shelf, reach: Option<Height>, every: u64) -> Option<&Arc<Snapshot>> {
-    let (height, latest) = shelf.snapshots.last_key_value()?;
-    reach.is_none_or(|reach| height.0 / every > reach.0 / every).then_some(latest)
+    let mut snapshots = shelf.snapshots.iter();
+    let due = match reach {
+        Some(reach) => snapshots.find(|(height, _)| height.0 / every > reach.0 / every),
+        None => snapshots.next_back(),
+    };
+    due.map(|(_, snapshot)| snapshot)
 }
 
 /// Below this height blocks may be collected, of which so many are kept in any case. Those above the archived state are
@@ -191,7 +196,7 @@ mod tests {
         }
         let shelf = shelf_of(&[8, 12]);
         let due = |reach: Option<u64>| due(&shelf, reach.map(Height), 8).map(|snapshot| snapshot.stable.height().0);
-        assert_eq!([due(None), due(Some(0)), due(Some(7))], [Some(12); 3], "the latest one");
+        assert_eq!([due(None), due(Some(0)), due(Some(7))], [12, 8, 8].map(Some));
         assert_eq!(
             [due(Some(8)), due(Some(12))],
             [None; 2],
@@ -201,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn no_block_is_collected_that_the_archive_does_not_make_superfluous() {
+    fn blocks_above_the_archived_state_are_kept_for_twice_as_long_and_no_longer() {
         let base = Height(100);
         assert_eq!(reach(None, base, Height(101)), Some(base), "all blocks of the chain are here");
         assert_eq!(

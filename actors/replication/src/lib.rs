@@ -8,7 +8,7 @@
 //! | [`witness`] | finding evidence of lies | replica |
 //! | [`intake`] | client operations into bundles, answers back | intake |
 //! | [`sync`] | the catch-up planner | sync |
-//! | [`archive`] | the state that is kept on disk for others | sync, and storage, which collects no block above it |
+//! | [`archive`] | the state that is kept on disk for others | sync, and storage, which collects blocks up to it |
 //! | [`verify`] | checks of what peers say | verifier |
 //! | [`log`], [`record`], [`logbook`], [`segments`], [`log_size`] | the consensus log, what it holds, how large it grows | storage |
 //! | [`execution`] | the ledger in its place | state machine |

@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::sync::Arc;
 
-use dtvn_messages::{Digest, Ed25519, Genesis, PublicKey, Scheme, Timestamp};
+use dtvn_messages::{Digest, Ed25519, Genesis, Height, PublicKey, Scheme, Timestamp};
 use dtvn_replication::node::{Effect, Input, Node, Timer, Work};
 use dtvn_replication::verify::Remembering;
 
@@ -18,7 +18,6 @@ use crate::links::{Links, Weather};
 use crate::operators::Operators;
 use crate::oracle::{Chain, Invariant, Violation};
 use crate::random::{Concern, Random};
-use crate::run::Passed;
 use crate::scenario::{Fault, Level, Sabotage, Scenario};
 use crate::signature::FastScheme;
 use crate::stage::Staged;
@@ -88,8 +87,8 @@ pub(crate) struct World {
     pub(crate) staged: Staged,
     /// How many messages of each kind arrived.
     pub(crate) arrived: BTreeMap<&'static str, u64>,
-    /// What the chain had come to some time ago, once everything had healed.
-    pub(crate) passed: Passed,
+    /// The height at which all was decided that anybody asked for, once everything had healed.
+    pub(crate) decided_at: Option<Height>,
     /// When a block was first proposed.
     pub(crate) proposed_us: BTreeMap<Digest, u64>,
     /// Whether faults happen.
@@ -165,7 +164,7 @@ impl World {
             archived_count: 0,
             staged: Staged::default(),
             arrived: BTreeMap::new(),
-            passed: Passed::default(),
+            decided_at: None,
             proposed_us: BTreeMap::new(),
             is_faulty: true,
             events: 0,

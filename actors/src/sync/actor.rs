@@ -364,7 +364,7 @@ impl Behaviour for Sync {
             }
             SyncMessage::Heal { at_least, differs_at } => self.step(context, Input::Heal { at_least, differs_at }),
             SyncMessage::Kept { hash, failed } => self.on_kept(context, hash, failed),
-            SyncMessage::Archived(written) => self.archive.on_written(written),
+            SyncMessage::Archive(done) => self.archive.on_done(done),
             SyncMessage::Prepared(prepared) => return self.on_prepared(context, prepared),
             SyncMessage::Timer(generation) => self.step(context, Input::Timer { generation }),
         }

@@ -4,7 +4,7 @@ use dtvn_messages::state::Part;
 use dtvn_messages::{Digest, Epoch, Height, ValidatorIndex};
 use dtvn_replication::sync::{Input, Peer};
 
-use super::archive::Written;
+use super::archive::Done;
 use super::install::Prepared;
 use crate::directory::Role;
 use crate::mailbox::{FullPolicy, Mail};
@@ -81,8 +81,8 @@ pub enum SyncMessage {
     },
     /// The work on a fetched state is over.
     Prepared(Prepared),
-    /// A state was written to the archive; or could not be, and why.
-    Archived(Result<Written, String>),
+    /// Work on the archive is done; or could not be, and why.
+    Archive(Result<Done, String>),
     /// The timer fired.
     Timer(u64),
     /// A node that nobody tells looks for new blocks.
@@ -101,7 +101,7 @@ impl Mail for SyncMessage {
             Self::Heal { .. } => "heal",
             Self::Kept { .. } => "kept",
             Self::Prepared(_) => "prepared",
-            Self::Archived(_) => "archived",
+            Self::Archive(_) => "archive",
             Self::Timer(_) => "timer",
             Self::Follow => "follow",
         }

@@ -7,6 +7,6 @@ mod message;
 mod parts;
 
 pub use actor::{Sync, SyncArguments};
-pub use archive::Written;
+pub use archive::Done;
 pub use install::Prepared;
 pub use message::{ROLE, SnapshotAsk, SyncMessage};

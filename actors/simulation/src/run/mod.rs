@@ -149,7 +149,7 @@ impl Simulation {
                 }
                 Phase::Healed { .. } if world.is_settled() => return Ok(true),
                 Phase::Healed { until_us } => {
-                    world.passed.look(world.now_us, world.chain.height());
+                    world.note_decided();
                     if !world.step(until_us)? {
                         return Err(Violation::new(Invariant::Liveness, world.describe()));
                     }
@@ -186,41 +186,30 @@ fn run_to_its_end(mut simulation: Simulation, changes: &Changes) -> Report {
     simulation.report()
 }
 
-/// How far behind the chain a node may be that follows it, where liars never let it come to rest.
-const PASSED_US: u64 = 5_000_000;
-
-/// What the chain had come to some time ago.
-#[derive(Debug, Default)]
-pub(crate) struct Passed {
-    /// The last look, and when it was.
-    last: Option<(u64, Height)>,
-    /// The one before: between one and two times [`PASSED_US`] ago.
-    before: Option<Height>,
-}
-
-impl Passed {
-    fn look(&mut self, now_us: u64, height: Height) {
-        match self.last {
-            Some((at_us, _)) if now_us < at_us + PASSED_US => {}
-            last => (self.last, self.before) = (Some((now_us, height)), last.map(|(_, height)| height)),
-        }
-    }
-
-    /// Whether a node that has come to a height is with the chain.
-    fn is_with(&self, committed: Height, chain: Height) -> bool {
-        committed == chain || self.before.is_some_and(|before| committed >= before)
-    }
-}
-
 impl World {
-    /// Whether all is decided, and all honest nodes that are up have all of it. A chain that liars never let come to rest they
-    /// need not have caught up with at any one moment.
+    /// Whether all is decided, and all honest nodes that are up have all of it.
     pub(crate) fn is_settled(&self) -> bool {
         let (epoch, era) = self.chain.eras().latest();
-        self.clients.are_content()
-            && self.operators.are_content()
-            && era.ends.is_none()
-            && self.hosts.iter().filter(|host| host.is_honest).all(|host| self.is_done(host, epoch, &era.set))
+        let mut honest = self.hosts.iter().filter(|host| host.is_honest);
+        self.is_decided() && honest.all(|host| self.is_done(host, epoch, &era.set))
+    }
+
+    /// Whether all is decided that anybody asked for.
+    fn is_decided(&self) -> bool {
+        let (_, era) = self.chain.eras().latest();
+        self.clients.are_content() && self.operators.are_content() && era.ends.is_none()
+    }
+
+    /// Notes the height at which all that anybody asked for is decided.
+    fn note_decided(&mut self) {
+        self.decided_at = self.is_decided().then(|| self.decided_at.unwrap_or(self.chain.height()));
+    }
+
+    /// Whether a node that has come to a height has all that matters. A chain that liars never let come to rest it need not
+    /// have caught up with at any one moment.
+    fn has_all(&self, committed: Height) -> bool {
+        let is_restless = !self.scenario.liars.is_empty();
+        committed == self.chain.height() || is_restless && self.decided_at.is_some_and(|height| committed >= height)
     }
 
     /// Whether a host that is up has all blocks, and votes if it is a validator: then it has its memory too.
@@ -229,7 +218,7 @@ impl World {
         let shown = node.show();
         let is_wanted = set.index_of_name(host.name.as_str()).is_some();
         let may_vote = node.config().epoch == epoch && node.config().me.is_some() && shown.voting;
-        self.passed.is_with(shown.committed, self.chain.height()) && (may_vote || !is_wanted)
+        self.has_all(shown.committed) && (may_vote || !is_wanted)
     }
 
     /// The kind of message that arrived most often.
@@ -283,18 +272,28 @@ fn standing(node: &Node<MemoryDisk>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::lies::Behaviour;
 
     #[test]
-    fn a_node_is_with_the_chain_that_has_all_of_it_or_what_it_had_come_to_some_time_ago() {
-        let mut passed = Passed::default();
-        let is_with = |passed: &Passed, committed| passed.is_with(Height(committed), Height(1_000));
-        passed.look(7, Height(100));
-        assert_eq!([999, 1_000].map(|committed| is_with(&passed, committed)), [false, true]);
-        passed.look(PASSED_US, Height(400));
-        assert!(!is_with(&passed, 999), "it is not long ago yet");
-        passed.look(PASSED_US + 7, Height(500));
-        assert_eq!([99, 100].map(|committed| is_with(&passed, committed)), [false, true]);
-        passed.look(2 * PASSED_US + 7, Height(900));
-        assert_eq!([499, 500].map(|committed| is_with(&passed, committed)), [false, true]);
+    fn a_node_has_all_that_is_at_the_tip_or_where_liars_are_has_what_was_asked_for() {
+        for liars in [Vec::new(), vec![(0, Behaviour::BundleForEach)]] {
+            let has_liars = !liars.is_empty();
+            let mut scenario = Scenario::story(4, 0, 0);
+            scenario.liars = liars;
+            let mut world = World::new(scenario);
+            assert!(world.has_all(world.chain.height()) && !world.has_all(Height(5)), "nothing is known to be decided");
+            world.decided_at = Some(Height(5));
+            assert_eq!([4, 5, 6].map(|committed| world.has_all(Height(committed))), [false, has_liars, has_liars]);
+        }
+    }
+
+    #[test]
+    fn what_is_decided_is_noted_once_and_for_as_long_as_it_is() {
+        let mut world = World::new(Scenario::story(4, 0, 0));
+        world.note_decided();
+        assert_eq!(world.decided_at, Some(world.chain.height()));
+        world.decided_at = Some(Height(7));
+        world.note_decided();
+        assert_eq!(world.decided_at, Some(Height(7)), "not anew at each event");
     }
 }

@@ -40,6 +40,14 @@ impl Source for Folder {
     }
 }
 
+/// Work on the files that is done.
+pub enum Done {
+    /// A state was written.
+    Written(Written),
+    /// What was of no use was removed.
+    Removed,
+}
+
 /// A state that was written.
 pub struct Written {
     pub(super) archived: Arc<Archived>,
@@ -54,6 +62,7 @@ impl Written {
 
 /// What a former process wrote; none if it wrote nothing.
 pub(super) fn read(path: &Path, shared: &Shared) -> Result<Option<Written>, String> {
+    let _alone = shared.archive.lock().unwrap_or_else(PoisonError::into_inner);
     let Some(manifest) = read_manifest(path)? else { return Ok(None) };
     let folder = Arc::new(Folder { path: path.to_owned(), is_damaged: AtomicBool::new(false) });
     let source: Arc<dyn Source> = folder.clone();
@@ -110,17 +119,22 @@ impl Job {
         DirBuilder::new().recursive(true).mode(0o700).create(&self.path)?;
         files::sync_directory(self.path.parent().unwrap_or(&self.path))?;
         let written = self.write();
-        let keep: BTreeSet<Digest> = match &written {
-            Ok(written) => written.archived.hashes().copied().collect(),
-            Err(_) => {
-                let manifest = read_manifest(&self.path).ok().flatten();
-                let in_place = manifest.into_iter().flat_map(|manifest| manifest.cut.0).map(|(_, hash)| hash);
-                in_place.chain(self.former.iter().flat_map(|former| former.hashes().copied())).collect()
-            }
-        };
-        // What is left behind goes the next time.
-        let _left = sweep(&self.path, &keep);
+        if let Some(keep) = self.to_keep(&written) {
+            // What is left behind goes the next time.
+            let _left = sweep(&self.path, &keep);
+        }
         written
+    }
+
+    /// The parts that stay: those of the new state; or, if it could not be written, of the one that is in place, and of the
+    /// one that is served. None if it cannot be said which those are.
+    fn to_keep(&self, written: &io::Result<Written>) -> Option<BTreeSet<Digest>> {
+        if let Ok(written) = written {
+            return Some(written.archived.hashes().copied().collect());
+        }
+        let in_place = read_manifest(&self.path).ok()?.into_iter().flat_map(|manifest| manifest.cut.0);
+        let served = self.former.iter().flat_map(|former| former.hashes().copied());
+        Some(in_place.map(|(_, hash)| hash).chain(served).collect())
     }
 
     fn write(&self) -> io::Result<Written> {
@@ -162,10 +176,10 @@ impl Job {
     }
 }
 
-/// Puts a part in place, unless it is there. A file of its name is complete, whenever the process ends. Each is synced by
-/// itself: so the disk is never busy with more than one while votes wait for it.
+/// Puts a part in place, unless it is there; also in the place of one that cannot be read. A file of its name is complete,
+/// whenever the process ends. Each is synced by itself: so the disk is never busy with more than one while votes wait for it.
 fn write_part(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    if read_file(path)?.is_some_and(|there| there == bytes) {
+    if read_file(path).is_ok_and(|there| there.is_some_and(|there| there == bytes)) {
         return Ok(());
     }
     let temporary = path.with_extension("tmp");

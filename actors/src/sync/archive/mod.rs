@@ -7,8 +7,9 @@ mod folder;
 #[cfg(test)]
 mod tests;
 
+use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use dtvn_messages::Height;
 use dtvn_replication::archive::{self, Archived};
@@ -18,9 +19,9 @@ use super::message::SyncMessage;
 use crate::shared::Shared;
 use crate::supervision::{ActorError, Context};
 
-use folder::{Job, read, remove};
+use folder::{Job, Written, read, remove};
 
-pub use folder::Written;
+pub use folder::Done;
 
 const FOLDER: &str = "archive";
 
@@ -32,19 +33,26 @@ pub(super) struct Archive {
     archived: Option<Written>,
     /// That it is damaged was said.
     is_known_damaged: bool,
-    /// The last attempt to write failed, as was said.
-    is_failing: bool,
-    is_writing: bool,
-    /// The last state that was begun to be written: one that could not be is not tried again.
-    tried: Option<Height>,
+    is_working: bool,
+    /// The last state that there was when one could not be written.
+    failed: Option<Height>,
 }
 
 /// Work beside the mailbox.
 enum Work {
     /// Write a state. It may take minutes.
     Write(Job),
-    /// The archive is of no use to anybody: remove it.
-    Remove,
+    /// What the archive holds is of no use to anybody: remove it.
+    Remove { path: PathBuf, alone: Arc<Mutex<()>> },
+}
+
+impl Work {
+    fn run(&self) -> io::Result<Done> {
+        match self {
+            Self::Write(job) => job.run().map(Done::Written),
+            Self::Remove { path, alone } => remove(path, alone).map(|()| Done::Removed),
+        }
+    }
 }
 
 impl Archive {
@@ -67,16 +75,7 @@ impl Archive {
 
     fn new(shared: Shared, path: PathBuf, archived: Option<Written>) -> Self {
         let every = archive::every(shared.genesis.parameters());
-        let archive = Self {
-            shared,
-            path,
-            every,
-            archived,
-            is_known_damaged: false,
-            is_failing: false,
-            is_writing: false,
-            tried: None,
-        };
+        let archive = Self { shared, path, every, archived, is_known_damaged: false, is_working: false, failed: None };
         archive.post();
         archive
     }
@@ -94,79 +93,80 @@ impl Archive {
         self.shared.board.post_archived(self.height());
     }
 
-    /// Writes the latest stable state, if one is due.
+    /// Writes a stable state, if one is due; or removes the one that is here, if it is of no use any more.
     pub(super) fn tend(&mut self, context: &Context<SyncMessage>) {
-        match self.next(context.over()) {
-            None => {}
-            Some(Work::Write(job)) => {
-                let life = context.lifeline();
-                let work = tokio::task::spawn_blocking(move || {
-                    let _until_written = life;
-                    job.run()
-                });
-                context.spawn_then(work, |written| {
-                    let written = written.map_err(|error| error.to_string());
-                    SyncMessage::Archived(written.and_then(|written| written.map_err(|error| error.to_string())))
-                });
-            }
-            Some(Work::Remove) => {
-                let (path, alone) = (self.path.clone(), Arc::clone(&self.shared.archive));
-                context.spawn(async move {
-                    if let Ok(Err(error)) = tokio::task::spawn_blocking(move || remove(&path, &alone)).await {
-                        tracing::warn!(%error, "The archived state, which is of no use any more, could not be removed.");
-                    }
-                });
-            }
-        }
+        let Some(work) = self.next(context.over()) else { return };
+        let life = context.lifeline();
+        let work = tokio::task::spawn_blocking(move || {
+            let _until_done = life;
+            work.run()
+        });
+        context.spawn_then(work, |done| {
+            let done = done.map_err(|error| error.to_string());
+            SyncMessage::Archive(done.and_then(|done| done.map_err(|error| error.to_string())))
+        });
     }
 
     fn next(&mut self, over: CancellationToken) -> Option<Work> {
-        if self.is_writing || self.shared.board.first_block().is_none() {
+        if self.is_working || self.shared.board.first_block().is_none() {
             return None;
         }
-        let reach = self.shared.board.reach();
-        if self.shared.epoch().config.me.is_none() {
-            // Without a vote it collects blocks above it, too.
-            let has_gap = reach != self.height();
-            self.archived.take_if(|_| has_gap)?;
-            self.post();
-            return Some(Work::Remove);
-        }
+        let work = match self.shared.epoch().config.me {
+            Some(_) => self.due(over).map(Work::Write),
+            None => self.is_superfluous().then(|| self.removal()),
+        };
+        self.is_working = work.is_some();
+        work
+    }
+
+    /// Without a vote a node archives nothing, and collects blocks above what it archived before.
+    fn is_superfluous(&self) -> bool {
+        self.archived.is_some() && self.shared.board.reach() != self.height()
+    }
+
+    fn removal(&mut self) -> Work {
+        self.archived = None;
+        self.post();
+        Work::Remove { path: self.path.clone(), alone: Arc::clone(&self.shared.archive) }
+    }
+
+    fn due(&mut self, over: CancellationToken) -> Option<Job> {
         let damaged = self.archived.as_ref().filter(|written| written.is_damaged());
         if let Some(damaged) = damaged.filter(|_| !self.is_known_damaged) {
             let height = damaged.archived.height().0;
             tracing::error!(height, "A part of the archived state is damaged: a later state takes its place.");
-            (self.is_known_damaged, self.tried) = (true, None);
+            self.is_known_damaged = true;
         }
-        let reach = reach.filter(|_| !self.is_known_damaged);
+        // What could not be written is as far as this came: it is tried again when the next one is due.
+        let from = match self.failed {
+            None if self.is_known_damaged => None,
+            failed => failed.max(self.shared.board.reach()),
+        };
         let shelf = self.shared.shelf.get();
-        let due = archive::due(&shelf, reach, self.every).filter(|due| Some(due.stable.height()) != self.tried);
-        let snapshot = Arc::clone(due?);
-        (self.is_writing, self.tried) = (true, Some(snapshot.stable.height()));
-        Some(Work::Write(Job {
+        Some(Job {
             path: self.path.clone(),
-            snapshot,
+            snapshot: Arc::clone(archive::due(&shelf, from, self.every)?),
             former: self.archived(),
             free_bytes_min: self.shared.board.health().disk_free_bytes_min,
             alone: Arc::clone(&self.shared.archive),
             over,
-        }))
+        })
     }
 
-    /// A state was written, or could not be: then the next one is tried.
-    pub(super) fn on_written(&mut self, written: Result<Written, String>) {
-        self.is_writing = false;
-        match written {
-            Ok(written) => {
+    /// Work is done, or could not be.
+    pub(super) fn on_done(&mut self, done: Result<Done, String>) {
+        self.is_working = false;
+        match done {
+            Ok(Done::Written(written)) => {
                 tracing::info!(height = written.archived.height().0, "The state is archived.");
                 self.archived = Some(written);
-                (self.is_known_damaged, self.is_failing) = (false, false);
+                (self.is_known_damaged, self.failed) = (false, None);
             }
-            // There are several checkpoints in a second, and a disk is full for long.
-            Err(why) if std::mem::replace(&mut self.is_failing, true) => {
-                tracing::debug!(why, "The state could not be archived either.");
+            Ok(Done::Removed) => {}
+            Err(why) => {
+                tracing::warn!(why, "The state could not be archived; a later one is tried.");
+                self.failed = self.shared.shelf.get().snapshots.keys().next_back().copied().max(self.failed);
             }
-            Err(why) => tracing::warn!(why, "The state could not be archived; the next ones are tried."),
         }
         self.post();
     }
