@@ -164,7 +164,10 @@ impl Archive {
             }
             Ok(Done::Removed) => {}
             Err(why) => {
-                tracing::warn!(why, "The state could not be archived; a later one is tried.");
+                tracing::warn!(
+                    why,
+                    "The archive could not be changed: a state could not be written or removed. It is tried again later."
+                );
                 self.failed = self.shared.shelf.get().snapshots.keys().next_back().copied().max(self.failed);
             }
         }
