@@ -310,6 +310,10 @@ impl MemoryStore {
     }
 
     /// Archives a state, in the place of the last one. If there is no space, none is written.
+    ///
+    /// # Panics
+    /// If the state is not the one that its checkpoint certifies.
+    #[expect(clippy::expect_used, reason = "a snapshot has the state that was certified")]
     pub fn archive(&mut self, snapshot: &Snapshot) {
         if self.is_full {
             return;
@@ -317,7 +321,8 @@ impl MemoryStore {
         let (manifest, parts) = archive::contents(snapshot);
         let parts = parts.filter_map(|(part, hash)| Some((hash, archive::bytes_of(snapshot, &part)?)));
         let parts: BTreeMap<Digest, Vec<u8>> = parts.collect();
-        self.archived = Archived::new(manifest, Arc::new(parts)).ok();
+        let archived = Archived::new(manifest, Arc::new(parts));
+        self.archived = Some(archived.expect("a stable state has the root that was certified"));
     }
 
     /// The archived state.
