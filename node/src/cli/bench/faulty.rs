@@ -118,7 +118,7 @@ impl Bench<'_> {
         Ok(Client::new(&ClientConfig::new(urls.map(|(_, url)| url).collect()))?)
     }
 
-    async fn phase(&self, client: &Client, name: &'static str, pace: Pace) -> anyhow::Result<Phase> {
+    pub(super) async fn phase(&self, client: &Client, name: &'static str, pace: Pace) -> anyhow::Result<Phase> {
         let plan = LoadPlan {
             workload: Workload::Lifecycle,
             pace,
@@ -153,7 +153,7 @@ impl Bench<'_> {
         }
     }
 
-    async fn conclude_phases(
+    pub(super) async fn conclude_phases(
         self,
         name: String,
         about: String,
@@ -171,6 +171,6 @@ impl Bench<'_> {
 
 /// One figure by another.
 #[expect(clippy::cast_precision_loss, reason = "a ratio for people")]
-fn times(figure: u64, by: u64) -> String {
+pub(super) fn times(figure: u64, by: u64) -> String {
     if by == 0 { "?".to_owned() } else { format!("{:.2} times", figure as f64 / by as f64) }
 }

@@ -1,5 +1,6 @@
 //! `dtvn bench`: figures of a network of its own, started for each scenario in a new directory.
 
+mod archive;
 mod attacker;
 mod faulty;
 mod report;
@@ -47,9 +48,9 @@ pub(super) struct BenchArguments {
     /// Visitors per second in the open loop; each issues, validates and consumes a ticket
     #[arg(long, value_name = "NUMBER", default_value_t = 100.0)]
     rate: f64,
-    /// Tickets that a node must fetch which has lost its disk
-    #[arg(long, value_name = "NUMBER", default_value_t = 100_000)]
-    rejoin_tickets: u64,
+    /// Tickets that a node must fetch which has lost its disk, and that are part of a state that is archived
+    #[arg(long, value_name = "NUMBER", default_value_t = 100_000, alias = "rejoin-tickets")]
+    tickets: u64,
     /// The actor that is crashed
     #[arg(long, value_name = "NAME", default_value = "replica")]
     actor: String,
@@ -81,6 +82,8 @@ enum Scenario {
     Attacker,
     /// A fixed rate, while one node sends junk as fast as it is taken, and without
     Junk,
+    /// A fixed rate among many tickets, while the state is written to disk again and again, and without
+    Archive,
     /// Nothing to do
     Idle,
 }
@@ -88,6 +91,8 @@ enum Scenario {
 /// A network of a scenario.
 struct Bench<'a> {
     arguments: &'a BenchArguments,
+    /// How its nodes were started.
+    config: ClusterConfig,
     cluster: Cluster,
     client: Client,
     output: Output,
@@ -126,7 +131,7 @@ async fn measure(arguments: BenchArguments, output: Output) -> anyhow::Result<Ex
         super::devnet::healthy(&cluster.urls(), limits::NODE_HEALTH_TIMEOUT).await.map_err(anyhow::Error::msg)?;
         progress.finish_and_clear();
         let client = Client::new(&ClientConfig::new(cluster.urls()))?;
-        let bench = Bench { arguments: &arguments, cluster, client, output };
+        let bench = Bench { arguments: &arguments, config, cluster, client, output };
         scenarios.push(bench.run(*scenario, name).await?);
     }
     let report = BenchReport {

@@ -60,6 +60,7 @@ impl Bench<'_> {
             Scenario::DeadBackup => self.dead_backup(name).await,
             Scenario::Attacker => self.attacker(name).await,
             Scenario::Junk => self.junk(name).await,
+            Scenario::Archive => self.archive(name).await,
             Scenario::Idle => self.idle(name).await,
         }
     }
@@ -111,21 +112,14 @@ impl Bench<'_> {
 
     /// A node loses log and database among many tickets: how long until it is at the tip, while visitors come.
     async fn rejoin(mut self, name: String) -> anyhow::Result<ScenarioReport> {
-        let (tickets, size) = (self.arguments.rejoin_tickets, self.arguments.batch);
+        let tickets = self.arguments.tickets;
         let about = format!(
             "{tickets} tickets; then a node loses its log and its database, and comes back while {} visitors per second \
              come",
             self.arguments.rate
         );
         let begin = Instant::now();
-        let issue = LoadPlan {
-            workload: Workload::Issue,
-            pace: Pace::Closed { concurrency: self.arguments.batch_concurrency },
-            lane: Lane::Batch { size, bincode: true },
-            until: Until::Requests(tickets.div_ceil(size as u64)),
-            tickets: 0,
-        };
-        let issued = watched(Load::new(self.client.clone(), issue.clone())?, &issue, "issuing", self.output).await;
+        let issued = self.issue(tickets).await?;
         let number = self.cluster.nodes().len() - 1;
         self.cluster.kill(number).await;
         let directory = self.cluster.nodes()[number].command().data_dir.clone();
@@ -170,7 +164,7 @@ impl Bench<'_> {
         report.remarks.push(format!(
             "node{number} was back at the tip, block {tip}, {} ms after its process was started, with {} tickets to fetch",
             took.as_millis(),
-            issued.accepted
+            issued
         ));
         report.plan = Some(plan);
         report.load = Some(load);
