@@ -24,6 +24,9 @@ pub const SNAPSHOT_PART_BYTES: u64 = 256 * 1024;
 pub const SNAPSHOT_PART_BYTES_MAX: u64 = 2 * SNAPSHOT_PART_BYTES;
 /// Parts of a snapshot: the largest state that the ledger allows has about half as many. A longer list is malformed.
 pub const SNAPSHOT_PARTS_MAX: usize = 65_536;
+/// How long who writes a state to disk waits for the chain before each of its parts: 2,000 parts wait for
+/// 100 s at most. Votes have the processor and the disk in between.
+pub const ARCHIVE_REST_MAX: Duration = Duration::from_millis(50);
 
 // ---- fetching a snapshot --------------------------------------------------------------------------------------------
 

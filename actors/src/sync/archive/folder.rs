@@ -15,6 +15,7 @@ use dtvn_replication::archive::{self, Archived, Source};
 use dtvn_replication::execution::Snapshot;
 use tokio_util::sync::CancellationToken;
 
+use super::pace::Pace;
 use crate::health::free_disk_bytes;
 use crate::shared::Shared;
 use crate::storage::files::{self, FILE_MODE};
@@ -109,6 +110,8 @@ pub(super) struct Job {
     pub(super) free_bytes_min: u64,
     /// One at a time: who is over may still be at it.
     pub(super) alone: Arc<Mutex<()>>,
+    /// How fast; none as fast as it can.
+    pub(super) pace: Option<Pace>,
     pub(super) over: CancellationToken,
 }
 
@@ -144,7 +147,10 @@ impl Job {
         for chunk in 0..parts.len().div_ceil(PARTS_PER_LOOK) {
             let rest = parts.get(chunk * PARTS_PER_LOOK..).unwrap_or_default();
             self.check_room(rest.iter().filter(|(_, hash)| is_new(hash)).count())?;
-            for (part, hash) in rest.iter().take(PARTS_PER_LOOK) {
+            for (number, (part, hash)) in rest.iter().take(PARTS_PER_LOOK).enumerate() {
+                if let Some(pace) = &self.pace {
+                    pace.rest(chunk * PARTS_PER_LOOK + number, parts.len(), &self.over);
+                }
                 if self.over.is_cancelled() {
                     return Err(io::Error::new(io::ErrorKind::Interrupted, "the work is cut off"));
                 }

@@ -4,6 +4,7 @@
 //! still, and a later state takes the place of this one as soon as there is one.
 
 mod folder;
+mod pace;
 #[cfg(test)]
 mod tests;
 
@@ -11,8 +12,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use dtvn_messages::Height;
+use dtvn_messages::{Height, limits};
 use dtvn_replication::archive::{self, Archived};
+use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 use super::message::SyncMessage;
@@ -20,6 +22,7 @@ use crate::shared::Shared;
 use crate::supervision::{ActorError, Context};
 
 use folder::{Job, Written, read, remove};
+use pace::Pace;
 
 pub use folder::Done;
 
@@ -149,8 +152,16 @@ impl Archive {
             former: self.archived(),
             free_bytes_min: self.shared.board.health().disk_free_bytes_min,
             alone: Arc::clone(&self.shared.archive),
+            pace: self.pace(),
             over,
         })
+    }
+
+    /// It is to be done in half of the time until the next one is due. None without a runtime, which tests do without.
+    fn pace(&self) -> Option<Pace> {
+        let (runtime, board) = (Handle::try_current().ok()?, Arc::clone(&self.shared.board));
+        let (begin, rest_max) = (board.committed(), limits::ARCHIVE_REST_MAX);
+        Some(Pace { runtime, board, begin, blocks: self.every / 2, rest_max })
     }
 
     /// Work is done, or could not be.

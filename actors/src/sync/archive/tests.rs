@@ -74,6 +74,7 @@ fn job(path: &Path, snapshot: &Snapshot, former: Option<&Written>) -> Job {
         former: former.map(|written| Arc::clone(&written.archived)),
         free_bytes_min: 0,
         alone: Arc::default(),
+        pace: None,
         over: CancellationToken::new(),
     }
 }

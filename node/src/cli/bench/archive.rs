@@ -1,11 +1,15 @@
 //! What it costs to write states to disk, beside the votes.
 
 use std::collections::BTreeSet;
+use std::fs::DirEntry;
+use std::io::ErrorKind;
+use std::path::Path;
 use std::time::SystemTime;
 
 use anyhow::Context as _;
 use dtvn_client::load::{Lane, Load, LoadPlan, Pace, Until, Workload};
 use dtvn_client::{Client, ClientConfig};
+use dtvn_messages::genesis::ConsensusParameters;
 use dtvn_messages::limits;
 use tokio::time::Instant;
 
@@ -16,33 +20,44 @@ use super::faulty::times;
 use super::report::{Phase, ScenarioReport};
 use crate::cluster::Cluster;
 
-/// What the two measurements are called.
-const PHASES: [&str; 2] = ["rarely", "again and again"];
+type RetainBlocks = fn(&ConsensusParameters) -> u64;
+
+/// How many blocks the nodes of each network keep: so many that no state is archived, as by default, and as few as they may,
+/// so that there is always one being written.
+const NETWORKS: [(&str, RetainBlocks); 3] = [
+    ("none archived", |_| 1 << 40),
+    ("as by default", |parameters| parameters.retain_blocks),
+    ("all the time", |parameters| parameters.log_window),
+];
 
 impl Bench<'_> {
-    /// Latency among many tickets: on a network that archives its state rarely, and on one that keeps as few blocks as it may
-    /// and therefore archives it again and again.
+    /// Latency among many tickets while no state is archived, while one is sometimes, and while one always is.
     pub(super) async fn archive(mut self, name: String) -> anyhow::Result<ScenarioReport> {
         let (tickets, rate) = (self.arguments.tickets, self.arguments.rate);
         let about = format!(
-            "{rate} visitors per second among {tickets} tickets, where the state is archived rarely, and where it is archived \
-             again and again"
+            "{rate} visitors per second among {tickets} tickets, where the state is not archived, where it is as by default, \
+             and where it always is"
         );
         let begin = Instant::now();
-        self.issue(tickets).await?;
-        let (rarely, _) = self.archiving(PHASES[0]).await?;
-        self.keep_few_blocks().await?;
-        self.issue(tickets).await?;
-        let (often, written) = self.archiving(PHASES[1]).await?;
-        let ratio = |figure: fn(&Phase) -> u64| times(figure(&often), figure(&rarely));
-        let remark = format!(
-            "archived {} times by node0 meanwhile, {} bytes each; of the latency where it is done rarely: p50 {}, p99 {}",
-            written.times,
-            written.bytes,
-            ratio(|phase| phase.load.latency_us.p50),
-            ratio(|phase| phase.load.latency_us.p99)
-        );
-        self.conclude_phases(name, about, begin, vec![rarely, often], remark).await
+        let (mut phases, mut remarks) = (Vec::<Phase>::new(), Vec::new());
+        for (phase, retain_blocks) in NETWORKS {
+            self.replace(phase, retain_blocks).await?;
+            self.issue(tickets).await?;
+            let (phase, written) = self.archiving(phase).await?;
+            if let Some(without) = phases.first() {
+                let ratio = |figure: fn(&Phase) -> u64| times(figure(&phase), figure(without));
+                remarks.push(format!(
+                    "{}: node0 archived {} states of {} bytes meanwhile; of the latency without: p50 {}, p99 {}",
+                    phase.name,
+                    written.times,
+                    written.bytes,
+                    ratio(|phase| phase.load.latency_us.p50),
+                    ratio(|phase| phase.load.latency_us.p99)
+                ));
+            }
+            phases.push(phase);
+        }
+        self.conclude_phases(name, about, begin, phases, remarks.join("\n  ")).await
     }
 
     /// Issues so many tickets, as fast as it can.
@@ -59,18 +74,19 @@ impl Bench<'_> {
     }
 
     /// Another network takes the place of this one: the same, but for how many blocks its nodes keep.
-    async fn keep_few_blocks(&mut self) -> anyhow::Result<()> {
+    async fn replace(&mut self, name: &str, retain_blocks: RetainBlocks) -> anyhow::Result<()> {
         let mut file = self.client.genesis().await?;
-        file.consensus.retain_blocks = file.consensus.log_window;
-        self.config.data_dir = self.config.data_dir.join("few-blocks");
-        let genesis = self.config.data_dir.join("genesis.json");
-        std::fs::create_dir(&self.config.data_dir)?;
-        std::fs::write(&genesis, serde_json::to_vec(&file)?)?;
-        self.config.flags.push(format!("--genesis={}", genesis.display()));
+        file.consensus.retain_blocks = retain_blocks(&ConsensusParameters::default());
         for number in 0..self.cluster.nodes().len() {
             self.cluster.terminate(number).await;
         }
-        self.cluster = Cluster::start(&self.config).await?;
+        let mut config = self.config.clone();
+        config.data_dir = config.data_dir.join(name.replace(' ', "-"));
+        let genesis = config.data_dir.join("genesis.json");
+        std::fs::create_dir(&config.data_dir)?;
+        std::fs::write(&genesis, serde_json::to_vec(&file)?)?;
+        config.flags.push(format!("--genesis={}", genesis.display()));
+        self.cluster = Cluster::start(&config).await?;
         healthy(&self.cluster.urls(), limits::NODE_HEALTH_TIMEOUT).await.map_err(anyhow::Error::msg)?;
         self.client = Client::new(&ClientConfig::new(self.cluster.urls()))?;
         Ok(())
@@ -109,6 +125,11 @@ struct Archived {
     bytes: u64,
 }
 
-fn bytes_in(folder: &std::path::Path) -> std::io::Result<u64> {
-    std::fs::read_dir(folder)?.map(|entry| Ok(entry?.metadata()?.len())).sum()
+/// What is in a folder. Files may be renamed and removed meanwhile.
+fn bytes_in(folder: &Path) -> std::io::Result<u64> {
+    let length = |entry: std::io::Result<DirEntry>| match entry.and_then(|entry| entry.metadata()) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(0),
+        metadata => metadata.map(|metadata| metadata.len()),
+    };
+    std::fs::read_dir(folder)?.map(length).sum()
 }
