@@ -1,6 +1,8 @@
 //! The replica with its outbox: signs what the core says, keeps it back until it is durable, and gives the core its own
 //! statements back (consensus.md sections 4 and 11).
 
+#[cfg(test)]
+mod liars;
 mod messages;
 mod outbox;
 mod saying;

@@ -149,6 +149,23 @@ fn a_damaged_part_is_refused_the_others_are_served_and_it_is_written_again() {
     assert_complete(&job(&path, &state, Some(&written)).run().unwrap(), &state);
 }
 
+#[test]
+fn a_part_that_cannot_be_read_is_refused_and_written_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join(FOLDER);
+    let state = snapshot(8, ENTRIES);
+    let written = job(&path, &state, None).run().unwrap();
+    let (part, hash) = archive::contents(&state).1.next().unwrap();
+    let file = path.join(hash.to_string());
+    std::fs::remove_file(&file).unwrap();
+    // A link to itself: whoever opens it fails, root too.
+    std::os::unix::fs::symlink(&file, &file).unwrap();
+    assert!(std::fs::read(&file).is_err_and(|error| error.kind() != io::ErrorKind::NotFound));
+    assert_eq!(written.archived.part(&part), None);
+    assert!(!written.is_damaged(), "it may be readable the next time");
+    assert_complete(&job(&path, &state, Some(&written)).run().unwrap(), &state);
+}
+
 /// The archive of a validator, or of another node, whose store has all blocks from a height on.
 fn archive_of(directory: &Path, is_validator: bool, first_block: u64) -> Archive {
     let shared = shared_of(if is_validator { "node0" } else { "another" });
