@@ -139,6 +139,11 @@ fn limits_that_contradict_each_other_are_refused() {
         let records = commit(&mut log, &[limits.payload_bytes_max(), limits.payload_bytes_max(), 1]);
         assert_eq!(open_with(log.into_disk(), limits).unwrap().records, records);
     }
+    // The shortest batch: one record of nothing.
+    let limits = LogLimits { segment_bytes: 4096, batch_bytes_max: 74 };
+    let mut log = Log::create(MemoryDisk::new(), IDENTITY, limits).unwrap();
+    let records = commit(&mut log, &[0]);
+    assert_eq!(open_with(log.into_disk(), limits).unwrap().records, records);
 }
 
 #[test]

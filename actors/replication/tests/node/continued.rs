@@ -280,6 +280,10 @@ fn the_file_is_read_back_only_as_it_was_written() {
         InitialState::read(&genesis, &mut wrong.as_slice()).expect_err("a bit is another");
         InitialState::read(&genesis, &mut &bytes[..at]).expect_err("it ends too early");
     }
+    for at in 0..b"dtvn/initial-state/1".len() {
+        let short = InitialState::read(&genesis, &mut &bytes[..at]);
+        assert!(matches!(short, Err(InitialStateError::Magic)), "it is not even the beginning of one");
+    }
     let mut long = bytes.clone();
     long.push(0);
     assert!(matches!(InitialState::read(&genesis, &mut long.as_slice()), Err(InitialStateError::Trailing)));
