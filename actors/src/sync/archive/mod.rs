@@ -177,7 +177,8 @@ impl Archive {
             Err(why) => {
                 tracing::warn!(
                     why,
-                    "The archive could not be changed: a state could not be written or removed. It is tried again later."
+                    "The archive could not be changed: a state could not be written or removed. It is tried again when the \
+                     next one is due, or at the next start."
                 );
                 self.failed = self.shared.shelf.get().snapshots.keys().next_back().copied().max(self.failed);
             }

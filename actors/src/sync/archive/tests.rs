@@ -110,6 +110,22 @@ fn a_state_takes_the_place_of_the_last_one_and_what_they_share_stays() {
     assert_eq!(read_manifest(&path).unwrap(), Some(written.archived.manifest(Vec::new())));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn before_each_part_the_chain_is_waited_for() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut archive = archive_of(directory.path(), true, 1);
+    let state = Arc::new(snapshot(archive.every, ENTRIES));
+    let parts = u32::try_from(archive::contents(&state).1.count()).unwrap();
+    let snapshots = [(Height(archive.every), Arc::clone(&state))].into();
+    archive.shared.shelf.publish(&Arc::new(Shelf { snapshots, ..Shelf::default() }));
+    let Some(Work::Write(job)) = archive.next(CancellationToken::new()) else { panic!("it is due") };
+    // Nothing is committed: each part is waited for as long as any is.
+    let begin = std::time::Instant::now();
+    let written = tokio::task::spawn_blocking(move || job.run()).await.unwrap().unwrap();
+    assert!(parts > 3 && begin.elapsed() >= limits::ARCHIVE_REST_MAX * parts);
+    assert_complete(&written, &state);
+}
+
 #[test]
 fn where_there_is_no_room_or_the_work_is_cut_off_the_last_state_stays_as_it_was() {
     let directory = tempfile::tempdir().unwrap();
