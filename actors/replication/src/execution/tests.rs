@@ -15,15 +15,18 @@ fn at_checkpoint() -> (Execution, Arc<Block>) {
     let mut execution = Execution::load(identity, stored).unwrap();
     let mut last = None;
     for height in 1..=interval {
-        let timestamp = Timestamp(time.0 + height);
-        let header = dtvn_messages::Header { timestamp, ..header(height) };
-        execution.execute(Height(height), timestamp, &[]);
-        let block = Arc::new(Block { header, bundles: Vec::new() });
-        let (digest, certificate, bundles) = (Digest::ZERO, None, Vec::new());
-        execution.commit(&Committed { block: Arc::clone(&block), digest, certificate, bundles }).unwrap();
-        last = Some(block);
+        last = Some(commit(&mut execution, height, Timestamp(time.0 + height)));
     }
     (execution, last.unwrap())
+}
+
+fn commit(execution: &mut Execution, height: u64, timestamp: Timestamp) -> Arc<Block> {
+    let header = dtvn_messages::Header { timestamp, ..header(height) };
+    execution.execute(Height(height), timestamp, &[]);
+    let block = Arc::new(Block { header, bundles: Vec::new() });
+    let (digest, certificate, bundles) = (Digest::ZERO, None, Vec::new());
+    execution.commit(&Committed { block: Arc::clone(&block), digest, certificate, bundles }).unwrap();
+    block
 }
 
 fn stable(block: &Block, state_root: Digest) -> Arc<StableCheckpoint> {
@@ -61,4 +64,19 @@ fn a_state_is_served_whichever_comes_first_its_root_or_its_certificate() {
     let rooting = third.next_rooting().unwrap();
     third.rooted(rooting.run());
     assert!(third.shelf().snapshots.is_empty());
+}
+
+#[test]
+fn a_root_belongs_to_the_checkpoint_and_to_no_block_after_it() {
+    let (mut at_rest, _) = at_checkpoint();
+    assert_eq!(at_rest.base.state_root, None, "nobody has worked it out yet");
+    let rooting = at_rest.next_rooting().unwrap();
+    let (_, root) = at_rest.rooted(rooting.run());
+    assert_eq!(at_rest.base.state_root, Some(root));
+    // A replica that starts at this block would promise a root that is not this block's.
+    let (mut further, last) = at_checkpoint();
+    let rooting = further.next_rooting().unwrap();
+    commit(&mut further, last.header.height.0 + 1, last.header.timestamp.plus_micros(1));
+    assert_eq!(further.rooted(rooting.run()), (last.header.height, root));
+    assert_eq!(further.base.state_root, None);
 }

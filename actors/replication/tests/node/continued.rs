@@ -1,10 +1,13 @@
 //! A chain that goes on where another one ended (`dtvn genesis --from-checkpoint`).
 
+use std::io;
+use std::sync::Arc;
+
 use dtvn_messages::genesis::{Continuation, GenesisFile};
 use dtvn_messages::wire::PeerMessage;
 use dtvn_messages::{
     ChainId, Digest, EventId, Genesis, Height, KeyPair, NodeName, Ticket, TicketId, TicketState, Timestamp, View,
-    VoteKind,
+    VoteKind, limits,
 };
 use dtvn_pbft::Record;
 use dtvn_replication::initial::{ContinueError, InitialState, InitialStateError, beginning, continue_chain};
@@ -262,6 +265,15 @@ fn keys_whose_time_is_over_are_not_taken_over() {
     assert_eq!(held(much_later), 0);
 }
 
+/// A file on a disk that fails.
+struct Unreadable;
+
+impl io::Read for Unreadable {
+    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+        Err(io::Error::other("no medium"))
+    }
+}
+
 #[test]
 fn the_file_is_read_back_only_as_it_was_written() {
     let former = former();
@@ -287,6 +299,14 @@ fn the_file_is_read_back_only_as_it_was_written() {
     let mut long = bytes.clone();
     long.push(0);
     assert!(matches!(InitialState::read(&genesis, &mut long.as_slice()), Err(InitialStateError::Trailing)));
+    let at = b"dtvn/initial-state/1\n".len();
+    for length in [limits::SNAPSHOT_PART_BYTES_MAX as u32 + 5, u32::MAX] {
+        let endless = [&bytes[..at], &length.to_be_bytes(), &bytes[at + 4..]].concat();
+        let refused = InitialState::read(&genesis, &mut endless.as_slice());
+        assert!(matches!(refused, Err(InitialStateError::TooLong(found)) if found == u64::from(length)));
+    }
+    let refused = InitialState::read(&genesis, &mut Unreadable);
+    assert!(matches!(refused, Err(InitialStateError::Io(_))), "a disk that fails says nothing about the file");
     let plain = former.genesis();
     assert!(matches!(InitialState::read(plain, &mut bytes.as_slice()), Err(InitialStateError::Unasked)));
     assert!(matches!(beginning(&genesis, None), Err(InitialStateError::Missing(_))));
@@ -300,4 +320,34 @@ fn the_file_is_read_back_only_as_it_was_written() {
     root(file.continues.as_mut().unwrap());
     let other = Genesis::new(file).unwrap();
     assert!(matches!(InitialState::read(&other, &mut bytes.as_slice()), Err(InitialStateError::OtherState { .. })));
+}
+
+#[test]
+fn a_large_state_is_written_in_parts_that_a_reader_takes() {
+    let former = former();
+    let mut stored = former.nodes().next().unwrap().store().load();
+    // As if there had been no checkpoint at this height, which would name another state.
+    stored.stable = None;
+    let one = stored.image.tickets[0].clone();
+    let more = (0..5_000_u64)
+        .map(|n| Arc::new(Ticket { id: TicketId::new(&format!("more-{n:05}")).unwrap(), ..(*one).clone() }));
+    stored.image.tickets.extend(more);
+    let (genesis, initial, _) = continue_chain(former.genesis(), stored, asked(&former)).unwrap();
+    let mut bytes = Vec::new();
+    initial.write(&genesis, &mut bytes).unwrap();
+    assert_eq!(InitialState::read(&genesis, &mut bytes.as_slice()).unwrap(), initial);
+    // Magic, the edge of the log, the parts, and an empty record.
+    let (mut rest, mut lengths) = (&bytes[b"dtvn/initial-state/1\n".len()..], Vec::new());
+    while let Some((length, after)) = rest.split_first_chunk::<4>() {
+        let length = u32::from_be_bytes(*length) as usize;
+        lengths.push(length as u64);
+        rest = &after[length..];
+    }
+    let parts = &lengths[1..lengths.len() - 1];
+    let (last, full) = parts.split_last().unwrap();
+    assert!(!full.is_empty() && *last > 0);
+    // An entry is far smaller than half a part; a part begins with the number of its entries.
+    assert!(
+        full.iter().all(|length| (limits::SNAPSHOT_PART_BYTES / 2..=limits::SNAPSHOT_PART_BYTES + 4).contains(length))
+    );
 }
