@@ -165,6 +165,7 @@ impl Replica {
         self.trim_certified();
         let above = self.stable_height().next();
         self.prepared = self.prepared.split_off(&above);
+        self.leave_views_of_prepared();
         self.checkpoint_votes = self.checkpoint_votes.split_off(&above);
         if self.active {
             self.install_selection(effects);
@@ -177,6 +178,16 @@ impl Replica {
         self.try_stable(height, effects);
         self.want_again(effects);
         self.say_status(effects);
+    }
+
+    /// A certificate of a later view than the log's was kept while this replica might not vote: then it moves without a
+    /// record. A VIEW-CHANGE for that view or one below would hide the certificate, and with it perhaps one of a lower view in
+    /// whose place it is, and for which this replica sent COMMIT: so it takes part above that view only.
+    fn leave_views_of_prepared(&mut self) {
+        let highest = self.prepared.values().map(|kept| kept.certificate.view()).max();
+        if let Some(view) = highest.filter(|view| *view > self.view) {
+            self.enter_view(view.next());
+        }
     }
 
     /// What was accepted in the current view before the restart is accepted, and what was prepared is prepared: PREPARE

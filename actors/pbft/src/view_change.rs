@@ -181,18 +181,39 @@ impl Replica {
         }
         let view = self.view;
         let for_view = |known: &&SealedViewChange| known.signed.body.view == view;
-        let view_changes: Vec<SealedViewChange> =
+        let mut view_changes: Vec<SealedViewChange> =
             self.view_changes.values().filter_map(|known| known.iter().find(for_view)).cloned().collect();
-        let power = self.config.set.power_of(view_changes.iter().map(|view_change| view_change.signed.signer));
-        if power < self.config.set.quorum() {
+        if self.power_of(&view_changes) < self.config.set.quorum() {
             return false;
         }
+        self.leave_out_the_longest(&mut view_changes);
         let named = view_changes.iter().map(|view_change| (view_change.signed.signer, view_change.digest));
         let new_view = NewView { epoch: self.config.epoch, view, view_changes: named.collect() };
         self.said_new_view = Some(view_changes.clone());
         let after = self.next_ticket();
         effects.push(Effect::Say { after, say: Say::NewView { new_view, view_changes } });
         true
+    }
+
+    fn power_of(&self, view_changes: &[SealedViewChange]) -> u64 {
+        self.config.set.power_of(view_changes.iter().map(|view_change| view_change.signed.signer))
+    }
+
+    /// A liar may show as many certificates as there are heights in a window, and all that a NEW-VIEW names becomes one
+    /// record: where others are enough, the longest are not named.
+    fn leave_out_the_longest(&self, view_changes: &mut Vec<SealedViewChange>) {
+        let shown = |view_change: &SealedViewChange| view_change.signed.body.prepared.len();
+        let window = usize::try_from(self.config.parameters.log_window).unwrap_or(usize::MAX);
+        while view_changes.iter().map(shown).sum::<usize>() > window {
+            let others = view_changes.iter().enumerate();
+            let others = others.filter(|(_, view_change)| Some(view_change.signed.signer) != self.config.me);
+            let Some((longest, _)) = others.max_by_key(|(_, view_change)| shown(view_change)) else { return };
+            let left_out = view_changes.remove(longest);
+            if self.power_of(view_changes) < self.config.set.quorum() {
+                view_changes.insert(longest, left_out);
+                return;
+            }
+        }
     }
 
     /// This leader's own NEW-VIEW is durable and on its way.

@@ -7,7 +7,7 @@ use dtvn_messages::{Block, Digest, Epoch, Height, NewView, View, VoteKind};
 use dtvn_pbft::{Durable, Effect, Input, Message, Record, Say, Timer, Unsigned};
 
 use crate::common::build::{numbered, validator};
-use crate::common::under::{Under, blame, persist, tell, under, votes_said, wish};
+use crate::common::under::{Under, blame, persist, small, tell, under, votes_said, wish};
 use crate::common::{genesis, sign};
 
 fn bare(under: &Under, signer: u16, view: u64) -> SealedViewChange {
@@ -45,6 +45,40 @@ fn one_that_becomes_durable_after_its_view_was_left_starts_nothing() {
     under.move_to(2);
     assert_eq!(under.own(&effects), []);
     assert!(!under.replica.show().active);
+}
+
+#[test]
+fn the_longest_view_changes_are_not_named_where_others_are_enough() {
+    let small = Arc::new(genesis(4, small));
+    let window = small.parameters().log_window;
+    // The leader's own is the last that is durable, or one of a peer that is needed.
+    for (long, named) in [(3, vec![0, 1, 2]), (0, vec![1, 2, 3])] {
+        let mut under = Under::new(&small, Some(1));
+        let blocks = under.chain(0, window + 1, 1);
+        let mut said = Vec::new();
+        for signer in [0, 2, 3] {
+            let mut shown = under.bare_view_change(1);
+            if signer == long {
+                shown.prepared = blocks.iter().map(|block| under.prepared(0, block, &[0, 2, 3])).collect();
+            }
+            said.extend(under.hear(signer, Message::ViewChange(under.view_change(signer, shown))));
+        }
+        let found = under.own(&said).into_iter().find_map(|effect| match effect {
+            Effect::Say { say: Say::NewView { new_view, .. }, .. } => Some(new_view.view_changes),
+            _ => None,
+        });
+        let signers: Vec<u16> = found.unwrap().iter().map(|(signer, _)| signer.0).collect();
+        assert_eq!(signers, named);
+    }
+    let mut under = Under::new(&small, Some(1));
+    let blocks = under.chain(0, window + 1, 1);
+    let mut long = under.bare_view_change(1);
+    long.prepared = blocks.iter().map(|block| under.prepared(0, block, &[0, 2, 3])).collect();
+    under.move_to(1);
+    under.hear(0, Message::ViewChange(bare(&under, 0, 1)));
+    let effects = under.hear(3, Message::ViewChange(under.view_change(3, long)));
+    let is_said = |effect: &Effect| matches!(effect, Effect::Say { say: Say::NewView { .. }, .. });
+    assert!(effects.iter().any(is_said), "without it there is no quorum");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use dtvn_messages::certificate::PreparedCertificate;
 use dtvn_messages::view_change::Sealed;
 use dtvn_messages::{Block, Checkpoint, Epoch, Height, StableCheckpoint, View, Vote, VoteKind};
 use dtvn_pbft::{Base, BundleMeta, Effect, Input, Message, Record, Say, Timer, Unsigned};
@@ -105,6 +106,30 @@ fn after_prepared_the_same_commit_is_said_before_anyone_repeats_a_vote() {
     let expected: Vec<(u64, Vote)> =
         blocks.iter().flat_map(|block| [(0, under.prepare(0, block)), (0, under.commit(0, block))]).collect();
     assert_eq!(votes_said(&effects), expected);
+}
+
+/// As one that might not vote has it, which follows the others into their views without a record of its own.
+#[test]
+fn no_view_change_after_a_restart_hides_a_certificate_of_a_later_view_than_the_log_says() {
+    let (under, blocks) = voted(1);
+    let later = Arc::new(under.prepared(3, &blocks[0], &[0, 1, 2]));
+    let mut log = under.log.clone();
+    log.push(Record::Prepared(Arc::clone(&later)));
+    let (mut again, effects) = restart_with(&under, &log);
+    let shown = again.replica.show();
+    assert_eq!((shown.view, shown.active, said(&effects)), (View(4), false, vec![]));
+    let view_changes = |effects: &[Effect]| -> Vec<_> {
+        let said = effects.iter().filter_map(|effect| match effect {
+            Effect::Say { say: Say::ViewChange(body), .. } => Some((body.view, body.prepared.clone())),
+            _ => None,
+        });
+        said.collect()
+    };
+    for peer in again.peers() {
+        let wished = again.hear(peer, Message::Wish { epoch: Epoch(0), view: View(3) });
+        assert_eq!(view_changes(&wished), []);
+    }
+    assert_eq!(view_changes(&again.move_to(5)), [(View(5), vec![PreparedCertificate::clone(&later)])]);
 }
 
 #[test]

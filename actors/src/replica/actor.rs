@@ -196,6 +196,8 @@ impl Replica {
             Effect::Diverged { height, certified, own } => {
                 self.instruments.diverged();
                 let at_least = self.consensus.show().stable;
+                let why = format!("at height {height} the state differed from what a quorum certified");
+                deliver(&self.storage, StorageMessage::Distrust(why))?;
                 // One that is not up yet looks at the board when it starts.
                 deliver(&self.sync, SyncMessage::Heal { at_least, differs_at: height })?;
                 tracing::error!(
@@ -262,11 +264,18 @@ impl Behaviour for Replica {
 
     async fn handle(&mut self, context: &Context<ReplicaMessage>, message: ReplicaMessage) -> Result<(), ActorError> {
         let input = match message {
-            ReplicaMessage::Message { from, message, credit } => {
+            // What was checked in the epoch before says nothing in this one: there its sender's index is perhaps another's.
+            // Whoever it is tells it again, in the right epoch.
+            ReplicaMessage::Message { epoch, .. } | ReplicaMessage::Receipts { epoch, .. }
+                if epoch != self.consensus.epoch() =>
+            {
+                return Ok(());
+            }
+            ReplicaMessage::Message { from, message, credit, .. } => {
                 drop(credit);
                 Input::Message { from, message }
             }
-            ReplicaMessage::Receipts { from, said, credit } => {
+            ReplicaMessage::Receipts { from, said, credit, .. } => {
                 drop(credit);
                 Input::Receipts { from, said }
             }

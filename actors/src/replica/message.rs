@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use dtvn_ledger::Executed;
-use dtvn_messages::{Bundle, BundlePosition, Digest, EpochEnd, Evidence, Height, ValidatorIndex};
+use dtvn_messages::{Bundle, BundlePosition, Digest, Epoch, EpochEnd, Evidence, Height, ValidatorIndex};
 use dtvn_pbft::{Committee, Message, Ticket};
 use dtvn_replication::consensus::Timer;
 use dtvn_replication::receipts::Said;
@@ -20,6 +20,8 @@ pub const ROLE: Role<ReplicaMessage> = Role::new("replica");
 pub enum ReplicaMessage {
     /// A peer's message, checked.
     Message {
+        /// The epoch that it was checked in: its sender's index, and much of what it means, are of that epoch.
+        epoch: Epoch,
         /// The peer.
         from: ValidatorIndex,
         /// The message.
@@ -29,6 +31,8 @@ pub enum ReplicaMessage {
     },
     /// A peer's word about receipts, checked.
     Receipts {
+        /// The epoch that it was checked in.
+        epoch: Epoch,
         /// The peer.
         from: ValidatorIndex,
         /// What it says.

@@ -1,6 +1,7 @@
 //! The storage actor: opens what is on disk, and hands work to the threads of the log and of the store.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use dtvn_messages::{Genesis, Height, NodeName, Nonce, limits};
@@ -44,9 +45,9 @@ pub struct StorageArguments {
     pub shared: Shared,
     /// The data directory; `log/` and `db/` are in it.
     pub directory: PathBuf,
-    /// Whether the node was started in this directory, or with this key, before: then a missing log is amnesia, and a
-    /// missing store a loss.
-    pub used_before: bool,
+    /// Whether the storage was started in this directory, or with this key, before, by this process or another: then a
+    /// missing log is amnesia, and a missing store a loss.
+    pub used_before: Arc<AtomicBool>,
     /// Where readers find the store.
     pub store: StoreSlot,
     /// The instruments.
@@ -74,7 +75,9 @@ impl Storage {
             tracing::error!(why, "This node may have signed what it does not remember: it follows and does not vote.");
             arguments.shared.board.post_forgotten(Some(why.clone()));
         }
-        let is_new = arguments.used_before && opened.applied.height <= arguments.shared.genesis.base();
+        // From here on the node votes, so what is missing at the next start is lost.
+        let used_before = arguments.used_before.swap(true, Ordering::SeqCst);
+        let is_new = used_before && opened.applied.height <= arguments.shared.genesis.base();
         arguments.shared.board.post_rebuilding(is_new);
         arguments.store.publish(Some(store.reader()));
         let ((log, log_work), (store_sender, store_work)) = (queue(), queue());
@@ -116,6 +119,7 @@ fn open(arguments: &StorageArguments) -> Result<OpenedAll, ActorError> {
     let genesis = &arguments.shared.genesis;
     let log_directory = arguments.directory.join("log");
     let had_log = log_directory.is_dir();
+    let used_before = arguments.used_before.load(Ordering::SeqCst);
     std::fs::create_dir_all(&log_directory)?;
     if install::take_over(&arguments.directory)? {
         arguments.instruments.installed();
@@ -124,12 +128,12 @@ fn open(arguments: &StorageArguments) -> Result<OpenedAll, ActorError> {
     files::sync_directory(&arguments.directory)?;
     let chain = genesis.chain_id().clone();
     let log_identity = LogIdentity::new(&chain, &identity.name, &genesis.hash());
-    let missing = if arguments.used_before && had_log { IfMissing::Refuse } else { IfMissing::Create };
+    let missing = if used_before && had_log { IfMissing::Refuse } else { IfMissing::Create };
     let store_identity = StoreIdentity::new(genesis, identity.name.clone(), identity.public_key);
     let (store, opened) = open_store(arguments, store_identity, missing)?;
     let (log, records) = match open_log(&log_directory, log_identity, &chain) {
         Ok(opened) => opened,
-        Err(error) => match Verdict::of(&error, arguments.used_before, opened.applied.block != genesis.hash()) {
+        Err(error) => match Verdict::of(&error, used_before, opened.applied.block != genesis.hash()) {
             Verdict::Create => (create_log(&log_directory, log_identity)?, Vec::new()),
             Verdict::Amnesia => {
                 // The mark comes first: whatever happens from here on, this node does not vote as if it remembered.
@@ -231,6 +235,7 @@ impl Behaviour for Storage {
             StorageMessage::Recovered { opened, reply } => give(&self.log, LogWork::Recovered(opened, reply)).await,
             StorageMessage::Load(reply) => give(&self.store, StoreWork::Load(reply)).await,
             StorageMessage::Condemn(why) => give(&self.store, StoreWork::Condemn(why)).await,
+            StorageMessage::Distrust(why) => give(&self.store, StoreWork::Distrust(why)).await,
             StorageMessage::Failed(why) => Err(ActorError::new(why)),
         }
     }

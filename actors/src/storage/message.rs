@@ -58,6 +58,9 @@ pub enum StorageMessage {
     NewStart(Reply<Result<u64, String>>),
     /// What the store holds is no state that a ledger can have: it is damaged.
     Condemn(String),
+    /// The state is not what a quorum certified. The database serves until a certified one takes its place; if the storage
+    /// starts again before, it is not used any more.
+    Distrust(String),
     /// The thread of the log or of the store failed.
     Failed(String),
 }
@@ -114,6 +117,7 @@ impl Mail for StorageMessage {
             Self::Replay(_) => "replay",
             Self::NewStart(_) => "new_start",
             Self::Condemn(_) => "condemn",
+            Self::Distrust(_) => "distrust",
             Self::Failed(_) => "failed",
         }
     }

@@ -16,8 +16,8 @@ use crate::board::Board;
 use crate::mailbox::{Address, Reply};
 use crate::supervision::Lifeline;
 
-/// How long readers may still have a view when the store is closed.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long readers may still have a view when the store is closed: less than the end of the storage is waited for.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Work for the thread.
 pub(super) enum StoreWork {
@@ -35,6 +35,8 @@ pub(super) enum StoreWork {
     Load(Reply<Result<Loaded, String>>),
     /// What is stored is no state that a ledger can have.
     Condemn(String),
+    /// What is stored is not what a quorum certified: the next start does without it.
+    Distrust(String),
 }
 
 /// What the thread works on.
@@ -103,6 +105,11 @@ impl StoreThread {
                 }
                 StoreWork::Condemn(what) => {
                     return Err(StoreError::Damaged { what });
+                }
+                StoreWork::Distrust(why) => {
+                    if let Err(error) = install::condemn(&self.directory, &why) {
+                        tracing::error!(%error, "That the state is wrong could not be noted: a restart would forget it.");
+                    }
                 }
             }
             if blocks.len() + receipts.len() + evidence.len() < limits::STORE_BATCH_BLOCKS_MAX {

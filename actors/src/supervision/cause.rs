@@ -28,6 +28,8 @@ pub enum EndCause {
     Finished(String),
     /// It neither ended nor could be killed: its handler blocks a thread.
     Stuck,
+    /// It ended, but for so long its threads have not let go of what no successor may share with them.
+    Outlived(Duration),
 }
 
 impl EndCause {
@@ -59,6 +61,9 @@ impl fmt::Display for EndCause {
             Self::Asked => formatter.write_str("was asked to stop"),
             Self::Finished(why) => write!(formatter, "finished ({why})"),
             Self::Stuck => formatter.write_str("neither stopped nor could be killed: a handler blocks its thread"),
+            Self::Outlived(waited) => {
+                write!(formatter, "ended, but {waited:?} later its threads still held what is its own")
+            }
         }
     }
 }

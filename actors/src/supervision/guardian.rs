@@ -8,7 +8,7 @@
 use crate::supervision::behaviour::chain_of;
 use crate::supervision::cause::EndCause;
 use crate::supervision::launch::{Door, Launched};
-use crate::supervision::life::Life;
+use crate::supervision::life::{Left, Life};
 use crate::supervision::record::Record;
 use crate::supervision::snapshot::Status;
 use dtvn_messages::limits::ACTOR_KILL_GRACE;
@@ -74,9 +74,22 @@ impl Ward {
         };
         door.shut();
         self.record.set_present(None);
-        if let Err(count) = self.life.end(self.end_timeout).await {
-            tracing::error!(actor = self.record.path(), count, "Tasks of an ended actor are still there; going on.");
-        }
+        let cause = match self.life.end(self.end_timeout).await {
+            Ok(()) => cause,
+            Err(Left { count, lifelines: 0 }) => {
+                tracing::error!(
+                    actor = self.record.path(),
+                    count,
+                    "Tasks of an ended actor are still there; going on."
+                );
+                cause
+            }
+            Err(Left { lifelines, .. }) => {
+                let path = self.record.path();
+                tracing::error!(actor = path, lifelines, "An ended actor's threads still hold what is its own.");
+                Some(EndCause::Outlived(self.end_timeout))
+            }
+        };
         self.record.keep_static_children();
         self.record.set_status(Status::Stopped);
         report(News::Ended(cause));

@@ -18,11 +18,21 @@ pub struct Lifeline {
     _token: TaskTrackerToken,
 }
 
+/// What outlived its actor for longer than is waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Left {
+    /// Tasks and lifelines.
+    pub(crate) count: usize,
+    /// Lifelines among them: with one of them left, no successor may start.
+    pub(crate) lifelines: usize,
+}
+
 /// What one incarnation owns beside its state.
 #[derive(Debug, Default)]
 pub(crate) struct Life {
     over: CancellationToken,
     tasks: TaskTracker,
+    lifelines: TaskTracker,
     finished: OnceLock<String>,
     gave_up: OnceLock<Escalation>,
 }
@@ -37,7 +47,7 @@ impl Life {
     }
 
     pub(crate) fn lifeline(&self) -> Lifeline {
-        Lifeline { _token: self.tasks.token() }
+        Lifeline { _token: self.lifelines.token() }
     }
 
     /// Notes that the actor itself wants to end. The first reason stays.
@@ -58,10 +68,18 @@ impl Life {
         self.gave_up.get()
     }
 
-    /// Cancels the tasks and waits until they and all lifelines are gone. `Err`: so many outlived the timeout.
-    pub(crate) async fn end(&self, timeout: Duration) -> Result<(), usize> {
+    /// Cancels the tasks and waits until they and all lifelines are gone. `Err`: what outlived the timeout.
+    pub(crate) async fn end(&self, timeout: Duration) -> Result<(), Left> {
         self.over.cancel();
         self.tasks.close();
-        tokio::time::timeout(timeout, self.tasks.wait()).await.map_err(|_elapsed| self.tasks.len())
+        self.lifelines.close();
+        let all_gone = async {
+            self.tasks.wait().await;
+            self.lifelines.wait().await;
+        };
+        tokio::time::timeout(timeout, all_gone).await.map_err(|_elapsed| {
+            let lifelines = self.lifelines.len();
+            Left { count: self.tasks.len() + lifelines, lifelines }
+        })
     }
 }

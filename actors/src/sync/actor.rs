@@ -61,6 +61,8 @@ pub struct Sync {
     writing: usize,
     /// What is to be installed once they are; none: the genesis.
     install: Option<Option<Arc<CheckedManifest>>>,
+    /// A database is being made.
+    making: bool,
     /// What those who ask may still be served.
     purses: BTreeMap<Peer, Purse>,
     replica: Address<ReplicaMessage>,
@@ -78,8 +80,9 @@ impl Sync {
         let (parts, kept) =
             tokio::task::spawn_blocking(move || Parts::open(&opening, limits::SNAPSHOT_PARTS_KEPT_MAX)).await??;
         let archive = Archive::open(&shared, &directory).await?;
+        let held = (shared.genesis.base(), shared.genesis.parameters().retain_blocks);
         let mut sync = Self {
-            planner: Planner::new(shared.epoch().config.epoch, others(&shared), shared.genesis.base(), kept),
+            planner: Planner::new(shared.epoch().config.epoch, others(&shared), held, kept),
             store,
             directory,
             instruments,
@@ -87,6 +90,7 @@ impl Sync {
             archive,
             writing: 0,
             install: None,
+            making: false,
             purses: BTreeMap::new(),
             replica: context.address_of(&replica::ROLE),
             timer: None,
@@ -187,16 +191,17 @@ impl Sync {
         match failed {
             None => self.install_if_kept(context),
             Some(why) => {
-                tracing::warn!(why, "A part of a snapshot could not be written.");
+                tracing::warn!(why, "A part of a snapshot could not be written; it is fetched again in a while.");
                 self.install = None;
-                self.step(context, Input::Lost(BTreeSet::from([hash])));
+                context.send_after(limits::SNAPSHOT_DISK_PAUSE, SyncMessage::Unkept(BTreeSet::from([hash])));
             }
         }
     }
 
     /// All parts are there and written: the database is made, beside the mailbox.
     fn install_if_kept(&mut self, context: &Context<SyncMessage>) {
-        if self.writing > 0 {
+        // One at a time: they are made in the same place.
+        if self.writing > 0 || self.making {
             return;
         }
         let Some(checked) = self.install.take() else { return };
@@ -210,6 +215,7 @@ impl Sync {
         let may_be_outrun = self.planner.is_outrun(height, height);
         // A successor makes it in the same place.
         let life = context.lifeline();
+        self.making = true;
         let work = tokio::task::spawn_blocking(move || {
             let _until_made = life;
             let made = make(&shared, &directory, &parts, checked.as_deref());
@@ -220,18 +226,21 @@ impl Sync {
         });
     }
 
-    fn on_prepared(&mut self, context: &Context<SyncMessage>, prepared: Prepared) -> Result<(), ActorError> {
+    fn on_prepared(&mut self, context: &Context<SyncMessage>, prepared: Prepared) {
+        self.making = false;
         match prepared {
             Prepared::Lost(lost) => {
                 tracing::warn!(parts = lost.len(), "Parts of a snapshot were damaged on disk: they are fetched again.");
                 self.step(context, Input::Lost(lost));
-                Ok(())
             }
-            Prepared::Failed(why) => Err(ActorError::new(format!("a certified state cannot be stored: {why}"))),
+            Prepared::Failed(why) => {
+                tracing::error!(why, "A certified state could not be stored; it is tried again in a while.");
+                // None of its parts is lost: with this the planner asks for the installation again.
+                context.send_after(limits::SNAPSHOT_DISK_PAUSE, SyncMessage::Unkept(BTreeSet::new()));
+            }
             Prepared::Outrun => {
                 tracing::info!("The certified state is not needed: this node went on meanwhile.");
                 self.step(context, Input::Outrun);
-                Ok(())
             }
             Prepared::Ready { height, difference } => {
                 if let Some(difference) = difference {
@@ -249,7 +258,6 @@ impl Sync {
                         tracing::warn!(%error, "The core was not restarted; its next start takes the new state.");
                     }
                 });
-                Ok(())
             }
         }
     }
@@ -365,7 +373,8 @@ impl Behaviour for Sync {
             SyncMessage::Heal { at_least, differs_at } => self.step(context, Input::Heal { at_least, differs_at }),
             SyncMessage::Kept { hash, failed } => self.on_kept(context, hash, failed),
             SyncMessage::Archive(done) => self.archive.on_done(done),
-            SyncMessage::Prepared(prepared) => return self.on_prepared(context, prepared),
+            SyncMessage::Prepared(prepared) => self.on_prepared(context, prepared),
+            SyncMessage::Unkept(hashes) => self.step(context, Input::Lost(hashes)),
             SyncMessage::Timer(generation) => self.step(context, Input::Timer { generation }),
         }
         Ok(())

@@ -1,5 +1,7 @@
 //! What can be said to the sync.
 
+use std::collections::BTreeSet;
+
 use dtvn_messages::state::Part;
 use dtvn_messages::{Digest, Epoch, Height, ValidatorIndex};
 use dtvn_replication::sync::{Input, Peer};
@@ -79,6 +81,8 @@ pub enum SyncMessage {
         /// Why it could not be written.
         failed: Option<String>,
     },
+    /// Parts of a snapshot that could not be written a while ago, or none: what could not be done then is tried again.
+    Unkept(BTreeSet<Digest>),
     /// The work on a fetched state is over.
     Prepared(Prepared),
     /// Work on the archive is done; or could not be, and why.
@@ -100,6 +104,7 @@ impl Mail for SyncMessage {
             Self::Answer { .. } => "answer",
             Self::Heal { .. } => "heal",
             Self::Kept { .. } => "kept",
+            Self::Unkept(_) => "unkept",
             Self::Prepared(_) => "prepared",
             Self::Archive(_) => "archive",
             Self::Timer(_) => "timer",

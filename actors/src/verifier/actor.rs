@@ -130,8 +130,9 @@ impl Receivers {
             Ok(None) => {}
             Ok(Some(message)) => {
                 let credit = self.shared.replica_credits.take().await;
+                let epoch = epoch.config.epoch;
                 // A replica that is down hears again with the next status.
-                let _down = self.replica.try_send(ReplicaMessage::Message { from, message, credit });
+                let _down = self.replica.try_send(ReplicaMessage::Message { epoch, from, message, credit });
             }
             Err(fault) => {
                 self.blame(epoch, from, &fault);
@@ -153,8 +154,9 @@ impl Receivers {
             Ok(Checked::Other(message)) => message,
             Ok(Checked::Said(said)) => {
                 let credit = self.shared.replica_credits.take().await;
+                let epoch = epoch.config.epoch;
                 // A replica that is down asks again.
-                let _down = self.replica.try_send(ReplicaMessage::Receipts { from, said, credit });
+                let _down = self.replica.try_send(ReplicaMessage::Receipts { epoch, from, said, credit });
                 return;
             }
             Ok(Checked::Evidence(evidence)) => return self.hand_on(evidence).await,

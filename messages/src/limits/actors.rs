@@ -24,8 +24,13 @@ pub const ACTOR_START_TIMEOUT: Duration = Duration::from_secs(120);
 /// How long an orderly stop may take unless the child says otherwise: it flushes a few megabytes. Then it is killed.
 pub const ACTOR_STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long an ended actor's tasks and threads may still take. Then they are logged and no longer waited for.
+/// How long an ended actor's tasks and threads may still take. Then tasks are logged and no longer waited for; a thread that
+/// holds what is the actor's own ends the process.
 pub const ACTOR_END_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long the threads of an actor with files of its own may still take, the consensus log's for instance: a disk may hang,
+/// and a queue is written first. Then the process ends: two incarnations never write to the same files.
+pub const CORE_END_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How long after a kill, beyond [`ACTOR_END_TIMEOUT`], the end must be seen. Then a handler blocks its thread: a stop
 /// goes on without it, anything else is given up and ends the process.

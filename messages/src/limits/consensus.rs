@@ -35,7 +35,7 @@ pub const REPLICA_EARLY_PER_SENDER_MAX: usize = 64;
 /// what a NEW-VIEW names is fetched by digest.
 pub const REPLICA_VIEW_CHANGES_PER_SENDER_MAX: usize = 4;
 /// Checkpoint votes of one sender that are kept. Beyond it the one for the farthest future is dropped.
-pub const REPLICA_CHECKPOINT_VOTES_PER_SENDER_MAX: usize = 8;
+pub const REPLICA_CHECKPOINT_VOTES_PER_SENDER_MAX: usize = 16;
 /// How far execution runs ahead of the committed height. What is above waits for commits.
 pub const REPLICA_EXECUTE_AHEAD_MAX: u64 = 256;
 /// Proved blocks that wait for their bundles and their execution. More are not taken, and are asked for again later.

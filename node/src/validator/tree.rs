@@ -1,6 +1,7 @@
 //! The actor tree of a node (architecture.md section 2).
 
 use std::net::SocketAddr;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -224,7 +225,7 @@ fn core(parts: &Parts) -> SupervisorSpec {
     let storage = StorageArguments {
         shared: parts.shared.clone(),
         directory: parts.config.node.data_dir.clone(),
-        used_before: parts.used_before,
+        used_before: Arc::new(AtomicBool::new(parts.used_before)),
         store: parts.store.clone(),
         instruments: parts.instruments.clone(),
     };
@@ -247,13 +248,15 @@ fn core(parts: &Parts) -> SupervisorSpec {
     let start = Duration::from_millis(limits::CORE_START_WAIT_MS);
     let resident =
         |spec: ChildSpec| spec.mailbox(limits::CORE_MAILBOX_MAX).start_timeout(start).stop_timeout(CORE_STOP);
+    // Their threads write to files that no successor may share with them.
+    let owner = |spec: ChildSpec| resident(spec).end_timeout(limits::CORE_END_TIMEOUT);
     SupervisorSpec::new("core", Strategy::RestForOne)
-        .child(resident(ChildSpec::worker(storage::ROLE, move |context| Storage::start(context, storage.clone()))))
+        .child(owner(ChildSpec::worker(storage::ROLE, move |context| Storage::start(context, storage.clone()))))
         .child(resident(ChildSpec::worker(state_machine::ROLE, move |context| {
             StateMachine::start(context, state_machine.clone())
         })))
         .child(resident(ChildSpec::worker(replica::ROLE, move |context| Replica::start(context, replica.clone()))))
-        .child(resident(ChildSpec::worker(sync::ROLE, move |context| Sync::start(context, sync.clone()))))
+        .child(owner(ChildSpec::worker(sync::ROLE, move |context| Sync::start(context, sync.clone()))))
 }
 
 fn verifiers(parts: &Parts) -> SupervisorSpec {

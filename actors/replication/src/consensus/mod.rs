@@ -157,6 +157,12 @@ impl Consensus {
         self.replica.show()
     }
 
+    /// The epoch that it is the consensus of.
+    #[must_use]
+    pub const fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
     /// Bundles that are available and not committed: what a pool that was restarted asks for.
     pub fn pending_bundles(&self) -> impl Iterator<Item = &Arc<Bundle>> {
         self.bundles.values()
@@ -226,8 +232,10 @@ impl Consensus {
 
     /// Bundles of committed blocks are logged like any that arrive, before the blocks are looked at.
     fn on_synced(&mut self, now: Now, checked: CheckedBlocks, effects: &mut Vec<Effect>) {
+        // They may have been asked for in the epoch before.
         for bundle in checked.bundles {
-            if !self.bundles.contains_key(&bundle.digest) && !self.is_over(&bundle) {
+            let is_of_now = bundle.body.epoch == self.epoch;
+            if is_of_now && !self.bundles.contains_key(&bundle.digest) && !self.is_over(&bundle) {
                 let record = LogRecord::Bundle(Arc::clone(&bundle)).encode();
                 effects.push(Effect::Append { ticket: None, record });
                 let meta = self.take(bundle);

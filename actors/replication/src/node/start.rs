@@ -218,7 +218,9 @@ impl<D: Disk> Node<D> {
         let others = self.config.set.iter().map(|(index, _)| index);
         let others = others.filter(|index| Some(*index) != self.config.me).collect();
         let kept = self.parts.keys().copied().collect();
-        self.sync = Sync::new(self.config.epoch, others, self.settings.genesis.base(), kept);
+        let genesis = &self.settings.genesis;
+        let held = (genesis.base(), genesis.parameters().retain_blocks);
+        self.sync = Sync::new(self.config.epoch, others, held, kept);
         let shown = self.consensus.show();
         if shown.diverged {
             let (at_least, differs_at) = (shown.stable, shown.executed);

@@ -33,8 +33,8 @@ struct Slot {
     head: Option<Head>,
     /// Whether this node asked for its own cosignature.
     is_asked: bool,
-    /// The first head that each validator cosigned.
-    cosigned: BTreeMap<ValidatorIndex, (Head, Signature)>,
+    /// The first head of each epoch that each of its validators cosigned: an index may be another's in the next epoch.
+    cosigned: BTreeMap<(Epoch, ValidatorIndex), (Head, Signature)>,
     certificate: Option<Arc<ReceiptCertificate>>,
     /// When the block was committed here.
     since_us: u64,
@@ -48,10 +48,6 @@ impl Slot {
         let is_open = self.head.is_some() && self.certificate.is_none() && self.tries < RECEIPTS_FETCH_TRIES_MAX;
         let wait_ms = RECEIPTS_FETCH_AFTER_MS.saturating_mul((1 << self.tries) * 2 - 1);
         is_open.then(|| self.since_us.saturating_add(wait_ms * 1_000))
-    }
-
-    fn head_of(&self, signer: ValidatorIndex) -> Option<Head> {
-        self.cosigned.get(&signer).map(|(head, _)| *head)
     }
 }
 
@@ -169,7 +165,7 @@ impl Receipts {
         }
     }
 
-    /// Counts a cosignature that was checked. The first of a signer at a height stays; another one contradicts it.
+    /// Counts a cosignature that was checked. The first of a signer at a height in an epoch stays; another one contradicts it.
     fn count(&mut self, signed: Signed<Head>, effects: &mut Vec<Effect>) {
         let Signed { body: head, signer, signature } = signed;
         let lowest = Height(self.committed.0.saturating_sub(RECEIPTS_KEPT_HEIGHTS)).next();
@@ -179,14 +175,14 @@ impl Receipts {
             return;
         }
         let slot = self.slots.entry(head.height).or_default();
-        match slot.cosigned.get(&signer) {
+        match slot.cosigned.get(&(head.epoch, signer)) {
             Some((first, _)) if *first == head => {}
             Some((first, earlier)) => {
                 let first = Signed { body: *first, signer, signature: *earlier };
                 effects.push(Effect::Contradiction { first, second: signed });
             }
             None => {
-                slot.cosigned.insert(signer, (head, signature));
+                slot.cosigned.insert((head.epoch, signer), (head, signature));
                 self.certify(head.height, effects);
             }
         }
@@ -198,7 +194,7 @@ impl Receipts {
         let Some(set) = self.committee(head.epoch).map(|committee| Arc::clone(&committee.set)) else { return };
         let Some(slot) = self.slots.get_mut(&height).filter(|slot| slot.certificate.is_none()) else { return };
         let agreeing = slot.cosigned.iter().filter(|(_, (cosigned, _))| *cosigned == head);
-        let signatures: Vec<_> = agreeing.map(|(signer, (_, signature))| (*signer, *signature)).collect();
+        let signatures: Vec<_> = agreeing.map(|((_, signer), (_, signature))| (*signer, *signature)).collect();
         if set.power_of(signatures.iter().map(|(signer, _)| *signer)) < set.quorum() {
             return;
         }
@@ -219,8 +215,9 @@ impl Receipts {
         let certificates = asked.clone().filter_map(|(_, slot)| slot.certificate.as_deref().cloned());
         let certificates: Vec<_> = certificates.take(RECEIPTS_SENT_MAX).collect();
         let own = |slot: &Slot| {
-            let signer = self.committee(slot.head?.epoch)?.me?;
-            let (body, signature) = *slot.cosigned.get(&signer)?;
+            let epoch = slot.head?.epoch;
+            let signer = self.committee(epoch)?.me?;
+            let (body, signature) = *slot.cosigned.get(&(epoch, signer))?;
             slot.certificate.is_none().then_some(Signed { body, signer, signature })
         };
         let cosigned: Vec<_> = asked.filter_map(|(_, slot)| own(slot)).take(COSIGN_HEADS_MAX).collect();
@@ -291,11 +288,5 @@ impl Receipts {
                 return;
             }
         }
-    }
-
-    /// What a validator cosigned at a height, if it is remembered.
-    #[must_use]
-    pub fn cosigned(&self, height: Height, signer: ValidatorIndex) -> Option<Head> {
-        self.slots.get(&height)?.head_of(signer)
     }
 }

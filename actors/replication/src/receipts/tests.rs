@@ -156,6 +156,23 @@ fn cosignatures_of_the_former_epoch_count_whatever_their_senders_index_is_now() 
     assert_eq!(certificates[0].verify(&chain(), &set(&[1; 4]), &Ed25519), Ok(()));
 }
 
+/// Validator 1 of the former epoch is another one now, and signs heads of its own there: above the end of that epoch.
+#[test]
+fn what_is_signed_under_an_index_of_the_former_epoch_says_nothing_of_whose_it_is_now() {
+    let former = Committee { me: Some(ValidatorIndex(0)), ..committee(0, &[1, 1, 1, 1]) };
+    let now = Committee { me: Some(ValidatorIndex(0)), ..committee(1, &[1, 1, 1, 1]) };
+    let mut node = Node { receipts: Receipts::new(now, Some(former), Height(1)), ms: 1_000, said: Vec::new() };
+    let of_now = Head { epoch: Epoch(1), ..head(2) };
+    let mut found = node.hear(1, other(2));
+    found.extend(node.step(Input::Committed(of_now)));
+    found.extend(node.hear(1, of_now));
+    found.extend(node.hear(1, other(2)));
+    let is_contradiction = |effect: &Effect| matches!(effect, Effect::Contradiction { .. });
+    assert!(!found.iter().any(is_contradiction), "{found:?}");
+    assert!(certified(&node.hear(2, of_now)).is_empty());
+    assert_eq!(certified(&node.hear(3, of_now)).len(), 1, "what validator 1 said of this epoch counts");
+}
+
 #[test]
 fn a_certificate_has_power_q_and_never_less() {
     let mut node = Node::new();

@@ -188,6 +188,8 @@ pub struct Sync {
     peers: Vec<Peer>,
     /// The height that the chain begins on.
     base: Height,
+    /// So many blocks each node keeps.
+    retained: u64,
     asked: Option<Asked>,
     fetching: Option<Fetching>,
     /// The hashes of the parts that are kept.
@@ -200,10 +202,16 @@ pub struct Sync {
 
 impl Sync {
     /// A planner with nothing to do. `peers` are all other validators of the epoch, `base` is the height that the chain
-    /// begins on, `kept` the hashes of the parts of snapshots that former attempts left.
+    /// begins on, `retained` how many blocks each node keeps, `kept` the hashes of the parts of snapshots that former
+    /// attempts left.
     #[must_use]
-    pub fn new(epoch: Epoch, peers: Vec<ValidatorIndex>, base: Height, kept: BTreeSet<Digest>) -> Self {
-        Self { epoch, peers: validators(peers), base, kept, ..Self::default() }
+    pub fn new(
+        epoch: Epoch,
+        peers: Vec<ValidatorIndex>,
+        (base, retained): (Height, u64),
+        kept: BTreeSet<Digest>,
+    ) -> Self {
+        Self { epoch, peers: validators(peers), base, retained, kept, ..Self::default() }
     }
 
     /// Another epoch began: these are the other validators now. Who was asked before has another index; what was kept
@@ -317,7 +325,7 @@ impl Sync {
     }
 
     fn on_ask(&mut self, from: Height, to: Height, holders: Vec<Peer>, effects: &mut Vec<Effect>) {
-        if to.above(from) >= limits::SNAPSHOT_BEHIND_BLOCKS && self.blocks_only == 0 {
+        if to.above(from) >= self.too_many_from(from) && self.blocks_only == 0 {
             return self.fetch_above(from, effects);
         }
         self.blocks_only = self.blocks_only.saturating_sub(1);
@@ -328,6 +336,12 @@ impl Sync {
             }
             Some(asked) => asked.newer = Some((from, to, holders)),
         }
+    }
+
+    /// How many blocks are too many to be executed: those of which peers have collected the first. A node that has no block
+    /// yet is at the tip sooner with a state; one that has some would lose its own history with it.
+    fn too_many_from(&self, from: Height) -> u64 {
+        if from == self.base.next() { limits::SNAPSHOT_BEHIND_BLOCKS } else { self.retained }
     }
 
     /// Fetches a state that is later than the blocks which this node lacks.

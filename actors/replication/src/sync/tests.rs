@@ -17,9 +17,12 @@ use dtvn_messages::{
 
 use super::*;
 
+/// So many blocks each node keeps.
+const RETAINED: u64 = 10_000;
+
 /// A planner of validator 9 of ten.
 fn planner() -> Sync {
-    Sync::new(Epoch(0), (0..9).map(ValidatorIndex).collect(), Height(0), BTreeSet::new())
+    Sync::new(Epoch(0), (0..9).map(ValidatorIndex).collect(), (Height(0), RETAINED), BTreeSet::new())
 }
 
 fn ask(sync: &mut Sync, from: u64, to: u64, holders: &[u16]) -> Vec<Effect> {
@@ -69,7 +72,7 @@ fn who_does_not_answer_is_followed_by_the_next_holder() {
 
 #[test]
 fn who_alone_has_it_and_lies_is_not_asked_again_and_again() {
-    let mut sync = Sync::new(Epoch(0), (0..4).map(ValidatorIndex).collect(), Height(0), BTreeSet::new());
+    let mut sync = Sync::new(Epoch(0), (0..4).map(ValidatorIndex).collect(), (Height(0), RETAINED), BTreeSet::new());
     assert_eq!(asked(&ask(&mut sync, 1, 9, &[2])), Some((2, 1, 9)));
     let after_a_lie = asked(&step(&mut sync, Input::Faulty(peer(2)))).unwrap();
     assert_ne!(after_a_lie.0, 2);
@@ -220,6 +223,16 @@ fn one_who_is_far_behind_or_whose_blocks_are_collected_fetches_a_snapshot() {
 }
 
 #[test]
+fn one_who_has_blocks_of_its_own_fetches_those_that_follow_as_long_as_they_are_kept() {
+    let mut sync = planner();
+    let many = ask(&mut sync, 2, 1 + RETAINED, &[2]);
+    assert!(asked(&many).is_some() && manifest_asked(&many).is_none(), "with a state it would lose its history");
+    let mut sync = planner();
+    let gone = ask(&mut sync, 2, 2 + RETAINED, &[2]);
+    assert!(manifest_asked(&gone).is_some(), "the first of them is collected");
+}
+
+#[test]
 fn parts_are_asked_of_several_peers_within_bounds() {
     let (checked, map) = manifest(256, 600, 0);
     assert!(checked.parts.len() > 2 * limits::SNAPSHOT_PARTS_ASKED_MAX);
@@ -360,7 +373,7 @@ fn a_newer_snapshot_needs_only_the_parts_that_changed() {
 fn parts_that_are_gone_are_fetched_again() {
     let (checked, map) = manifest(256, 3, 0);
     let kept_before = checked.parts.iter().map(|(_, hash)| *hash).collect();
-    let mut sync = Sync::new(Epoch(0), (0..9).map(ValidatorIndex).collect(), Height(0), kept_before);
+    let mut sync = Sync::new(Epoch(0), (0..9).map(ValidatorIndex).collect(), (Height(0), RETAINED), kept_before);
     let effects = ask(&mut sync, 1, 9_999, &[2]);
     let from = manifest_asked(&effects).unwrap();
     let effects = step(&mut sync, Input::Manifest { from, checked: Arc::clone(&checked) });
@@ -373,7 +386,7 @@ fn parts_that_are_gone_are_fetched_again() {
 
 #[test]
 fn who_alone_has_it_and_answers_with_other_blocks_is_not_asked_again_and_again() {
-    let mut sync = Sync::new(Epoch(0), (0..4).map(ValidatorIndex).collect(), Height(0), BTreeSet::new());
+    let mut sync = Sync::new(Epoch(0), (0..4).map(ValidatorIndex).collect(), (Height(0), RETAINED), BTreeSet::new());
     assert_eq!(asked(&ask(&mut sync, 5, 9, &[2])), Some((2, 5, 9)));
     let block = Arc::new(Block { header: header(1), bundles: Vec::new() });
     let first = dtvn_pbft::CertifiedBlock { block, digest: Digest::ZERO, certificate: None };
@@ -386,7 +399,7 @@ fn who_alone_has_it_and_answers_with_other_blocks_is_not_asked_again_and_again()
 fn a_snapshot_that_the_node_has_outrun_is_given_up_unless_its_own_state_is_wrong() {
     let (checked, _) = manifest(256, 3, 0);
     let kept_before: BTreeSet<Digest> = checked.parts.iter().map(|(_, hash)| *hash).collect();
-    let sync = || Sync::new(Epoch(0), (0..9).map(ValidatorIndex).collect(), Height(0), kept_before.clone());
+    let sync = || Sync::new(Epoch(0), (0..9).map(ValidatorIndex).collect(), (Height(0), RETAINED), kept_before.clone());
     let mut behind = sync();
     let from = manifest_asked(&ask(&mut behind, 1, 9_999, &[2])).unwrap();
     assert!(is_installing(&step(&mut behind, Input::Manifest { from, checked: Arc::clone(&checked) })));
@@ -405,7 +418,7 @@ fn a_snapshot_that_the_node_has_outrun_is_given_up_unless_its_own_state_is_wrong
 fn a_fetch_gives_way_to_healing_and_to_nothing_else() {
     let (checked, _) = manifest(256, 3, 0);
     let kept_before: BTreeSet<Digest> = checked.parts.iter().map(|(_, hash)| *hash).collect();
-    let mut sync = Sync::new(Epoch(0), (0..9).map(ValidatorIndex).collect(), Height(0), kept_before);
+    let mut sync = Sync::new(Epoch(0), (0..9).map(ValidatorIndex).collect(), (Height(0), RETAINED), kept_before);
     assert!(manifest_asked(&ask(&mut sync, 1, 9_999, &[2])).is_some());
     assert!(manifest_asked(&ask(&mut sync, 1, 9_999, &[2])).is_none() && !sync.heals(), "it goes on");
     let heal = || Input::Heal { at_least: Height(4), differs_at: Height(256) };
@@ -415,7 +428,7 @@ fn a_fetch_gives_way_to_healing_and_to_nothing_else() {
     assert!(is_installing(&step(&mut sync, Input::Manifest { from, checked: Arc::clone(&checked) })));
     assert!(manifest_asked(&step(&mut sync, heal())).is_none());
     // Nor does one that is being put in place: it starts again from it.
-    let mut sync = Sync::new(Epoch(0), Vec::from([ValidatorIndex(2)]), Height(0), sync.kept);
+    let mut sync = Sync::new(Epoch(0), Vec::from([ValidatorIndex(2)]), (Height(0), RETAINED), sync.kept);
     let from = manifest_asked(&ask(&mut sync, 1, 9_999, &[2])).unwrap();
     assert!(is_installing(&step(&mut sync, Input::Manifest { from, checked })));
     assert!(manifest_asked(&step(&mut sync, heal())).is_none() && !sync.heals());
@@ -453,7 +466,7 @@ fn a_wrong_state_before_any_checkpoint_is_replaced_by_the_genesis_once_nobody_ha
 #[test]
 fn a_snapshot_below_what_is_needed_is_not_taken() {
     let mut sync = planner();
-    let effects = ask(&mut sync, 300, 9_999, &[2]);
+    let effects = ask(&mut sync, 300, 300 + RETAINED, &[2]);
     let from = manifest_asked(&effects).unwrap();
     let effects = step(&mut sync, Input::Manifest { from, checked: manifest(256, 9, 0).0 });
     assert_eq!(parts_asked(&effects), []);

@@ -43,6 +43,8 @@ pub struct Verifier {
     pub set: Arc<ValidatorSet>,
     /// Those of the epoch before: their last cosignatures may still be on their way.
     pub former: Option<(Epoch, Arc<ValidatorSet>)>,
+    /// The heights above a stable checkpoint at which anything may be prepared.
+    pub log_window: u64,
     /// How signatures are checked.
     pub scheme: Arc<dyn Scheme>,
     /// By what evidence is judged, beside.
@@ -130,7 +132,8 @@ impl Verifier {
     pub fn of(config: &Config, scheme: Arc<dyn Scheme>) -> Self {
         let former = config.former.as_ref().map(|former| (former.epoch, Arc::clone(&former.set)));
         let (chain, epoch, set) = (config.chain.clone(), config.epoch, Arc::clone(&config.set));
-        Self { chain, epoch, set, former, scheme, evidence: EvidenceRules::of(config), way: Way::default() }
+        let (log_window, evidence) = (config.parameters.log_window, EvidenceRules::of(config));
+        Self { chain, epoch, set, former, log_window, scheme, evidence, way: Way::default() }
     }
 
     /// Checks a message of the consensus class. None is a message of another epoch: too old or too new to judge, dropped
@@ -168,6 +171,11 @@ impl Verifier {
             PeerMessage::ViewChange(signed) => {
                 if signed.body.epoch != self.epoch {
                     return Ok(None);
+                }
+                // Whoever shows more than a window of heights shows what is stable: no honest one does.
+                if signed.body.prepared.len() as u64 > self.log_window {
+                    let why = "a view change shows more prepared blocks than a window has heights";
+                    return Err(Fault::Certificate(CertificateError::Mismatch(why)));
                 }
                 holds(signed.verify(&self.chain, &self.set, &*self.scheme))?;
                 if let Err(error) = signed.body.verify(&self.chain, &self.set, &*self.scheme) {

@@ -1,8 +1,9 @@
 //! What one node of four takes of the others.
 
+use dtvn_messages::certificate::{Certificate, CertificateError, PreparedCertificate, Signatures};
 use dtvn_messages::crypto::DEVELOPMENT_SEED;
 use dtvn_messages::membership::{Recovery, SignedRecovery};
-use dtvn_messages::{BundleBody, Ed25519, Genesis, KeyPair, NodeName, Nonce};
+use dtvn_messages::{BundleBody, Ed25519, Genesis, Height, KeyPair, NodeName, Nonce, View, ViewChange, Vote, VoteKind};
 
 use super::*;
 
@@ -41,4 +42,28 @@ fn a_bundle_is_signed_by_its_origin() {
         let body = BundleBody { epoch: Epoch(0), origin, start: 1, number: 0, operations: Vec::new() };
         assert_eq!(verifier.bundle(&Bundle::sign(body, genesis.chain_id(), &key(signer))), holds);
     }
+}
+
+#[test]
+fn a_view_change_shows_no_more_than_a_window_of_heights() {
+    let (verifier, genesis) = verifier();
+    let shown = |count: u64| {
+        let prepared = (1..=count).map(|height| {
+            let header = crate::sync::tests::header(height);
+            let digest = header.digest(genesis.chain_id());
+            let vote = Vote { kind: VoteKind::Prepare, epoch: Epoch(0), view: View(0), height: Height(height), digest };
+            let sign = |signer: u16| {
+                (ValidatorIndex(signer), Signed::new(vote, genesis.chain_id(), ValidatorIndex(signer), &key(signer)))
+            };
+            let signatures = Signatures((0..3).map(sign).map(|(signer, signed)| (signer, signed.signature)).collect());
+            PreparedCertificate { header, certificate: Certificate { vote, signatures } }
+        });
+        let body =
+            ViewChange { epoch: Epoch(0), view: View(1), stable: None, committed: None, prepared: prepared.collect() };
+        let signed = Signed::new(body, genesis.chain_id(), ValidatorIndex(2), &key(2));
+        verifier.consensus(ValidatorIndex(2), PeerMessage::ViewChange(Arc::new(signed)))
+    };
+    let window = genesis.parameters().log_window;
+    assert!(matches!(shown(window), Ok(Some(Message::ViewChange(_)))));
+    assert!(matches!(shown(window + 1), Err(Fault::Certificate(CertificateError::Mismatch(_)))));
 }

@@ -41,7 +41,13 @@ impl Machine {
         child.must_stop = false;
         self.set_condition(key, Condition::Down);
         self.effects.push(Effect::Ended { child: key, cause: cause.clone() });
-        if expected || matches!(self.phase, Phase::Stopping(_)) {
+        if matches!(self.phase, Phase::Stopping(_)) {
+            return;
+        }
+        if matches!(cause, EndCause::Outlived(_)) && self.is_to_start_again(key, expected, &cause) {
+            return self.give_up(key, GaveUpBecause::Stuck, cause);
+        }
+        if expected {
             return;
         }
         self.on_unwanted_end(key, starting, cause, now);
@@ -73,6 +79,12 @@ impl Machine {
             return self.give_up(key, because, cause);
         }
         self.mark_group(key, &cause.to_string());
+    }
+
+    /// Whether a child that has ended would be started again: as it was asked to, or because nobody asked it to end.
+    fn is_to_start_again(&self, key: ChildKey, expected: bool, cause: &EndCause) -> bool {
+        let calls = |child: &Child| expected || cause.calls_for_restart(child.restart);
+        self.children.get(&key).is_some_and(|child| child.wanted && calls(child))
     }
 
     /// Whether another child is failing with which this one would have been restarted.

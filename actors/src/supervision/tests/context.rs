@@ -49,6 +49,10 @@ impl Behaviour for Doer {
 }
 
 async fn stage(journal: &Journal) -> (Stage, Address<Order>) {
+    open(spec(journal)).await
+}
+
+fn spec(journal: &Journal) -> ChildSpec {
     let journal = journal.clone();
     let child = ChildSpec::worker(ACTOR, move |context: Context<Order>| {
         let journal = journal.clone();
@@ -58,7 +62,11 @@ async fn stage(journal: &Journal) -> (Stage, Address<Order>) {
             Ok(Doer(journal))
         }
     });
-    let stage = Stage::open(SupervisorSpec::new("root", Strategy::OneForOne).child(child.mailbox(4))).await;
+    child.mailbox(4)
+}
+
+async fn open(child: ChildSpec) -> (Stage, Address<Order>) {
+    let stage = Stage::open(SupervisorSpec::new("root", Strategy::OneForOne).child(child)).await;
     let address = stage.tree.directory().address(&ACTOR);
     (stage, address)
 }
@@ -151,6 +159,21 @@ async fn a_successor_waits_for_a_lifeline() {
     kept.lock().unwrap().take();
     stage.await_successor_of(&address, first).await;
     stage.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lifeline_that_is_never_let_go_of_ends_the_tree_and_no_second_holder_starts() {
+    let journal = Journal::new();
+    let (stage, address) = open(spec(&journal).end_timeout(Duration::from_millis(100))).await;
+    let kept: Arc<Mutex<Option<Lifeline>>> = Arc::default();
+    let keeper = Arc::clone(&kept);
+    run(&address, move |context| *keeper.lock().unwrap() = Some(context.lifeline())).await;
+    let first = address.incarnation();
+    address.try_send(Order::Fail).unwrap();
+    let end = soon("the end of the tree", stage.tree.ended()).await;
+    assert!(end.to_string().contains("its threads still held what is its own"));
+    assert_eq!(address.incarnation(), first, "a successor would write to the same files");
+    drop(kept);
 }
 
 #[tokio::test(flavor = "multi_thread")]

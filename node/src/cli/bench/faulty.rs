@@ -15,10 +15,12 @@ use super::attacker::{Attack, Attacker};
 use super::report::{Phase, ScenarioReport};
 use crate::cluster::development_key;
 
-/// A slow leader does nothing for so long at a time: less than a view's timeout, so that nobody may suspect it.
-const SLOW: Duration = Duration::from_millis(400);
-/// And works for so long in between.
-const QUICK: Duration = Duration::from_millis(100);
+/// A slow leader does nothing for so long at a time: less than a view's timeout of 1 s, so that nobody may suspect it.
+const SLOW: Duration = Duration::from_millis(800);
+/// And works for so long in between: enough for a block or two.
+const QUICK: Duration = Duration::from_millis(50);
+/// How often somebody is asked who leads.
+const LOOK: Duration = Duration::from_millis(500);
 
 impl Bench<'_> {
     /// Latency with all nodes, without one backup, and with all again.
@@ -70,17 +72,40 @@ impl Bench<'_> {
             liar.stop().await?;
             self.cluster.restart(attacker).await?;
         }
-        let slow = async {
-            let (phase, ()) =
-                tokio::join!(self.phase(&client, "slow leader", pace()), self.dawdle(attacker, self.arguments.time));
-            phase
-        };
-        phases.push(slow.await?);
-        let rate = |phase: &Phase| phase.load.accepted_per_second;
         let honest = rate(&phases[0]);
         let parts = phases[1..].iter().map(|phase| format!("{} {:.2}", phase.name, rate(phase) / honest));
         let remark = format!("of the throughput without an attacker remain: {}", parts.collect::<Vec<_>>().join(", "));
-        self.conclude_phases(name, about, begin, phases, remark).await
+        // Its key is banned for a while: until it is back, nobody would notice how slow it is.
+        let patience = limits::BAN_DURATION + limits::NODE_HEALTH_TIMEOUT;
+        healthy(&self.cluster.urls(), patience).await.map_err(anyhow::Error::msg)?;
+        let (slow, slow_remark) = self.slow_leader(&client).await?;
+        phases.extend(slow);
+        let mut report = self.conclude_phases(name, about, begin, phases, remark).await?;
+        report.remarks.push(slow_remark);
+        Ok(report)
+    }
+
+    /// Throughput while a leader is as slow as it may be, and during a turn in which each node leads in its time. Nobody may
+    /// suspect such a leader: what bounds the harm is that its time is over (planned rotation, consensus.md section 3).
+    async fn slow_leader(&self, client: &Client) -> anyhow::Result<(Vec<Phase>, String)> {
+        let pace = || Pace::Closed { concurrency: self.arguments.concurrency };
+        let parameters = self.client.genesis().await?.consensus;
+        let nodes = u32::try_from(self.cluster.nodes().len())?;
+        let turn = Duration::from_millis(parameters.rotation_time_ms) * nodes;
+        let before = self.phase(client, "all nodes again", pace()).await?;
+        let leader = self.leader().await?;
+        let others = self.others(leader)?;
+        let mut phases = Vec::new();
+        let mut parts = Vec::new();
+        for (name, time) in [("slow leader", self.arguments.time), ("a whole turn", turn)] {
+            let (phase, led) = tokio::join!(self.phase_of(&others, name, pace(), time), self.dawdle(leader, time));
+            let phase = phase?;
+            parts.push(format!("{name} {:.2} (it led for {:.0} %)", rate(&phase) / rate(&before), led? * 100.0));
+            phases.push(phase);
+        }
+        phases.insert(0, before);
+        let remark = format!("of the throughput of all nodes again remain, with a slow leader: {}", parts.join(", "));
+        Ok((phases, remark))
     }
 
     /// Latency while one peer is gone, and while it sends junk as fast as it is taken.
@@ -119,11 +144,15 @@ impl Bench<'_> {
     }
 
     pub(super) async fn phase(&self, client: &Client, name: &'static str, pace: Pace) -> anyhow::Result<Phase> {
+        self.phase_of(client, name, pace, self.arguments.time).await
+    }
+
+    async fn phase_of(&self, client: &Client, name: &'static str, pace: Pace, time: Duration) -> anyhow::Result<Phase> {
         let plan = LoadPlan {
             workload: Workload::Lifecycle,
             pace,
             lane: Lane::Single,
-            until: Until::Milliseconds(u64::try_from(self.arguments.time.as_millis()).unwrap_or(u64::MAX)),
+            until: Until::Milliseconds(u64::try_from(time.as_millis()).unwrap_or(u64::MAX)),
             tickets: 0,
         };
         let load: LoadReport = watched(Load::new(client.clone(), plan.clone())?, &plan, name, self.output).await;
@@ -141,16 +170,31 @@ impl Bench<'_> {
         Attacker::start(&genesis, (index, key), &bootstrap, attack).await
     }
 
-    /// For some time a node does as little as it may, whether it leads or not.
-    async fn dawdle(&self, number: usize, time: Duration) {
+    /// For some time a node does as little as it may, whether it leads or not. Says what part of that time it led, by what
+    /// another one says.
+    async fn dawdle(&self, number: usize, time: Duration) -> anyhow::Result<f64> {
         let node = &self.cluster.nodes()[number];
         let end = Instant::now() + time;
-        while Instant::now() < end {
-            node.pause();
-            tokio::time::sleep(SLOW).await;
-            node.resume();
-            tokio::time::sleep(QUICK).await;
-        }
+        let slow = async {
+            while Instant::now() < end {
+                node.pause();
+                tokio::time::sleep(SLOW).await;
+                node.resume();
+                tokio::time::sleep(QUICK).await;
+            }
+        };
+        let look = async {
+            let (mut looks, mut led) = (0.0, 0.0);
+            let other = (number + 1) % self.cluster.nodes().len();
+            while Instant::now() < end {
+                let stats = self.client.only(other).stats().await?;
+                looks += 1.0;
+                led += f64::from(u8::from(stats.primary.as_str() == node.ready().node.as_str()));
+                tokio::time::sleep(LOOK).await;
+            }
+            anyhow::Ok(led / looks)
+        };
+        tokio::join!(slow, look).1
     }
 
     pub(super) async fn conclude_phases(
@@ -167,6 +211,10 @@ impl Bench<'_> {
         report.remarks.push(remark);
         Ok(report)
     }
+}
+
+fn rate(phase: &Phase) -> f64 {
+    phase.load.accepted_per_second
 }
 
 /// One figure by another.

@@ -154,7 +154,7 @@ fn named(effects: &[Effect]) -> Option<Epoch> {
 
 #[test]
 fn who_is_shown_how_epochs_ended_asks_the_next_peer_from_there_on() {
-    let mut sync = Sync::new(Epoch(7), (0..9).map(ValidatorIndex).collect(), Height(0), BTreeSet::new());
+    let mut sync = Sync::new(Epoch(7), (0..9).map(ValidatorIndex).collect(), (Height(0), RETAINED), BTreeSet::new());
     let effects = ask(&mut sync, 1, 9_999, &[2]);
     assert_eq!(named(&effects), Some(Epoch(7)));
     let first = manifest_asked(&effects).unwrap();

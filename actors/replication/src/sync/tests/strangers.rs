@@ -6,7 +6,7 @@ use super::*;
 
 /// A planner of a validator of four whom nobody tells anything, and so many strangers.
 fn among(strangers: u8) -> Sync {
-    let mut sync = Sync::new(Epoch(0), (0..3).map(ValidatorIndex).collect(), Height(0), BTreeSet::new());
+    let mut sync = Sync::new(Epoch(0), (0..3).map(ValidatorIndex).collect(), (Height(0), RETAINED), BTreeSet::new());
     meet(&mut sync, 0..strangers);
     sync
 }

@@ -28,7 +28,8 @@ enum End {
 fn served_by_one_alone(peers: u16, (alone, silent): (u16, u16), sends: Sends) -> End {
     let (alone, silent) = (peer(alone), peer(silent));
     let (useless, map) = manifest(256, 600, 0);
-    let mut sync = Sync::new(Epoch(0), (0..peers).map(ValidatorIndex).collect(), Height(0), BTreeSet::new());
+    let mut sync =
+        Sync::new(Epoch(0), (0..peers).map(ValidatorIndex).collect(), (Height(0), RETAINED), BTreeSet::new());
     let mut open = VecDeque::from(ask(&mut sync, 1, 9_999, &[1]));
     let mut under_way: VecDeque<(u64, Input)> = VecDeque::new();
     let (mut given, mut at_ms) = (0, 0);

@@ -1,5 +1,7 @@
 //! Boot, shutdown, and what may come between.
 
+use std::time::Duration;
+
 use super::Rig;
 use crate::supervision::machine::{Input, Outcome};
 use crate::supervision::{EndCause, GaveUpBecause, Strategy};
@@ -121,6 +123,30 @@ fn an_overdue_stop_becomes_a_kill_and_a_stop_goes_on_without_whom_no_kill_ends()
     rig.outcome = None;
     rig.input(Input::Ended { child, start, cause: EndCause::Killed });
     assert_eq!(rig.take_log(), Vec::<String>::new(), "it ends at last, and nobody is there to care");
+}
+
+#[test]
+fn a_child_whose_threads_are_still_there_has_no_successor() {
+    let outlived = || EndCause::Outlived(Duration::from_secs(60));
+    // It failed by itself; it was to be restarted.
+    for is_asked in [false, true] {
+        let mut rig = Rig::booted(Strategy::OneForOne, &["a", "b"]);
+        if is_asked {
+            rig.hold("b");
+            rig.restart("b", 7);
+            assert_eq!(rig.take_log(), ["stop b"]);
+        }
+        rig.end("b", outlived());
+        assert_eq!(rig.take_log(), ["give up on b", "stop a", "end"]);
+        assert!(matches!(rig.outcome, Some(Outcome::GaveUp { because: GaveUpBecause::Stuck, .. })));
+    }
+    // Nobody wants it any more: there is no successor to share anything with.
+    let mut rig = Rig::booted(Strategy::OneForOne, &["a", "b"]);
+    rig.hold("b");
+    rig.input(Input::Stop);
+    rig.take_log();
+    rig.end("b", outlived());
+    assert!(matches!(rig.outcome, Some(Outcome::Stopped)), "{:?}", rig.outcome);
 }
 
 #[test]
