@@ -6,6 +6,7 @@ dtvn_messages::refuse_canaries!();
 pub mod cli;
 pub mod cluster;
 pub mod config;
+mod durable;
 pub mod http;
 pub mod telemetry;
 pub mod validator;

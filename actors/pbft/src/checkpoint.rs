@@ -66,7 +66,18 @@ impl Replica {
     /// A checkpoint vote from its own signer.
     pub(crate) fn on_checkpoint(&mut self, from: ValidatorIndex, vote: Signed<Checkpoint>, effects: &mut Vec<Effect>) {
         if vote.signer == from && vote.body.epoch == self.config.epoch && self.is_checkpoint(vote.body.height) {
+            self.compare_with_certified(&vote, effects);
             self.count_checkpoint(vote, effects);
+        }
+    }
+
+    /// Says of a validator whose vote is not what was certified at that height that it has diverged, or lies: once for each
+    /// stable checkpoint.
+    fn compare_with_certified(&mut self, vote: &Signed<Checkpoint>, effects: &mut Vec<Effect>) {
+        let Some(stable) = self.stable.as_ref().filter(|stable| stable.epoch() == self.config.epoch) else { return };
+        let (height, peer) = (vote.body.height, vote.signer);
+        if height == stable.height() && vote.body != stable.checkpoint && self.differing.insert(peer) {
+            effects.push(Effect::CheckpointDiffers { peer, height });
         }
     }
 
@@ -173,6 +184,12 @@ impl Replica {
             return;
         }
         self.stable = Some(Arc::clone(&stable));
+        self.differing.clear();
+        for vote in self.checkpoint_votes.remove(&height).unwrap_or_default().into_values() {
+            if Some(vote.signer) != self.config.me {
+                self.compare_with_certified(&vote, effects);
+            }
+        }
         let above = height.next();
         self.roots = self.roots.split_off(&above);
         self.rooting = self.rooting.split_off(&above);

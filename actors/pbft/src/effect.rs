@@ -320,6 +320,13 @@ pub enum Effect {
         /// How, in words.
         why: &'static str,
     },
+    /// A validator's checkpoint vote differs from the certified checkpoint: it has diverged, or lies.
+    CheckpointDiffers {
+        /// The validator.
+        peer: ValidatorIndex,
+        /// The height of the checkpoint.
+        height: Height,
+    },
     /// The leader's block has another result than its execution here: one of the two is wrong.
     WrongResult {
         /// The view of the proposal.

@@ -61,6 +61,8 @@ pub struct Replica {
     pub(crate) recent: BTreeMap<Height, Recent>,
     pub(crate) stable: Option<Arc<StableCheckpoint>>,
     pub(crate) checkpoint_votes: BTreeMap<Height, BTreeMap<ValidatorIndex, Signed<Checkpoint>>>,
+    /// Who voted for another checkpoint than the certified one, at the height of the latest.
+    pub(crate) differing: BTreeSet<ValidatorIndex>,
     /// This replica's state root after each committed checkpoint height that no stable checkpoint covers.
     pub(crate) roots: BTreeMap<Height, Digest>,
     /// Checkpoint heights that are committed, and whose state root is on its way.
@@ -139,6 +141,7 @@ impl Replica {
             recent: BTreeMap::new(),
             stable: base.stable,
             checkpoint_votes: BTreeMap::new(),
+            differing: BTreeSet::new(),
             roots: base.state_root.map(|root| (base.height, root)).into_iter().collect(),
             rooting: BTreeSet::new(),
             unjudged: None,

@@ -233,6 +233,30 @@ fn the_first_vote_of_a_signer_stays_and_a_second_is_blamed() {
 }
 
 #[test]
+fn who_voted_for_another_checkpoint_than_the_certified_one_is_named_once_early_or_late() {
+    let (mut under, blocks, effects) = committed(4);
+    let mut said = under.own(&effects);
+    let certified = under.checkpoint(&blocks[3]);
+    let other = Checkpoint { state_root: Digest([9; 32]), ..certified };
+    let differs = |effects: &[Effect]| -> Vec<(u16, u64)> {
+        let named = effects.iter().filter_map(|effect| match effect {
+            Effect::CheckpointDiffers { peer, height } => Some((peer.0, height.0)),
+            _ => None,
+        });
+        named.collect()
+    };
+    said.extend(under.hear(0, vote(&under, 0, other)));
+    said.extend(under.hear(1, vote(&under, 1, certified)));
+    assert_eq!(differs(&said), [], "nobody knows yet which of them is right");
+    let stable = under.hear(2, vote(&under, 2, certified));
+    assert!(stable.iter().any(|effect| matches!(effect, Effect::Stable(_))), "{stable:?}");
+    assert_eq!(differs(&stable), [(0, 4)]);
+    assert_eq!(differs(&under.hear(0, vote(&under, 0, other))), [], "it is known");
+    assert_eq!(differs(&under.hear(1, vote(&under, 1, other))), [(1, 4)]);
+    assert_eq!(differs(&under.hear(2, vote(&under, 2, certified))), []);
+}
+
+#[test]
 fn votes_of_one_sender_for_far_heights_are_bounded_and_the_nearest_stay() {
     let mut under = under(3);
     let blocks = under.chain(0, 4, 1);

@@ -31,6 +31,7 @@ struct Inner {
     bundle: Histogram<f64>,
     blames: Counter<u64>,
     divergences: Counter<u64>,
+    differing: Counter<u64>,
     installs: Counter<u64>,
     damages: Counter<u64>,
     evidence: Counter<u64>,
@@ -89,13 +90,14 @@ impl Instruments {
             bundle: table::BUNDLE.histogram(meter),
             blames: table::BLAMES.counter(meter),
             divergences: table::DIVERGENCES.counter(meter),
+            differing: table::DIFFERING.counter(meter),
             installs: table::INSTALLS.counter(meter),
             damages: table::DAMAGES.counter(meter),
             evidence: table::EVIDENCE.counter(meter),
             evidence_kinds: EvidenceKind::ALL.map(|kind| (kind, [KeyValue::new("kind", kind.name())])).to_vec(),
         };
         inner.causes.iter().for_each(|(_, label)| inner.view_changes.add(0, label));
-        for counter in [&inner.blames, &inner.divergences, &inner.installs, &inner.damages] {
+        for counter in [&inner.blames, &inner.divergences, &inner.differing, &inner.installs, &inner.damages] {
             counter.add(0, &[]);
         }
         inner.evidence_kinds.iter().for_each(|(_, label)| inner.evidence.add(0, label));
@@ -161,6 +163,13 @@ impl Instruments {
     pub fn diverged(&self) {
         if let Some(inner) = &self.0 {
             inner.divergences.add(1, &[]);
+        }
+    }
+
+    /// A validator's checkpoint vote was not the certified one.
+    pub fn checkpoint_differed(&self) {
+        if let Some(inner) = &self.0 {
+            inner.differing.add(1, &[]);
         }
     }
 

@@ -137,6 +137,11 @@ metrics! {
         &[],
         "1 while validators enough for a decision are connected, whether they vote at present or not."
     );
+    DIFFERING = counter(
+        "dtvn.consensus.differing.checkpoints",
+        &[],
+        "Times that a validator's checkpoint was not the certified one: it has diverged, or lies."
+    );
     BLAMES = counter("dtvn.consensus.blames", &[], "Times that a peer broke the protocol.");
     DIVERGENCES = counter(
         "dtvn.consensus.divergences",

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dtvn_ledger::Executed;
-use dtvn_messages::{Evidence, ValidatorIndex, limits};
+use dtvn_messages::{Evidence, Height, ValidatorIndex, limits};
 use dtvn_pbft::Ticket;
 use dtvn_replication::consensus::{Committed, Consensus, Effect, Input, Timer};
 use dtvn_replication::record::Encoded;
@@ -193,6 +193,7 @@ impl Replica {
             }
             Effect::Active { view } => tracing::info!(view = view.0, "The view is active."),
             Effect::Blame { peer, why } => self.blame(peer, why),
+            Effect::CheckpointDiffers { peer, height } => self.on_other_checkpoint(peer, height),
             Effect::Diverged { height, certified, own } => {
                 self.instruments.diverged();
                 let at_least = self.consensus.show().stable;
@@ -240,6 +241,14 @@ impl Replica {
         );
         self.instruments.evidence(evidence.kind());
         deliver(&self.storage, StorageMessage::Evidence(evidence))
+    }
+
+    fn on_other_checkpoint(&self, peer: ValidatorIndex, height: Height) {
+        self.instruments.checkpoint_differed();
+        let epoch = self.shared.epoch();
+        let peer = epoch.config.set.get(peer).map(|validator| validator.name.to_string());
+        let (peer, height) = (peer.unwrap_or_default(), height.0);
+        tracing::warn!(peer, height, "A validator's checkpoint is not the certified one: it has diverged, or lies.");
     }
 
     fn blame(&self, peer: ValidatorIndex, why: &'static str) {

@@ -258,18 +258,43 @@ mod tests {
         Store::open(directory, chain.identity(), options, IfMissing::Refuse).unwrap().0
     }
 
-    #[tokio::test(flavor = "multi_thread")]
-    async fn a_disk_that_refuses_while_the_state_is_loaded_does_not_condemn_the_database_and_damage_does() {
+    /// A storage, and lifelines for two threads of it; it lives as long as the tree.
+    async fn storage() -> (NodeTree, Address<StorageMessage>, [Lifeline; 2]) {
         let (sender, mut started) = channel(1);
         let storage = ChildSpec::worker(ROLE, move |context: Context<StorageMessage>| {
-            // The threads of both databases need one each.
             let lifelines = [context.lifeline(), context.lifeline()];
             sender.try_send((context.myself(), lifelines)).ok().unwrap();
             std::future::ready(Ok(Storage))
         });
         let root = SupervisorSpec::new("root", Strategy::OneForOne).child(storage);
-        let _tree = soon("start", NodeTree::start(root)).await.unwrap();
+        let tree = soon("start", NodeTree::start(root)).await.unwrap();
         let (storage, lifelines) = soon("the storage", started.recv()).await.unwrap();
+        (tree, storage, lifelines)
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_database_that_is_not_trusted_serves_on_and_is_not_used_at_the_next_start() {
+        let (_tree, storage, [life, _]) = storage().await;
+        let directory = tempfile::tempdir().unwrap();
+        let chain = Chain::new();
+        let database = install::database(directory.path());
+        let opened = Store::open(&database, chain.identity(), StoreOptions::default(), IfMissing::Create);
+        let store = opened.unwrap().0;
+        let (give, work) = channel(2);
+        let (reply, loaded) = Reply::channel();
+        give.try_send(StoreWork::Distrust("another root".to_owned())).ok().unwrap();
+        give.try_send(StoreWork::Load(reply)).ok().unwrap();
+        drop(give);
+        let thread = thread_of(store, directory.path(), &chain);
+        let run = tokio::task::spawn_blocking(move || thread.run(work, &storage, life));
+        soon("the end of the thread", run).await.unwrap();
+        assert!(loaded.await.unwrap().is_ok(), "it serves until another takes its place");
+        assert_eq!(install::condemned(directory.path()).unwrap().as_deref(), Some("another root"));
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_disk_that_refuses_while_the_state_is_loaded_does_not_condemn_the_database_and_damage_does() {
+        let (_tree, storage, lifelines) = storage().await;
         for (is_damage, life) in [false, true].into_iter().zip(lifelines) {
             let directory = tempfile::tempdir().unwrap();
             let database = install::database(directory.path());

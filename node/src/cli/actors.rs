@@ -10,7 +10,14 @@ use super::exit::Exit;
 use super::nodes::duration;
 use super::output::{Output, table};
 
+/// How long the end of a restart is waited for: a large state is read anew.
+const COMMAND_DEADLINE: Duration = Duration::from_secs(60);
+
+const EXIT_CODES: &str = "Exit code 4: a command was sent, and how it ended is not known; it is not sent twice. Look \
+                          at the tree before you send it again";
+
 #[derive(Debug, Args)]
+#[command(after_help = EXIT_CODES)]
 pub(super) struct ActorsArguments {
     /// The admin endpoint
     #[arg(long, env = "DTVN_ADMIN", value_name = "URL", default_value = "http://127.0.0.1:9081", global = true)]
@@ -78,7 +85,8 @@ pub(super) fn command_path(actor: &str, verb: &str) -> String {
 }
 
 async fn command(client: &Client, actor: &str, verb: &str, output: Output) -> anyhow::Result<Exit> {
-    let answer: ActorCommandAnswer = client.command(&command_path(actor, verb)).await?;
+    let patient = client.with_deadline(COMMAND_DEADLINE);
+    let answer: ActorCommandAnswer = patient.command(&command_path(actor, verb)).await?;
     output.result(&answer, |answer| format!("{}: {}", answer.name, answer.status));
     Ok(Exit::Good)
 }

@@ -7,7 +7,7 @@ use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
 use dtvn_client::{Client, ClientConfig};
 use dtvn_messages::limits;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::demo;
 use super::exit::Exit;
@@ -95,47 +95,35 @@ async fn start(arguments: StartArguments, output: Output) -> anyhow::Result<Exit
         forget(data_dir).with_context(|| format!("cannot empty {}", data_dir.display()))?;
     }
     let config = cluster_config(&arguments)?;
-    // Before the start, so that an interrupt during it is not lost.
-    let mut interrupts = [signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?];
-    let [interrupt, terminate] = &mut interrupts;
+    let mut interrupts = Interrupts::listen()?;
     let progress = output.spinner(format!("starting {} nodes", config.nodes));
     let mut cluster = tokio::select! {
         cluster = Cluster::start(&config) => cluster?,
-        _ = interrupt.recv() => return Ok(Exit::Good),
-        _ = terminate.recv() => return Ok(Exit::Good),
+        () = interrupts.next() => {
+            progress.finish_and_clear();
+            output.note("interrupted before all nodes ran: none is left running");
+            return Ok(Exit::Refused);
+        }
     };
     progress.finish_and_clear();
     cluster.roster().save(data_dir)?;
     show(&cluster, data_dir, output);
-    await_health(&cluster, output).await;
-    if arguments.demo {
-        let client = Client::new(&ClientConfig { api_key: api_key(), ..ClientConfig::new(cluster.urls()) })?;
-        demo::run(&client, output).await?;
-    }
-    if arguments.detach {
+    let is_interrupted = tokio::select! {
+        introduced = introduce(&cluster, arguments.demo, output) => introduced.map(|()| false)?,
+        () = interrupts.next() => true,
+    };
+    if arguments.detach && !is_interrupted {
         cluster.detach();
         output.note(format!("it goes on in the background: `{}` ends it", stop_command(data_dir)));
         return Ok(Exit::Good);
     }
-    output.note("Ctrl-C stops it");
-    let mut went_well = true;
-    loop {
-        tokio::select! {
-            end = cluster.next_end() => match end {
-                Some((number, end)) => {
-                    went_well &= end.in_order;
-                    let name = cluster.nodes()[number].ready().node.clone();
-                    output.note(format!("{name} ended with {}; its log is {}", end.how, log_of(data_dir, name.as_str())));
-                }
-                None => {
-                    output.note("no node is left");
-                    break;
-                }
-            },
-            _ = interrupt.recv() => break,
-            _ = terminate.recv() => break,
-        }
-    }
+    let went_well = if is_interrupted {
+        output.note("interrupted before the network was ready");
+        false
+    } else {
+        output.note("Ctrl-C stops it");
+        watch_over(&mut cluster, &mut interrupts, data_dir, output).await
+    };
     output.note("stopping");
     let unwilling = cluster.stop().await;
     // It may have been removed by `devnet stop`.
@@ -144,6 +132,53 @@ async fn start(arguments: StartArguments, output: Output) -> anyhow::Result<Exit
         output.note(format!("ended badly: {}", unwilling.join(", ")));
     }
     Ok(if went_well && unwilling.is_empty() { Exit::Good } else { Exit::Refused })
+}
+
+/// Ctrl-C and SIGTERM. Listened for before anything starts, so that none is lost.
+struct Interrupts([Signal; 2]);
+
+impl Interrupts {
+    fn listen() -> anyhow::Result<Self> {
+        Ok(Self([signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?]))
+    }
+
+    /// The next one. May be given up and called again.
+    async fn next(&mut self) {
+        let [interrupt, terminate] = &mut self.0;
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    }
+}
+
+/// Waits until the nodes have found each other, and shows a ticket's way if that is wanted.
+async fn introduce(cluster: &Cluster, demo: bool, output: Output) -> anyhow::Result<()> {
+    await_health(cluster, output).await;
+    if demo {
+        let client = Client::new(&ClientConfig { api_key: api_key(), ..ClientConfig::new(cluster.urls()) })?;
+        demo::run(&client, output).await?;
+    }
+    Ok(())
+}
+
+/// Tells of nodes that end, until none is left or somebody wants them to stop. Whether all that ended did so in good
+/// order.
+async fn watch_over(cluster: &mut Cluster, interrupts: &mut Interrupts, data_dir: &Path, output: Output) -> bool {
+    let mut went_well = true;
+    loop {
+        let end = tokio::select! {
+            end = cluster.next_end() => end,
+            () = interrupts.next() => return went_well,
+        };
+        let Some((number, end)) = end else {
+            output.note("no node is left");
+            return went_well;
+        };
+        went_well &= end.in_order;
+        let name = cluster.nodes()[number].ready().node.clone();
+        output.note(format!("{name} ended with {}; its log is {}", end.how, log_of(data_dir, name.as_str())));
+    }
 }
 
 fn cluster_config(arguments: &StartArguments) -> anyhow::Result<ClusterConfig> {

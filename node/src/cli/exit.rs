@@ -45,7 +45,7 @@ impl Exit {
     pub(super) const fn of_client_error(error: &ClientError) -> Self {
         match error {
             ClientError::Refused(_) => Self::Refused,
-            ClientError::OutcomeUnknown { .. } => Self::Unknown,
+            ClientError::OutcomeUnknown { .. } | ClientError::Unconfirmed(_) => Self::Unknown,
             ClientError::Unavailable(_) | ClientError::Unreachable(_) | ClientError::NotUnderstood { .. } => {
                 Self::Unreachable
             }
@@ -78,6 +78,7 @@ mod tests {
         assert_eq!(code(ClientError::Unavailable(problem())), 3);
         let key = dtvn_client::new_key();
         assert_eq!(code(ClientError::OutcomeUnknown { key, last: String::new() }), 4);
+        assert_eq!(code(ClientError::Unconfirmed(String::new())), 4);
         assert_eq!(Exit::of_error(&anyhow::anyhow!("anything else")).code(), 1);
     }
 }

@@ -1,7 +1,9 @@
 //! `dtvn explain`: who took an operation in, who proposed, who voted, when, and what came of it.
 
 use clap::Args;
-use dtvn_client::api::{Block, ConsensusLogEntry, OperationState, OutcomeRecord, Problem, Time};
+use dtvn_client::api::{
+    Block, ConsensusLogEntry, ConsensusLogs, OperationState, OutcomeRecord, Problem, SeenTimes, Time,
+};
 use dtvn_client::{Client, ClientError};
 use dtvn_messages::{EventId, Height, IdempotencyKey, Reason, TicketId};
 use serde::Serialize;
@@ -28,6 +30,9 @@ struct HeightStory {
     block: Block,
     /// What each node that was asked saw, with its URL.
     seen: Vec<(String, ConsensusLogEntry)>,
+    /// The nodes that did not say what they saw, and why.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    not_said: Vec<(String, String)>,
 }
 
 /// An operation's story.
@@ -51,11 +56,11 @@ pub(super) async fn run(arguments: ExplainArguments, output: Output) -> anyhow::
     };
     let mut stories = Vec::new();
     for outcome in outcomes {
-        // Old blocks are collected; the outcome remains.
         let height = match height_story(&client, outcome.height).await {
             Ok(story) => Some(story),
-            Err(ClientError::Refused(_)) => None,
-            Err(error) => return Err(error.into()),
+            // Old blocks are collected; the outcome remains.
+            Err(ClientError::Refused(problem)) if matches!(problem.reason, Reason::NotFound | Reason::Gone) => None,
+            Err(error) => return fail(error, output),
         };
         stories.push(Story { outcome, height });
     }
@@ -117,11 +122,16 @@ async fn height_story(client: &Client, height: Height) -> Result<HeightStory, Cl
         async move { node.consensus_logs(Some(height.next()), Some(1)).await }
     });
     let logs = futures::future::join_all(nodes).await;
-    let seen = client.nodes().zip(logs).filter_map(|(url, logs)| {
-        let entry = logs.ok()?.logs.into_iter().find(|entry| entry.height == height)?;
-        Some((url.to_owned(), entry))
-    });
-    Ok(HeightStory { block, seen: seen.collect() })
+    let mut story = HeightStory { block, seen: Vec::new(), not_said: Vec::new() };
+    for (url, logs) in client.nodes().zip(logs) {
+        let at_height = |logs: ConsensusLogs| logs.logs.into_iter().find(|entry| entry.height == height);
+        match logs.map(at_height) {
+            Ok(Some(entry)) => story.seen.push((url.to_owned(), entry)),
+            Ok(None) => story.not_said.push((url.to_owned(), "it does not have that block".to_owned())),
+            Err(error) => story.not_said.push((url.to_owned(), error.to_string())),
+        }
+    }
+    Ok(story)
 }
 
 fn story_words(story: &Story) -> String {
@@ -180,13 +190,18 @@ fn height_lines(story: &HeightStory) -> Vec<String> {
         let signers: Vec<&str> = certificate.signers.iter().map(|signer| signer.as_str()).collect();
         lines.push(format!("  committed in view {} by the votes of {}", certificate.view, signers.join(", ")));
     }
-    for (url, entry) in &story.seen {
-        let seen = &entry.seen;
-        let times = [("proposed", seen.proposed), ("prepared", seen.prepared), ("committed", seen.committed)];
-        let times = times.iter().filter_map(|(what, time)| time.map(|time| format!("{what} {}", clock(time))));
-        lines.push(format!("  {url} saw it {}", times.collect::<Vec<_>>().join(", ")));
-    }
+    lines.extend(story.seen.iter().map(|(url, entry)| format!("  {url} {}", seen_words(&entry.seen))));
+    lines.extend(story.not_said.iter().map(|(url, why)| format!("  {url} does not say when it saw it: {why}")));
     lines
+}
+
+fn seen_words(seen: &SeenTimes) -> String {
+    let times = [("proposed", seen.proposed), ("prepared", seen.prepared), ("committed", seen.committed)];
+    let times = times.iter().filter_map(|(what, time)| time.map(|time| format!("{what} {}", clock(time))));
+    match times.collect::<Vec<_>>().as_slice() {
+        [] => "did not see it being agreed on".to_owned(),
+        times => format!("saw it {}", times.join(", ")),
+    }
 }
 
 /// The time of day, for steps that lie within milliseconds.
@@ -209,6 +224,15 @@ mod tests {
         assert_eq!(problem.detail, expected);
         let gala = EventId::new("gala").unwrap();
         assert!(nothing("NOPE", Some(&gala)).detail.contains("in the event gala, "));
+    }
+
+    #[test]
+    fn a_node_tells_what_it_saw_or_that_it_saw_nothing() {
+        let at = |micros: u64| Some(Time(Timestamp(1_767_225_600_000_000 + micros)));
+        let seen = SeenTimes { proposed: None, prepared: at(1), committed: at(2) };
+        assert_eq!(seen_words(&seen), "saw it prepared 00:00:00.000001, committed 00:00:00.000002");
+        let fetched = SeenTimes { proposed: None, prepared: None, committed: None };
+        assert_eq!(seen_words(&fetched), "did not see it being agreed on");
     }
 
     #[test]

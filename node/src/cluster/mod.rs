@@ -38,6 +38,18 @@ pub enum ClusterError {
         /// Why.
         error: std::io::Error,
     },
+    /// The file that remembers which nodes run says nothing.
+    #[error(
+        "{} is damaged ({error}), so which nodes run is not known. Look (`pgrep -af 'dtvn validator'`), end those of \
+         this network, and remove the file",
+        path.display()
+    )]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// In what way.
+        error: serde_json::Error,
+    },
     /// A node ended before it was ready.
     #[error("{name} ended with {status} before it was ready:\n{log}")]
     Ended {

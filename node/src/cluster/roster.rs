@@ -1,5 +1,6 @@
 //! The file that remembers which nodes run: for `dtvn devnet status` and `stop`, also after `--detach`.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -9,6 +10,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use serde::{Deserialize, Serialize};
 
 use super::{ClusterError, usage};
+use crate::durable;
 
 /// Nodes that were started, as a file remembers them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,14 +50,14 @@ impl Roster {
         match std::fs::read_to_string(&path) {
             Ok(text) => match serde_json::from_str(&text) {
                 Ok(roster) => Ok(Some(roster)),
-                Err(error) => Err(ClusterError::Io { path, error: error.into() }),
+                Err(error) => Err(ClusterError::Damaged { path, error }),
             },
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(ClusterError::Io { path, error }),
         }
     }
 
-    /// Writes the file.
+    /// Writes the file, as a whole or not at all.
     ///
     /// # Errors
     /// If it cannot be written.
@@ -63,7 +65,7 @@ impl Roster {
         let path = Self::file(data_dir);
         let io = |error: std::io::Error| ClusterError::Io { path: path.clone(), error };
         let text = serde_json::to_string_pretty(self).map_err(|error| io(error.into()))?;
-        std::fs::write(&path, text).map_err(io)
+        durable::replace(&path, durable::PUBLIC, |file| file.write_all(text.as_bytes())).map_err(io)
     }
 
     /// Ends those that still run, the last one first, waiting for each; removes the file. The names of those that had

@@ -227,3 +227,41 @@ fn fixed_ports_count_up_and_have_an_end() {
     config.ports = Some(BasePorts { p2p: 4001, api: 65_000 });
     assert!(matches!(config.node_ports(), Err(ClusterError::PortsTooHigh { .. })));
 }
+
+#[test]
+fn a_damaged_roster_is_told_with_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let roster = Roster { nodes: Vec::new() };
+    roster.save(folder.path()).unwrap();
+    roster.save(folder.path()).unwrap();
+    assert_eq!(Roster::load(folder.path()).unwrap(), Some(roster));
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left beside it");
+    let path = Roster::file(folder.path());
+    for damaged in ["", "{\"nodes\": [{\"name\": \"no"] {
+        std::fs::write(&path, damaged).unwrap();
+        let said = Roster::load(folder.path()).unwrap_err().to_string();
+        let shown = path.display().to_string();
+        assert!(said.starts_with(&shown) && said.contains("is damaged") && said.contains("remove the file"), "{said}");
+    }
+}
+
+/// What writes the roster anew does not empty it first: whoever reads meanwhile sees the one or the other.
+#[test]
+fn a_roster_is_whole_at_every_moment() {
+    let folder = tempfile::tempdir().unwrap();
+    let node = |number: usize| RosterNode {
+        name: node_name(number),
+        pid: 1,
+        started_at: 1,
+        api: "127.0.0.1:1".to_owned(),
+        admin: "127.0.0.1:2".to_owned(),
+    };
+    let roster = Roster { nodes: (0..100).map(node).collect() };
+    roster.save(folder.path()).unwrap();
+    std::thread::scope(|scope| {
+        let writer = scope.spawn(|| (0..50).for_each(|_| roster.save(folder.path()).unwrap()));
+        while !writer.is_finished() {
+            assert_eq!(Roster::load(folder.path()).unwrap().as_ref(), Some(&roster));
+        }
+    });
+}

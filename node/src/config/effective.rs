@@ -233,7 +233,7 @@ fn read_file(path: &Path) -> Result<Merged, ConfigError> {
     }
     let table: Table = text
         .parse()
-        .map_err(|error: toml::de::Error| ConfigError::Syntax { path: path.to_owned(), message: error.to_string() })?;
+        .map_err(|error| ConfigError::Syntax { path: path.to_owned(), message: without_the_line(&error, &text) })?;
     let mut unknown = Vec::new();
     let mut merged = Merged::new();
     for (key, value) in flatten(table) {
@@ -253,6 +253,17 @@ fn read_file(path: &Path) -> Result<Merged, ConfigError> {
     } else {
         Err(ConfigError::UnknownKeys { path: path.to_owned(), keys: unknown.join("\n") })
     }
+}
+
+/// Where a text is not what it should be, and why; never the line itself, which may hold a secret.
+pub(super) fn without_the_line(fault: &toml::de::Error, text: &str) -> String {
+    // Of a value of a wrong kind the reason shows the value.
+    let is_of_value = ["invalid type: ", "invalid value: "].iter().any(|start| fault.message().starts_with(start));
+    let why = if is_of_value { "a value of another kind is expected" } else { fault.message() };
+    let Some(before) = fault.span().and_then(|span| text.get(..span.start)) else { return why.to_owned() };
+    let line = before.matches('\n').count() + 1;
+    let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+    format!("line {line}, column {column}: {why}")
 }
 
 /// Keys with dots. Settings have two levels, so tables below are values, which then do not fit.
@@ -294,12 +305,15 @@ fn deserialize(merged: &Merged) -> Result<ValidatorConfig, ConfigError> {
     for (key, (value, source)) in merged {
         let alone = table_of(std::iter::once((*key, value)));
         if let Err(error) = alone.try_into::<ValidatorConfig>() {
-            let is_secret = SETTINGS.iter().any(|setting| setting.key == *key && setting.is_secret);
-            let shown = if is_secret { "the value".to_owned() } else { value.to_string() };
-            let message = format!("{shown}: {}", error.message());
+            let is_secret = settings::find(key).is_some_and(|setting| setting.is_secret);
+            // Why a value does not fit often shows it.
+            let message = match is_secret {
+                true => "the value does not fit: a text in quotes is expected".to_owned(),
+                false => format!("{value}: {}", error.message()),
+            };
             return Err(ConfigError::Value { key, from: source.clone(), message });
         }
     }
     let all = table_of(merged.iter().map(|(key, (value, _))| (*key, value)));
-    all.try_into().map_err(|error: toml::de::Error| ConfigError::Faults(vec![error.to_string()]))
+    all.try_into().map_err(|error: toml::de::Error| ConfigError::Faults(vec![error.message().to_owned()]))
 }

@@ -5,11 +5,15 @@
 //! the chain is known to be a lost log, never "a new node". Every signature names its chain, so on another one the key is
 //! new. It does not name the genesis: two chains of one name would take each other's signatures, so a key that was used on
 //! the one is refused on the other.
+//!
+//! So a key must lie where the node may write. One on a read-only mount, as orchestrators mount secrets, can be read
+//! but never marked, and the node refuses to start with it: without the mark, once its data directory is lost, it would
+//! sign against itself.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::Write as _;
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use dtvn_client::api::Time;
@@ -17,6 +21,9 @@ use dtvn_messages::{ChainId, Digest, Genesis, KeyPair, NodeName, PublicKey};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use zeroize::Zeroizing;
+
+use super::effective::without_the_line;
+use crate::durable;
 
 /// A key pair with what its file remembers.
 #[derive(Debug, Clone)]
@@ -40,6 +47,19 @@ pub enum KeyError {
         /// The file.
         path: PathBuf,
         /// Why.
+        error: std::io::Error,
+    },
+    /// It cannot be marked as used.
+    #[error(
+        "the key file {} cannot be marked as used: {error}. Without that mark a node whose data directory is lost \
+         would sign against itself, so none starts. Put the key where the node may write, as a file of its own and \
+         no mount: of a mounted secret a copy (mode 600), on a disk that lasts as long as the node",
+        path.display()
+    )]
+    Unmarkable {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
         error: std::io::Error,
     },
     /// There is one already.
@@ -96,7 +116,8 @@ struct Content {
 const HEAD: &str = "# A DTVN validator's key. Keep it secret: who has it can vote as this validator. Never run it in two\n\
                     # places. `used_on` is set by the node before its first signature: do not change it.\n";
 
-/// The bits of a mode that let others in: the group may read (a mounted secret), nothing more.
+/// The bits of a mode that let others in: the group may read, as it may a secret that an orchestrator hands out, and
+/// nothing more.
 const OPEN_BITS: u32 = 0o037;
 
 impl KeyFile {
@@ -121,7 +142,7 @@ impl KeyFile {
     /// # Errors
     /// If the file exists or cannot be written.
     pub fn save_new(&self, path: &Path) -> Result<(), KeyError> {
-        self.write_new(path).map_err(|error| match error.kind() {
+        durable::create(path, durable::SECRET, |file| self.write(file)).map_err(|error| match error.kind() {
             std::io::ErrorKind::AlreadyExists => KeyError::Exists(path.to_owned()),
             _ => KeyError::Io { path: path.to_owned(), error },
         })
@@ -136,9 +157,7 @@ impl KeyFile {
         let mode = fs::metadata(path).map_err(io)?.permissions().mode() & 0o777;
         let text = Zeroizing::new(fs::read_to_string(path).map_err(io)?);
         let refused = |message: String| KeyError::Syntax { path: path.to_owned(), message };
-        // Only the message: the whole error would show the line, and the secret with it.
-        let content: Content =
-            toml::from_str(&text).map_err(|error: toml::de::Error| refused(error.message().to_owned()))?;
+        let content: Content = toml::from_str(&text).map_err(|error| refused(without_the_line(&error, &text)))?;
         // What is no key at all may be read by anybody.
         if mode & OPEN_BITS != 0 {
             return Err(KeyError::Open { path: path.to_owned(), mode });
@@ -179,18 +198,30 @@ impl KeyFile {
         if self.is_used_on(path, genesis)? {
             return Ok(());
         }
-        let io = |error| KeyError::Io { path: path.to_owned(), error };
-        let beside = path.with_extension(format!("{}.new", std::process::id()));
         let mut used = self.clone();
         used.used_on.insert(genesis.chain_id().clone(), genesis.hash());
-        used.write_new(&beside).and_then(|()| fs::rename(&beside, path)).map_err(io)?;
-        sync_folder_of(path).map_err(io)?;
+        used.write_over(path)?;
         *self = used;
         Ok(())
     }
 
-    fn write_new(&self, path: &Path) -> std::io::Result<()> {
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    /// Replaces the file, wherever a link leads to it: another link to the key finds the mark too.
+    fn write_over(&self, path: &Path) -> Result<(), KeyError> {
+        let unmarkable = |error| KeyError::Unmarkable { path: path.to_owned(), error };
+        let real = path.canonicalize().map_err(unmarkable)?;
+        // A crash in here leaves a copy of the secret.
+        for copy in durable::unfinished(&real).map_err(unmarkable)? {
+            match fs::remove_file(&copy) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(KeyError::Io { path: copy, error });
+                }
+                _ => {}
+            }
+        }
+        durable::replace(&real, durable::SECRET, |file| self.write(file)).map_err(unmarkable)
+    }
+
+    fn write(&self, file: &mut File) -> std::io::Result<()> {
         let content = Content {
             name: self.name.clone(),
             public_key: self.pair.public(),
@@ -201,18 +232,8 @@ impl KeyFile {
         };
         let text = Zeroizing::new(toml::to_string(&content).map_err(std::io::Error::other)?);
         file.write_all(HEAD.as_bytes())?;
-        file.write_all(text.as_bytes())?;
-        file.sync_all()?;
-        sync_folder_of(path)
+        file.write_all(text.as_bytes())
     }
-}
-
-fn sync_folder_of(path: &Path) -> std::io::Result<()> {
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
-    File::open(folder)?.sync_all()
 }
 
 /// The libp2p peer id of a public key; of bytes that are no public key it is the text `invalid`.
@@ -290,11 +311,42 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_cannot_be_marked_is_an_error() {
-        let (_folder, path, mut key) = saved();
-        let elsewhere = path.parent().unwrap().join("missing").join("node.key");
-        assert!(matches!(key.mark_used(&elsewhere, &genesis(1, "arena")), Err(KeyError::Io { .. })));
-        assert!(key.used_on.is_empty());
+    fn what_a_crash_left_while_the_key_was_marked_is_removed_at_the_next_start() {
+        let (folder, path, mut key) = saved();
+        let secret = fs::read(&path).unwrap();
+        // In a container the process has the same number each time.
+        let left = [format!("node.{}.new", std::process::id()), "node.0123456789abcdef.new".to_owned()];
+        for name in &left {
+            fs::write(folder.path().join(name), &secret[..secret.len() / 2]).unwrap();
+        }
+        key.mark_used(&path, &genesis(1, "arena")).unwrap();
+        assert_eq!(KeyFile::load(&path).unwrap().used_on, key.used_on);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "no copy of the secret is left");
+    }
+
+    #[test]
+    fn the_mark_goes_to_the_key_itself_and_not_to_a_link() {
+        let (folder, path, mut key) = saved();
+        let link = folder.path().join("link.key");
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        key.mark_used(&link, &genesis(1, "arena")).unwrap();
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert_eq!(KeyFile::load(&path).unwrap().used_on, key.used_on);
+    }
+
+    #[test]
+    fn a_key_that_cannot_be_marked_is_an_error_that_says_what_to_do() {
+        let (folder, path, mut key) = saved();
+        // A place where files can be read and none be made: here no name is left for one beside it.
+        let cramped = folder.path().join(format!("{}.key", "k".repeat(250)));
+        fs::rename(&path, &cramped).unwrap();
+        for place in [cramped, folder.path().join("missing").join("node.key")] {
+            let refused = key.mark_used(&place, &genesis(1, "arena")).unwrap_err();
+            assert!(matches!(&refused, KeyError::Unmarkable { path, .. } if *path == place), "{refused}");
+            let said = refused.to_string();
+            assert!(said.contains("cannot be marked as used") && said.contains("a copy (mode 600)"), "{said}");
+            assert!(key.used_on.is_empty());
+        }
     }
 
     #[test]
@@ -321,6 +373,8 @@ mod tests {
             text.replace(&secret, "abc"),
             text.replace("peer_id = \"12D3", "peer_id = \"12D4"),
             text.replace("secret_key = ", "secret_key = oops "),
+            text.replace(&format!("\"{secret}\""), &secret),
+            text.replace(&format!("\"{secret}\""), &format!("[\"{secret}\"]")),
             text.replace("[used_on]", ""),
         ] {
             fs::write(&path, damaged).unwrap();

@@ -89,7 +89,7 @@ pub const SETTINGS: &[Setting] = &[
     .flag("min-free-disk-mib"),
     setting("p2p.addr", Text, "127.0.0.1", "The address to listen on for peers").flag("p2p-addr"),
     setting("p2p.port", Number, "4001", "The port to listen on for peers (TCP and QUIC); 0 is any").flag("port"),
-    setting("p2p.bootstrap", List, "", "Peers to connect to: multiaddresses with /p2p/, commas between")
+    setting("p2p.bootstrap", List, "", "Peers to connect to: multiaddresses, with /p2p/ or without, commas between")
         .flag("bootstrap"),
     setting("p2p.announce", List, "", "Multiaddresses to tell peers instead of those listened on, commas between")
         .flag("announce"),

@@ -94,6 +94,37 @@ fn an_unknown_key_is_an_error_that_names_the_nearest() {
 }
 
 #[test]
+fn a_malformed_line_is_told_by_its_place_and_never_shown() {
+    for (line, column) in [
+        ("key = s3cretpassphrase", 7),
+        ("key = \"s3cretpassphrase", 24),
+        ("key = \"s3cretpassphrase\" oops", 26),
+        ("key \"s3cretpassphrase\"", 5),
+        ("s3cretpassphrase = 1\ns3cretpassphrase = 2", 1),
+        ("key = 's3cretpassphrase\nport = 1", 24),
+        ("key = \"s3cretpassphrase\\q\"", 25),
+        ("key = [\"s3cretpassphrase\"", 26),
+        ("key = 12s3cretpassphrase", 9),
+        ("key = 99999999999999999999999999", 7),
+    ] {
+        let (_folder, path) = file("dtvn.toml", &format!("[api]\nport = 8080\n{line}\n"));
+        let error = Effective::load(&Inputs { file: Some(path), ..Inputs::default() }).unwrap_err();
+        let (said, debugged) = (error.to_string(), format!("{error:?}"));
+        assert!(said.contains(&format!("column {column}: ")), "{line}: {said}");
+        assert!(said.contains("is not TOML: line 3, ") || said.contains("is not TOML: line 4, "), "{line}: {said}");
+        for secret in ["s3cretpassphrase", "99999"] {
+            assert!(!said.contains(secret) && !debugged.contains(secret), "{line}: {said}");
+        }
+    }
+    for value in ["123456789", "[\"s3cret\"]", "true", "{ s3cret = 1 }"] {
+        let (_folder, path) = file("dtvn.toml", &format!("[development]\nkey_seed = {value}\n"));
+        let said = Effective::load(&Inputs { file: Some(path), ..Inputs::default() }).unwrap_err().to_string();
+        assert!(said.starts_with("development.key_seed (file ") && said.ends_with("in quotes is expected"), "{said}");
+        assert!(!said.contains("123456789") && !said.contains("s3cret") && !said.contains("true"), "{said}");
+    }
+}
+
+#[test]
 fn a_value_that_does_not_fit_is_named_with_its_source() {
     let load = |variables, flags| Effective::load(&Inputs { file: None, variables, flags }).unwrap_err().to_string();
     let error = load(variables(&[("DTVN__API__PORT", "many")]), Vec::new());
@@ -153,15 +184,22 @@ fn the_admin_endpoint_follows_the_port_of_the_api_as_far_as_there_are_ports() {
 }
 
 #[test]
-fn a_bootstrap_address_needs_a_peer_id() {
+fn a_bootstrap_address_names_a_place_and_perhaps_who_is_there() {
     let load = |address| {
         let inputs = Inputs { flags: flags(&[("bootstrap", address)]), ..Inputs::default() };
         Effective::load(&inputs).map(|effective| effective.config.p2p.bootstrap).map_err(|error| error.to_string())
     };
     let node0 = "/ip4/127.0.0.1/tcp/4001/p2p/12D3KooWLtBkKrip2jyaRzhUphqYyVXGUPMMbmpBWHZMYXaueb9C";
-    assert_eq!(load(node0).unwrap(), [node0]);
-    assert!(load("/ip4/127.0.0.1/tcp/4001").unwrap_err().contains("/p2p/"));
+    for good in [node0, "/ip4/127.0.0.1/tcp/4001", "/dns/gate.example/udp/4001/quic-v1"] {
+        assert_eq!(load(good).unwrap(), [good]);
+    }
     assert!(load("localhost:4001").unwrap_err().contains("no multiaddress"));
+    for nowhere in ["/ip4/127.0.0.1", "/dns/gate.example"] {
+        assert!(load(nowhere).unwrap_err().contains("neither a port nor"), "{nowhere}");
+    }
+    assert!(load("/dns/ga te/tcp/4001").unwrap_err().contains("names a host"));
+    let odd = format!("{node0}/tcp/4001");
+    assert!(load(&odd).unwrap_err().contains("before its end"));
 }
 
 #[test]

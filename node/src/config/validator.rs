@@ -5,8 +5,10 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use dtvn_messages::NodeName;
+use multiaddr::{Multiaddr, Protocol};
 use serde::{Deserialize, Serialize};
 
+use super::identity::check_address;
 use crate::telemetry;
 
 /// All that `dtvn validator` needs to know. Made by [`super::Effective::load`], which checks it.
@@ -312,7 +314,7 @@ impl ValidatorConfig {
             }
         }
         for address in &self.p2p.announce {
-            if let Err(error) = address.parse::<multiaddr::Multiaddr>() {
+            if let Err(error) = address.parse::<Multiaddr>() {
                 faults.push(format!("p2p.announce: {address:?} is no multiaddress: {error}"));
             }
         }
@@ -320,8 +322,16 @@ impl ValidatorConfig {
     }
 }
 
+/// Sees to it that a node can begin there. Who is at the address need not be named: whoever answers proves its key, and
+/// is only then the peer of that key.
 fn check_bootstrap(address: &str) -> Result<(), String> {
-    let parsed: multiaddr::Multiaddr = address.parse().map_err(|error| format!("is no multiaddress: {error}"))?;
-    let named = parsed.iter().any(|part| matches!(part, multiaddr::Protocol::P2p(_)));
-    if named { Ok(()) } else { Err("has no /p2p/<peer id> at its end".to_owned()) }
+    check_address(address)?;
+    let parsed: Multiaddr = address.parse().map_err(|error| format!("is no multiaddress: {error}"))?;
+    let named = parsed.iter().position(|part| matches!(part, Protocol::P2p(_)));
+    match named {
+        Some(place) if place + 1 < parsed.iter().count() => Err("has a /p2p/ before its end".to_owned()),
+        Some(_) => Ok(()),
+        None if parsed.iter().any(|part| matches!(part, Protocol::Tcp(_) | Protocol::Udp(_))) => Ok(()),
+        None => Err("has neither a port nor a /p2p/<peer id> at its end".to_owned()),
+    }
 }

@@ -27,8 +27,12 @@ pub const ADMIN: Role<HttpMessage> = Role::new("admin");
 
 /// Threads of a server: requests wait for consensus, not for the processor.
 const WORKERS: usize = 1;
-/// How long requests in flight may take when the server stops, in seconds.
-const SHUTDOWN_SECONDS: u64 = 5;
+/// How long requests in flight may hold up a stop, in seconds: shorter than the stop of an actor may take, or each such
+/// stop would end in a kill. What waits for consensus has its outcome by then, or there is no quorum, and the client
+/// asks again with the same key.
+const SHUTDOWN_SECONDS: u64 = 3;
+// The server looks once a second whether the time is over.
+const _: () = assert!(SHUTDOWN_SECONDS + 1 < limits::ACTOR_STOP_TIMEOUT.as_secs());
 
 /// Which of the two listeners.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -19,8 +19,7 @@ impl Services {
     }
 
     fn uptime_seconds(&self) -> u64 {
-        let now = dtvn_actors::shared::wall();
-        now.0.saturating_sub(self.board.identity.started_at.0) / 1_000_000
+        self.telemetry.uptime().as_secs()
     }
 
     /// Why the node is not ready, in words; nothing if it is.

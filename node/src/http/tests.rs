@@ -1,9 +1,10 @@
-//! A listener with few places.
+//! A listener: with few places, and at its end.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use dtvn_actors::supervision::{ChildSpec, NodeTree, Strategy, SupervisorSpec};
+use dtvn_actors::supervision::{ChildSpec, NodeTree, Strategy, SupervisionObserver, SupervisorSpec, TreeOptions};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -117,4 +118,51 @@ async fn one_client_holds_so_many_connections_and_a_further_one_is_closed() {
     timeout(PATIENCE, comes_free).await.expect("a place that was left is not free again");
     drop((other, served));
     tree.shutdown(PATIENCE).await.unwrap();
+}
+
+/// Counts actors that had to be killed.
+#[derive(Default)]
+struct Kills(AtomicUsize);
+
+impl SupervisionObserver for Kills {
+    fn killed_after_timeout(&self, _path: &str) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_in_flight_is_no_reason_to_kill_a_listener() {
+    for (role, server, in_flight) in [
+        (HTTP, Server::Public, "POST /api/v1/tickets HTTP/1.1"),
+        (ADMIN, Server::Admin, "PUT /admin/log-level HTTP/1.1"),
+    ] {
+        let bound = Arc::<RwLock<Option<SocketAddr>>>::default();
+        let listener = HttpArguments {
+            services: services().0,
+            server,
+            address: SocketAddr::from(([127, 0, 0, 1], 0)),
+            bound: Arc::clone(&bound),
+            connections: 10,
+            connections_per_client: 10,
+        };
+        let kills = Arc::<Kills>::default();
+        let options =
+            TreeOptions { observer: Arc::clone(&kills) as Arc<dyn SupervisionObserver>, ..Default::default() };
+        let child = ChildSpec::worker(role, move |context| HttpActor::start(context, listener.clone()));
+        let root = SupervisorSpec::new("root", Strategy::OneForOne).child(child);
+        let tree = NodeTree::start_with(root, options).await.unwrap();
+        let address = bound.read().unwrap_or_else(PoisonError::into_inner).unwrap();
+        let mut asking = TcpStream::connect(address).await.unwrap();
+        // Its body never comes.
+        let head =
+            [in_flight, "Host: x", "Content-Type: application/json", "Content-Length: 9", "Expect: 100-continue"];
+        asking.write_all(format!("{}\r\n\r\n", head.join("\r\n")).as_bytes()).await.unwrap();
+        let mut go_on = [0; 12];
+        timeout(PATIENCE, asking.read_exact(&mut go_on)).await.expect("no answer").unwrap();
+        assert_eq!(&go_on, b"HTTP/1.1 100");
+        let begin = std::time::Instant::now();
+        tree.shutdown(PATIENCE).await.unwrap();
+        assert_eq!(kills.0.load(Ordering::Relaxed), 0, "{server:?}");
+        assert!(begin.elapsed() >= Duration::from_secs(1), "{server:?}: the request had no time to end");
+    }
 }

@@ -19,6 +19,7 @@ pub(crate) mod tests;
 pub mod traces;
 
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::{Duration, Instant};
 
 use dtvn_actors::instruments::Instruments;
 use dtvn_actors::supervision::SupervisionObserver;
@@ -36,6 +37,8 @@ pub const PROMETHEUS_TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 /// The telemetry of one node.
 pub struct Telemetry {
     sources: Sources,
+    /// When the node began, by a clock that nobody sets.
+    began: Instant,
     instruments: Instruments,
     requests: Arc<Requests>,
     restarts: Arc<RestartCounts>,
@@ -84,6 +87,7 @@ impl Telemetry {
         let rendering = Mutex::default();
         Ok(Arc::new(Self {
             sources,
+            began: Instant::now(),
             instruments,
             requests,
             restarts,
@@ -118,6 +122,12 @@ impl Telemetry {
         &self.sources
     }
 
+    /// How long the node has been up.
+    #[must_use]
+    pub fn uptime(&self) -> Duration {
+        self.began.elapsed()
+    }
+
     /// All metrics of this moment, as Prometheus reads them. May block: it asks the database and the operating system.
     ///
     /// # Errors
@@ -126,6 +136,7 @@ impl Telemetry {
         // One at a time.
         let mut gone = self.rendering.lock().unwrap_or_else(PoisonError::into_inner);
         let mut reading = self.sources.read();
+        reading.uptime = self.uptime();
         if let Some(tree) = &reading.tree {
             reading.actors = gone.figures(tree, &reading.health.stuck);
         }

@@ -70,9 +70,8 @@ fn node(meter: &Meter, reading: &Arc<RwLock<Reading>>) {
     observe(meter, &table::NODE_READY, reading, |reading, sink| sink(flag(reading.ready), &[]));
     observe(meter, &table::NODE_LIVE, reading, |reading, sink| sink(flag(reading.live), &[]));
     observe(meter, &table::NODE_UPTIME, reading, |reading, sink| {
-        if let Some(identity) = &reading.identity {
-            let up_us = dtvn_actors::shared::wall().0.saturating_sub(identity.started_at_us);
-            sink(up_us as f64 / 1e6, &[]);
+        if reading.identity.is_some() {
+            sink(reading.uptime.as_secs_f64(), &[]);
         }
     });
     observe(meter, &table::PROCESS_START, reading, |reading, sink| {

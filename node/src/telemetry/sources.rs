@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use dtvn_actors::board::{Board, ConsensusShown, NotVoting};
 use dtvn_actors::health::HealthShown;
@@ -38,6 +38,7 @@ pub struct Sources {
 #[derive(Default)]
 pub struct Reading {
     pub(super) identity: Option<IdentityRead>,
+    pub(super) uptime: Duration,
     pub(super) consensus: Option<ConsensusShown>,
     pub(super) leads: bool,
     pub(super) quorum: bool,
@@ -74,6 +75,7 @@ impl Sources {
         let identity = &self.board.identity;
         let consensus = self.board.consensus().borrow().clone();
         Reading {
+            uptime: Duration::ZERO,
             identity: Some(IdentityRead {
                 node: identity.name.to_string(),
                 chain: identity.genesis.chain_id().to_string(),

@@ -15,6 +15,7 @@ use dtvn_actors::storage::store::{IfMissing, Store, StoreIdentity, StoreOptions}
 use dtvn_actors::supervision::{
     ActorError, Behaviour, ChildSpec, Context, NodeTree, Strategy, SupervisorSpec, TreeOptions,
 };
+use dtvn_client::api::Status;
 use dtvn_messages::chronicle::Chronicle;
 use dtvn_messages::crypto::DEVELOPMENT_SEED;
 use dtvn_messages::limits::{READY_BEHIND_BLOCKS_MAX, STORE_BEHIND_BLOCKS_MAX};
@@ -25,7 +26,7 @@ use tokio::sync::{Semaphore, watch};
 
 use super::{Sources, Telemetry};
 use crate::config::ValidatorConfig;
-use crate::http::{ADMIN, HttpActor, HttpArguments, Server, Services};
+use crate::http::{ADMIN, HTTP, HttpActor, HttpArguments, Server, Services};
 
 /// Far more than anything takes; a test that needs it has failed.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
@@ -160,6 +161,31 @@ async fn an_actor_that_hangs_makes_the_node_not_live_until_it_moves() {
     gate.add_permits(2);
     until(admin, "/health/live", "200 OK").await;
     until(admin, "/metrics", "dtvn_actor_stuck{actor=\"blocker\"} 0").await;
+    tree.shutdown(PATIENCE).await.unwrap();
+}
+
+/// These nodes think that they began in 1970: the time of day says nothing of how long a node has been up.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn how_long_a_node_is_up_does_not_follow_the_time_of_day() {
+    let (services, _) = services();
+    let bound = Arc::<RwLock<Option<SocketAddr>>>::default();
+    let listener = HttpArguments {
+        services: services.clone(),
+        server: Server::Public,
+        address: SocketAddr::from(([127, 0, 0, 1], 0)),
+        bound: Arc::clone(&bound),
+        connections: 10,
+        connections_per_client: 10,
+    };
+    let child = ChildSpec::worker(HTTP, move |context| HttpActor::start(context, listener.clone()));
+    let tree = NodeTree::start(SupervisorSpec::new("root", Strategy::OneForOne).child(child)).await.unwrap();
+    let address = bound.read().unwrap_or_else(PoisonError::into_inner).unwrap();
+    let answer = get(address, "/api/v1/status").await;
+    let status: Status = serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap();
+    assert!(status.uptime_seconds <= PATIENCE.as_secs(), "{}", status.uptime_seconds);
+    let metrics = services.telemetry.render().unwrap();
+    let uptime = metrics.lines().find_map(|line| line.strip_prefix("dtvn_node_uptime_seconds ")).unwrap();
+    assert!((0.0..=PATIENCE.as_secs_f64()).contains(&uptime.parse().unwrap()), "{uptime}");
     tree.shutdown(PATIENCE).await.unwrap();
 }
 

@@ -4,6 +4,7 @@ mod files;
 mod tree;
 
 use std::io::Write as _;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,7 +36,9 @@ pub async fn run(config: ValidatorConfig) -> anyhow::Result<ExitCode> {
     let mut identity = Identity::load(&config)?;
     warn_of_development_keys(&identity);
     let directory = config.node.data_dir.clone();
-    std::fs::create_dir_all(&directory).with_context(|| format!("cannot make {}", directory.display()))?;
+    // What tickets say of people is nobody else's business. One that exists is as open as its owner made it.
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&directory);
+    made.with_context(|| format!("cannot make {}", directory.display()))?;
     let lock = DirectoryLock::acquire(&directory)?;
     let initial_state = initial::check(&directory, &identity.genesis, config.node.initial_state.as_deref())?;
     let claim = identity::claim(&directory, &node_identity(&identity))?;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use dtvn::config::{Identity, Secret, ValidatorConfig};
 use dtvn::validator::Node;
 use dtvn_client::api::Ready;
+use dtvn_client::{Client, ClientConfig};
 use dtvn_messages::IdempotencyKey;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -35,6 +36,24 @@ impl TestNode {
     }
 
     pub(crate) async fn start_with(change: impl FnOnce(&mut ValidatorConfig)) -> Self {
+        let node = Self::begin(change).await;
+        node.until_ready().await;
+        node
+    }
+
+    /// A node of the same network without a vote, which knows of nothing but this place. It is never ready to take
+    /// operations.
+    pub(crate) async fn observer(place: &str) -> Self {
+        Self::begin(|config| {
+            config.node.id = "observer".parse().unwrap();
+            config.node.bootstrap_node = true;
+            config.p2p.bootstrap = vec![place.to_owned()];
+            config.check().unwrap();
+        })
+        .await
+    }
+
+    async fn begin(change: impl FnOnce(&mut ValidatorConfig)) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let mut config = ValidatorConfig::default();
         config.node.data_dir = directory.path().to_path_buf();
@@ -46,9 +65,7 @@ impl TestNode {
         let config = Arc::new(config);
         let identity = Identity::load(&config).unwrap();
         let node = Node::start(Arc::clone(&config), &identity, false).await.unwrap();
-        let node = Self { node, config, identity, _directory: directory };
-        node.until_ready().await;
-        node
+        Self { node, config, identity, _directory: directory }
     }
 
     /// Stops the node and starts it again in the same directory.
@@ -78,6 +95,11 @@ impl TestNode {
 
     pub(crate) fn admin(&self) -> SocketAddr {
         self.ready().admin.parse().unwrap()
+    }
+
+    /// The client of the command line, for this node.
+    pub(crate) fn client(&self) -> Client {
+        Client::new(&ClientConfig::new(vec![format!("http://{}", self.api())])).unwrap()
     }
 
     pub(crate) async fn line(&self) -> Line {

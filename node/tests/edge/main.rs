@@ -2,12 +2,14 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 mod access;
+mod commands;
 mod events;
 mod http;
 mod idle;
 mod kit;
 mod limits;
 mod operations;
+mod peers;
 mod reads;
 mod receipts;
 mod refusals;

@@ -2,7 +2,7 @@
 
 use dtvn_messages::crypto::DEVELOPMENT_SEED;
 use dtvn_messages::evidence::EvidenceKind;
-use dtvn_messages::{Genesis, KeyPair, Statement, Timestamp, View, Vote, VoteKind};
+use dtvn_messages::{BundleBody, Genesis, KeyPair, Statement, Timestamp, View, Vote, VoteKind};
 
 use super::*;
 use crate::receipts::Said;
@@ -85,4 +85,17 @@ fn who_cosigns_two_heads_is_blamed_and_it_is_proved_to_all() {
     let mut node = Node::new();
     assert_eq!([node.cosign(1), node.cosign(1)], [[], []] as [[&str; 0]; 2]);
     assert_eq!(node.cosign(2), ["blamed", "two heads", "told to all"]);
+}
+
+#[test]
+fn a_bundle_of_another_epoch_that_comes_with_blocks_is_not_taken() {
+    let mut node = Node::new();
+    for (epoch, is_taken) in [(1, false), (0, true)] {
+        let body = BundleBody { epoch: Epoch(epoch), origin: LIAR, start: 1, number: 0, operations: Vec::new() };
+        let bundle = Arc::new(Bundle::sign(body, &node.chain, &key(LIAR.0)));
+        let checked = CheckedBlocks { blocks: Vec::new(), bundles: vec![Arc::clone(&bundle)] };
+        node.hears(Input::Synced(checked));
+        let mut pending = node.consensus.pending_bundles();
+        assert_eq!(pending.any(|held| held.digest == bundle.digest), is_taken);
+    }
 }

@@ -207,6 +207,13 @@ pub enum Effect {
         /// The view.
         view: View,
     },
+    /// A validator's checkpoint vote differs from the certified checkpoint: it has diverged, or lies.
+    CheckpointDiffers {
+        /// The validator.
+        peer: ValidatorIndex,
+        /// The height of the checkpoint.
+        height: Height,
+    },
     /// A peer broke the protocol.
     Blame {
         /// The peer.

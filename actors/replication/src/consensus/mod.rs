@@ -345,6 +345,9 @@ impl Consensus {
             CoreEffect::Moved { view, cause } => effects.push(Effect::Moved { view, cause }),
             CoreEffect::Active { view } => effects.push(Effect::Active { view }),
             CoreEffect::Blame { peer, why } => effects.push(Effect::Blame { peer, why }),
+            CoreEffect::CheckpointDiffers { peer, height } => {
+                effects.push(Effect::CheckpointDiffers { peer, height });
+            }
             CoreEffect::WrongResult { view, height, digest, own } => {
                 if let Some(accusation) = self.witness.accuse(view, height, digest, own) {
                     self.tell(Arc::new(accusation), effects);

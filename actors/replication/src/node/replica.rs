@@ -95,6 +95,8 @@ impl<D: Disk> Node<D> {
             }
             Said::Moved { view, cause } => effects.push(Effect::Moved { view, cause }),
             Said::Active { view } => effects.push(Effect::Active(view)),
+            // For people.
+            Said::CheckpointDiffers { .. } => {}
             Said::Blame { peer, why } => effects.push(Effect::Blame { peer, why: why.to_owned() }),
             Said::Diverged { height, .. } => {
                 effects.push(Effect::Diverged(height));

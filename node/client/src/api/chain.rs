@@ -111,7 +111,7 @@ pub struct CertificateInfo {
 pub struct Blocks {
     /// The blocks.
     pub blocks: Vec<Block>,
-    /// What to give as `before` to get older ones; `null` at the end.
+    /// What to give as `after` to get older ones; `null` at the end.
     #[cfg_attr(feature = "openapi", schema(value_type = Option<u64>))]
     pub next: Option<Height>,
 }
@@ -154,7 +154,7 @@ pub struct ConsensusLogEntry {
 pub struct ConsensusLogs {
     /// The entries.
     pub logs: Vec<ConsensusLogEntry>,
-    /// What to give as `before` to get older ones; `null` at the end.
+    /// What to give as `after` to get older ones; `null` at the end.
     #[cfg_attr(feature = "openapi", schema(value_type = Option<u64>))]
     pub next: Option<Height>,
 }

@@ -19,6 +19,9 @@ pub enum ClientError {
         /// What happened last.
         last: String,
     },
+    /// A command was sent to a node, and nobody said how it ended. It is not sent again: it might happen twice.
+    #[error("the command was sent, and how it ended is not known: {0}. Look before you send it again")]
+    Unconfirmed(String),
     /// Nodes answered, but none could take it in until the deadline; nothing was recorded.
     #[error("no node could take it in: {}", .0.detail)]
     Unavailable(Box<Problem>),
@@ -54,6 +57,7 @@ impl ClientError {
         match self {
             Self::Refused(problem) | Self::Unavailable(problem) => problem.reason.name(),
             Self::OutcomeUnknown { .. } => Reason::OutcomeUnknown.name(),
+            Self::Unconfirmed(_) => "unconfirmed",
             Self::Unreachable(_) => "unreachable",
             Self::NotUnderstood { .. } => "not_understood",
             Self::Usage(_) => "usage",

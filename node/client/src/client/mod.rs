@@ -3,7 +3,8 @@
 //! A request goes to a node in turn. What did not arrive, or was answered "not now" (429, 503), goes to the next node;
 //! what may have arrived (a broken connection, 504, `in_progress`) is asked for again with the same key, anywhere: the
 //! table of keys is replicated, so it happens once. Waits grow, honour Retry-After and end with a total deadline. What
-//! then remains open is [`ClientError::OutcomeUnknown`], never "refused".
+//! then remains open is [`ClientError::OutcomeUnknown`], never "refused". A command to one node has no key, so what may
+//! have arrived is not sent again: [`ClientError::Unconfirmed`].
 
 mod error;
 mod node;
@@ -66,6 +67,17 @@ pub struct Client {
     attempt_timeout: Duration,
 }
 
+/// What a request is for: it decides what may be done when nobody knows what became of an attempt.
+#[derive(Debug, Clone, Copy)]
+enum Purpose<'a> {
+    /// A read, or what makes no difference the second time: it is asked again.
+    Repeatable,
+    /// An operation, which happens once for its key: it is asked again with the same one.
+    Operation(&'a IdempotencyKey),
+    /// What a node does each time that it is told: it is not told twice, and has the whole deadline to answer.
+    Command,
+}
+
 /// What is known after an attempt.
 enum Attempt<T> {
     /// The answer.
@@ -88,6 +100,15 @@ struct Failure {
 enum Why {
     Problem(Box<Problem>),
     Text(String),
+}
+
+impl Why {
+    fn into_text(self) -> String {
+        match self {
+            Self::Problem(problem) => problem.detail,
+            Self::Text(text) => text,
+        }
+    }
 }
 
 impl Client {
@@ -146,15 +167,19 @@ impl Client {
         Self { deadline, ..self.clone() }
     }
 
-    /// Asks one node after the other until there is a final answer or the deadline passes. `key` is that of an
-    /// operation; a read has none.
+    /// Asks one node after the other until there is a final answer or the deadline passes.
     async fn ask<T>(
         &self,
         ask: &Ask,
-        key: Option<&IdempotencyKey>,
+        purpose: Purpose<'_>,
         read: impl Fn(&Reply) -> Result<T, String>,
     ) -> Result<T, ClientError> {
         let deadline = Instant::now() + self.deadline;
+        let (key, attempt_timeout) = match purpose {
+            Purpose::Repeatable => (None, self.attempt_timeout),
+            Purpose::Operation(key) => (Some(key), self.attempt_timeout),
+            Purpose::Command => (None, self.deadline),
+        };
         let first = if self.takes_turns { self.turn.fetch_add(1, Ordering::Relaxed) } else { 0 };
         let mut may_have_happened = false;
         let mut without_vote = 0;
@@ -165,7 +190,7 @@ impl Client {
                 position = position.wrapping_add(1);
             }
             let Some(node) = self.rested_node(position, deadline).await else { break };
-            let until = deadline.min(Instant::now() + self.attempt_timeout);
+            let until = deadline.min(Instant::now() + attempt_timeout);
             let reply = self.transport.ask(node, ask, until).await;
             let failure = match judge(node, reply, &read)? {
                 Attempt::Answered(answer) => return Ok(answer),
@@ -184,6 +209,9 @@ impl Client {
                     });
                 }
                 Attempt::NotNow(failure) => failure,
+                Attempt::Unknown(Failure { why, .. }) if matches!(purpose, Purpose::Command) => {
+                    return Err(ClientError::Unconfirmed(why.into_text()));
+                }
                 Attempt::Unknown(failure) => {
                     may_have_happened = true;
                     failure
@@ -200,10 +228,7 @@ impl Client {
         }
         let last = last.unwrap_or_else(|| Why::Text("all nodes asked to be left alone".to_owned()));
         Err(match (key.filter(|_| may_have_happened), last) {
-            (Some(key), Why::Problem(problem)) => {
-                ClientError::OutcomeUnknown { key: key.clone(), last: problem.detail }
-            }
-            (Some(key), Why::Text(last)) => ClientError::OutcomeUnknown { key: key.clone(), last },
+            (Some(key), last) => ClientError::OutcomeUnknown { key: key.clone(), last: last.into_text() },
             (None, Why::Problem(problem)) => ClientError::Unavailable(problem),
             (None, Why::Text(last)) => ClientError::Unreachable(last),
         })

@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 
 use super::transport::{Ask, Reply};
-use super::{Client, ClientError, Fate, backoff, fate, new_key};
+use super::{Client, ClientError, Fate, Purpose, backoff, fate, new_key};
 use crate::api::{
     Accepted, BatchAnswer, Changed, IssueRequest, JSON, Kind, OPERATIONS_BINCODE, OperationRequest, ProposedChange,
     SeedRequest, Seeded, TicketRequest, VALIDATORS, decode_answers, encode_requests,
@@ -101,7 +101,7 @@ impl Client {
             media: HeaderValue::from_static(JSON),
             body: Bytes::from(body),
         };
-        self.ask(&ask, Some(key), read_json).await
+        self.ask(&ask, Purpose::Operation(key), read_json).await
     }
 
     /// Many operations in one request: the fast lane. Keys are made up where there are none. What a node could not take
@@ -177,7 +177,7 @@ impl Client {
                 Err(format!("{} answers to {} operations", answers.len(), requests.len()))
             }
         };
-        self.ask(&ask, Some(&key), read).await
+        self.ask(&ask, Purpose::Operation(&key), read).await
     }
 }
 

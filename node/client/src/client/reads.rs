@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 
 use super::operations::read_json;
 use super::transport::Ask;
-use super::{Client, ClientError};
+use super::{Client, ClientError, Purpose};
 use crate::api::{
     Block, Blocks, Configuration, ConsensusLogs, EPOCHS, Epochs, GenesisAnswer, Health, History, JSON, NodeCrypto,
     OperationStatus, Peers, Sequence, Stats, Status, StorageEntries, Ticket, TicketPage, Validators, operation_path,
@@ -112,24 +112,24 @@ impl Client {
         self.get("/api/v1/config").await
     }
 
-    /// What consensus did, newest first, below `before`.
+    /// What consensus did, newest first: below `after`, the [`ConsensusLogs::next`] of the page before.
     ///
     /// # Errors
     /// As every read.
     pub async fn consensus_logs(
         &self,
-        before: Option<Height>,
+        after: Option<Height>,
         limit: Option<usize>,
     ) -> Result<ConsensusLogs, ClientError> {
-        self.get(&newest_first(before, limit).after("/api/v1/consensus/logs")).await
+        self.get(&newest_first(after, limit).after("/api/v1/consensus/logs")).await
     }
 
-    /// Blocks, newest first, below `before`.
+    /// Blocks, newest first: below `after`, the [`Blocks::next`] of the page before.
     ///
     /// # Errors
     /// As every read.
-    pub async fn blocks(&self, before: Option<Height>, limit: Option<usize>) -> Result<Blocks, ClientError> {
-        self.get(&newest_first(before, limit).after("/api/v1/blocks")).await
+    pub async fn blocks(&self, after: Option<Height>, limit: Option<usize>) -> Result<Blocks, ClientError> {
+        self.get(&newest_first(after, limit).after("/api/v1/blocks")).await
     }
 
     /// One block.
@@ -219,16 +219,17 @@ impl Client {
     /// # Errors
     /// As every read: refused, unavailable, unreachable, not understood.
     pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
-        self.ask(&read_of(path)?, None, read_json).await
+        self.ask(&read_of(path)?, Purpose::Repeatable, read_json).await
     }
 
-    /// Any JSON resource by `POST` without a body: commands of the admin endpoint.
+    /// A command of the admin endpoint, by `POST` without a body. It is sent again only where nothing came of it, and
+    /// waits for its end until the deadline.
     ///
     /// # Errors
-    /// As every read.
+    /// As every read; unconfirmed if it may have arrived and nobody said how it ended.
     pub async fn command<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
         let ask = Ask { method: Method::POST, ..read_of(path)? };
-        self.ask(&ask, None, read_json).await
+        self.ask(&ask, Purpose::Command, read_json).await
     }
 
     /// Any JSON resource by `PUT`: settings of the admin endpoint.
@@ -238,7 +239,7 @@ impl Client {
     pub async fn put<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, ClientError> {
         let body = serde_json::to_vec(body).map_err(|error| ClientError::Usage(error.to_string()))?;
         let ask = Ask { method: Method::PUT, body: body.into(), ..read_of(path)? };
-        self.ask(&ask, None, read_json).await
+        self.ask(&ask, Purpose::Repeatable, read_json).await
     }
 }
 
@@ -247,9 +248,9 @@ fn read_of(path: &str) -> Result<Ask, ClientError> {
     Ok(Ask { method: Method::GET, path, media: HeaderValue::from_static(JSON), body: Bytes::new() })
 }
 
-fn newest_first(before: Option<Height>, limit: Option<usize>) -> Query {
+fn newest_first(after: Option<Height>, limit: Option<usize>) -> Query {
     Query::default()
-        .text("before", before.map(|height| height.to_string()).as_deref())
+        .text("after", after.map(|height| height.to_string()).as_deref())
         .text("limit", limit.map(|limit| limit.to_string()).as_deref())
 }
 

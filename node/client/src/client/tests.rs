@@ -249,6 +249,53 @@ async fn an_unknown_outcome_is_never_told_as_unavailable() {
 }
 
 #[tokio::test]
+async fn a_command_that_may_have_arrived_is_sent_once() {
+    for lost in 0..4 {
+        let node = ScriptedNode::start(move |_, _| match lost {
+            0 => Step::Break,
+            1 => Step::Stall,
+            2 => Step::Reply(502, "", "<html>Bad gateway</html>".to_owned()),
+            _ => problem(Reason::Internal, ""),
+        })
+        .await;
+        let (client, begin) = (client(&[&node], 900), Instant::now());
+        let error = client.command::<Value>("/admin/actors/replica/restart").await.unwrap_err();
+        assert!(matches!(&error, ClientError::Unconfirmed(_)), "{lost}: {error:?}");
+        assert!(error.to_string().starts_with("the command was sent, and how it ended is not known: "), "{error}");
+        let received = node.received();
+        assert_eq!(received.len(), 1, "{lost}");
+        assert!(received[0].head.starts_with("post /admin/actors/replica/restart "), "{}", received[0].head);
+        // A restart may take longer than an attempt of a read.
+        assert!(lost != 1 || begin.elapsed() >= Duration::from_millis(850), "{:?}", begin.elapsed());
+    }
+}
+
+#[tokio::test]
+async fn a_command_of_which_nothing_came_is_sent_again() {
+    let node = ScriptedNode::start(|number, _| match number {
+        0 => problem(Reason::Restarting, ""),
+        _ => Step::Reply(200, "", r#"{"name": "core/replica", "status": "restarted"}"#.to_owned()),
+    })
+    .await;
+    let answer: Value = client(&[&node], 20_000).command("/admin/actors/replica/restart").await.unwrap();
+    assert_eq!((answer["status"].as_str(), node.received().len()), (Some("restarted"), 2));
+    let unreachable = client_of(vec![nobody().await], 300).command::<Value>("/admin/x").await.unwrap_err();
+    assert!(matches!(unreachable, ClientError::Unreachable(_)), "{unreachable:?}");
+}
+
+#[tokio::test]
+async fn a_page_is_asked_for_by_what_the_page_before_named() {
+    let node =
+        ScriptedNode::start(|_, _| Step::Reply(200, "", r#"{"blocks": [], "logs": [], "next": null}"#.into())).await;
+    let client = client(&[&node], 20_000);
+    client.blocks(Some(dtvn_messages::Height(7)), Some(2)).await.unwrap();
+    client.consensus_logs(Some(dtvn_messages::Height(7)), None).await.unwrap();
+    let heads: Vec<String> = node.received().iter().map(|request| request.head.clone()).collect();
+    assert!(heads[0].starts_with("get /api/v1/blocks?after=7&limit=2 "), "{}", heads[0]);
+    assert!(heads[1].starts_with("get /api/v1/consensus/logs?after=7 "), "{}", heads[1]);
+}
+
+#[tokio::test]
 async fn a_node_without_a_vote_is_passed_over() {
     let observer = ScriptedNode::start(|_, _| problem(Reason::NotPermitted, "")).await;
     let node = ScriptedNode::start(|_, _| accepted(KEY)).await;

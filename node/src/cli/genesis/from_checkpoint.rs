@@ -1,6 +1,7 @@
 //! `dtvn genesis --from-checkpoint`: a chain that goes on where another one ended, for the day when a quorum of disks is lost.
 //! It runs where one of the nodes that are left ran, with that node's settings.
 
+use std::fs::File;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -24,6 +25,7 @@ use super::super::output::Output;
 use super::super::setting_flags::SettingFlags;
 use super::{show, validator, write_new};
 use crate::config::Identity;
+use crate::durable;
 
 #[derive(Debug, Args)]
 pub(super) struct FromCheckpointArguments {
@@ -217,13 +219,12 @@ fn same(former: &Genesis, set: &ValidatorSet) -> Vec<GenesisValidator> {
 }
 
 fn write_state(path: &Path, genesis: &Genesis, state: &InitialState) -> anyhow::Result<()> {
-    let file = std::fs::File::create_new(path).with_context(|| format!("cannot make {}", path.display()))?;
-    let mut sink = std::io::BufWriter::new(file);
-    state
-        .write(genesis, &mut sink)
-        .and_then(|()| sink.flush())
-        .with_context(|| format!("cannot write {}", path.display()))?;
-    sink.get_ref().sync_all().with_context(|| format!("cannot write {}", path.display()))
+    let write = |file: &mut File| {
+        let mut sink = std::io::BufWriter::new(file);
+        state.write(genesis, &mut sink)?;
+        sink.flush()
+    };
+    durable::create(path, durable::PUBLIC, write).with_context(|| format!("cannot make {}", path.display()))
 }
 
 #[cfg(test)]

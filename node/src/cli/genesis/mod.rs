@@ -2,6 +2,7 @@
 
 mod from_checkpoint;
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -17,6 +18,7 @@ use super::exit::Exit;
 use super::output::{Output, table};
 use crate::config::identity::{check_address, check_addresses};
 use crate::config::keys::peer_id;
+use crate::durable;
 
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true)]
@@ -137,13 +139,11 @@ pub(super) fn make(
     Ok(genesis)
 }
 
-/// Writes a genesis to a file that must not exist.
+/// Writes a genesis to a file that must not exist, whole or not at all.
 pub(super) fn write_new(path: &Path, genesis: &Genesis) -> anyhow::Result<()> {
-    use std::io::Write as _;
-    let text = serde_json::to_string_pretty(genesis.file())?;
-    let mut file = std::fs::File::create_new(path).with_context(|| format!("cannot make {}", path.display()))?;
-    file.write_all(text.as_bytes()).and_then(|()| file.write_all(b"\n"))?;
-    Ok(())
+    let text = serde_json::to_string_pretty(genesis.file())? + "\n";
+    durable::create(path, durable::PUBLIC, |file| file.write_all(text.as_bytes()))
+        .with_context(|| format!("cannot make {}", path.display()))
 }
 
 pub(super) fn read(path: &Path) -> anyhow::Result<Genesis> {
@@ -219,6 +219,8 @@ mod tests {
         let genesis = Genesis::development(4, "pepper", true).unwrap();
         write_new(&path, &genesis).unwrap();
         assert_eq!(read(&path).unwrap().hash(), genesis.hash());
-        assert!(write_new(&path, &genesis).is_err());
+        let other = Genesis::development(7, "pepper", true).unwrap();
+        assert!(write_new(&path, &other).is_err());
+        assert_eq!(read(&path).unwrap().hash(), genesis.hash(), "it is not overwritten");
     }
 }

@@ -1,6 +1,7 @@
 //! `dtvn simulator`: a whole network with liars, losses and partitions in virtual time, from one seed. What is simulated
 //! is the very code that ships; the invariants of consensus.md section 12 are checked after every event.
 
+mod batch;
 mod report;
 #[cfg(test)]
 mod tests;
@@ -14,6 +15,7 @@ use dtvn_simulation::{End, Plan, Report, Simulation};
 use indicatif::ProgressBar;
 use tokio::signal::unix::{SignalKind, signal};
 
+use self::batch::Batch;
 use self::report::Summary;
 use super::exit::Exit;
 use super::nodes::duration;
@@ -220,7 +222,7 @@ fn many(arguments: &SimulatorArguments, first: u64, output: Output) -> anyhow::R
     let wall = Wall::with_signals(arguments.wall_limit)?;
     let bar = output.progress(arguments.seeds, super::output::BAR);
     bar.set_message("networks");
-    let mut batch = report::Batch::new(first, arguments.seeds);
+    let mut batch = Batch::new(first, arguments.seeds);
     for seed in (first..=u64::MAX).take(usize::try_from(arguments.seeds).unwrap_or(usize::MAX)) {
         let report = simulate(&arguments.plan(seed), &wall, |_| {})?;
         if report.end == End::Unfinished {
@@ -235,7 +237,7 @@ fn many(arguments: &SimulatorArguments, first: u64, output: Output) -> anyhow::R
     }
     bar.finish_and_clear();
     batch.wall_ms = millis(wall.began.elapsed());
-    output.result(&batch, report::batch_words);
+    output.result(&batch, batch::words);
     Ok(batch.exit_code())
 }
 

@@ -1,6 +1,7 @@
 //! What a simulation found, for people and for programs.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::Duration;
 
 use dtvn_simulation::{Counter, Coverage, Group, Invariant, Plan, Report};
@@ -49,13 +50,39 @@ pub(super) struct Summary {
 }
 
 /// What became of clients' operations.
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Copy, Default, Serialize)]
 pub(super) struct Operations {
     pub(super) asked: u64,
     pub(super) decided: u64,
     pub(super) refused: u64,
     /// Of those asked for, the part that was accepted.
     pub(super) success_rate: f64,
+}
+
+impl Operations {
+    pub(super) fn of(report: &Report) -> Self {
+        Self::new(report.asked, report.decided, report.decided - report.accepted)
+    }
+
+    fn new(asked: u64, decided: u64, refused: u64) -> Self {
+        let success_rate = if asked == 0 { 0.0 } else { (decided - refused) as f64 / asked as f64 };
+        Self { asked, decided, refused, success_rate }
+    }
+
+    /// Of two networks together.
+    pub(super) fn and(self, other: Self) -> Self {
+        Self::new(self.asked + other.asked, self.decided + other.decided, self.refused + other.refused)
+    }
+
+    pub(super) fn success_words(&self) -> String {
+        format!("{:.1}%", 100.0 * self.success_rate)
+    }
+}
+
+impl fmt::Display for Operations {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} asked, {} decided, {} refused", self.asked, self.decided, self.refused)
+    }
 }
 
 /// Messages between nodes.
@@ -99,12 +126,7 @@ impl Summary {
             recovery_ms: report.recovery_us / 1_000,
             liars: report.liars.iter().map(|(liar, lie)| (format!("node{liar}"), lie.name())).collect(),
             tickets: report.tickets.iter().map(|(state, count)| (state.name(), *count)).collect(),
-            operations: Operations {
-                asked: report.asked,
-                decided: report.decided,
-                refused: report.decided - report.accepted,
-                success_rate: if report.asked == 0 { 0.0 } else { report.accepted as f64 / report.asked as f64 },
-            },
+            operations: Operations::of(report),
             rounds: report.height.0,
             messages: Messages { sent: met.sent, delivered: met.delivered, lost: met.lost },
             partitions: met.partitions,
@@ -118,12 +140,12 @@ impl Summary {
 }
 
 /// The counters of a group that are not zero.
-fn in_group(met: &Coverage, group: Group) -> BTreeMap<&'static str, u64> {
+pub(super) fn in_group(met: &Coverage, group: Group) -> BTreeMap<&'static str, u64> {
     let counters = met.all().into_iter().filter(|counter| counter.group == group && counter.count > 0);
     counters.map(|Counter { name, count, .. }| (name, count)).collect()
 }
 
-fn verdicts(report: &Report) -> Vec<Verdict> {
+pub(super) fn verdicts(report: &Report) -> Vec<Verdict> {
     let violated = report.end.violation().map(|violation| violation.invariant);
     let is_over = report.end == dtvn_simulation::End::Good;
     let held = |invariant| match invariant {
@@ -158,7 +180,7 @@ fn outcome_words(summary: &Summary) -> String {
     }
 }
 
-fn counts(counts: &BTreeMap<&'static str, u64>, none: &str) -> String {
+pub(super) fn counts(counts: &BTreeMap<&'static str, u64>, none: &str) -> String {
     if counts.is_empty() {
         return none.to_owned();
     }
@@ -166,10 +188,20 @@ fn counts(counts: &BTreeMap<&'static str, u64>, none: &str) -> String {
     words.join(", ")
 }
 
+/// Tickets by state, without those that are none's.
+pub(super) fn state_counts(tickets: &BTreeMap<&'static str, u64>) -> String {
+    let tickets = tickets.iter().filter(|(_, count)| **count > 0);
+    tickets.map(|(state, count)| format!("{count} {state}")).collect::<Vec<_>>().join(", ")
+}
+
+/// What there is to say, a line for each name.
+pub(super) fn rows<const N: usize>(rows: [(&str, String); N]) -> String {
+    rows.map(|(name, value)| format!("  {name:<16} {value}")).join("\n")
+}
+
 /// The report for people.
 pub(super) fn words(summary: &Summary, plan: &Plan) -> String {
     let latency = &summary.latency_us;
-    let operations = &summary.operations;
     let liars: Vec<String> = summary.liars.iter().map(|(liar, lie)| format!("{liar} ({lie})")).collect();
     let network = format!(
         "{} nodes, {} of them Byzantine; latency {}, packet loss {}%",
@@ -178,34 +210,21 @@ pub(super) fn words(summary: &Summary, plan: &Plan) -> String {
         go_time(Duration::from_micros(plan.latency_us)),
         plan.lost_ppm as f64 / 1e4
     );
-    let tickets = summary.tickets.iter().filter(|(_, count)| **count > 0);
-    let tickets: Vec<String> = tickets.map(|(state, count)| format!("{count} {state}")).collect();
-    let rows = [
-        ["network".to_owned(), network],
-        ["liars".to_owned(), if liars.is_empty() { "none".to_owned() } else { liars.join(", ") }],
-        ["tickets".to_owned(), tickets.join(", ")],
-        [
-            "operations".to_owned(),
-            format!("{} asked, {} decided, {} refused", operations.asked, operations.decided, operations.refused),
-        ],
-        ["success rate".to_owned(), format!("{:.1}%", 100.0 * operations.success_rate)],
-        ["rounds".to_owned(), format!("{} blocks decided", summary.rounds)],
-        [
-            "latency".to_owned(),
-            format!("p50 {}, p99 {}, max {}", micros(latency.p50), micros(latency.p99), micros(latency.max)),
-        ],
-        [
-            "messages".to_owned(),
-            format!(
-                "{} sent, {} delivered, {} lost",
-                summary.messages.sent, summary.messages.delivered, summary.messages.lost
-            ),
-        ],
-        ["partitions".to_owned(), summary.partitions.to_string()],
-        ["view changes".to_owned(), counts(&summary.view_changes, "none")],
-        ["faults injected".to_owned(), counts(&summary.faults, "none")],
-        ["lies told".to_owned(), counts(&summary.lies, "none")],
-    ];
+    let messages = &summary.messages;
+    let facts = rows([
+        ("network", network),
+        ("liars", if liars.is_empty() { "none".to_owned() } else { liars.join(", ") }),
+        ("tickets", state_counts(&summary.tickets)),
+        ("operations", summary.operations.to_string()),
+        ("success rate", summary.operations.success_words()),
+        ("rounds", format!("{} blocks decided", summary.rounds)),
+        ("latency", format!("p50 {}, p99 {}, max {}", micros(latency.p50), micros(latency.p99), micros(latency.max))),
+        ("messages", format!("{} sent, {} delivered, {} lost", messages.sent, messages.delivered, messages.lost)),
+        ("partitions", summary.partitions.to_string()),
+        ("view changes", counts(&summary.view_changes, "none")),
+        ("faults injected", counts(&summary.faults, "none")),
+        ("lies told", counts(&summary.lies, "none")),
+    ]);
     let verdicts = summary.invariants.iter().map(|verdict| {
         let held = match verdict.held {
             Some(true) => "held",
@@ -216,122 +235,10 @@ pub(super) fn words(summary: &Summary, plan: &Plan) -> String {
     });
     [
         outcome_words(summary),
-        rows.map(|[name, value]| format!("  {name:<16} {value}")).join("\n"),
+        facts,
         table(["invariant", "verdict", "what it demands"], verdicts),
         format!("seed {}, event hash {}, {} events", summary.seed, summary.event_hash, summary.events),
         format!("again: {}", summary.command),
     ]
     .join("\n")
-}
-
-/// Several runs.
-#[derive(Debug, Serialize)]
-pub(super) struct Batch {
-    pub(super) first_seed: u64,
-    /// Runs that were asked for.
-    pub(super) planned: u64,
-    /// Runs that came to an end.
-    pub(super) runs: u64,
-    pub(super) good: u64,
-    pub(super) events: u64,
-    pub(super) rounds: u64,
-    pub(super) operations_asked: u64,
-    /// The longest of all.
-    pub(super) recovery_ms_max: u64,
-    pub(super) wall_ms: u64,
-    /// The time was over before the last.
-    pub(super) is_unfinished: bool,
-    pub(super) failed: Vec<Failed>,
-    /// Everything that happened in all of them, by kind.
-    pub(super) met: BTreeMap<&'static str, u64>,
-    #[serde(skip)]
-    coverage: Coverage,
-    #[serde(skip)]
-    worst: u8,
-}
-
-/// A run that did not end well.
-#[derive(Debug, Serialize)]
-pub(super) struct Failed {
-    pub(super) seed: u64,
-    pub(super) outcome: &'static str,
-    pub(super) violation: String,
-    pub(super) command: String,
-}
-
-impl Batch {
-    pub(super) fn new(first_seed: u64, planned: u64) -> Self {
-        Self {
-            first_seed,
-            planned,
-            runs: 0,
-            good: 0,
-            events: 0,
-            rounds: 0,
-            operations_asked: 0,
-            recovery_ms_max: 0,
-            wall_ms: 0,
-            is_unfinished: false,
-            failed: Vec::new(),
-            met: BTreeMap::new(),
-            coverage: Coverage::default(),
-            worst: 0,
-        }
-    }
-
-    pub(super) fn add(&mut self, report: &Report, command: String) {
-        self.runs += 1;
-        self.events += report.events;
-        self.rounds += report.height.0;
-        self.operations_asked += report.asked;
-        self.recovery_ms_max = self.recovery_ms_max.max(report.recovery_us / 1_000);
-        self.worst = self.worst.max(report.end.exit_code());
-        self.coverage.add(&report.coverage);
-        let all = self.coverage.all().into_iter().filter(|counter| counter.count > 0);
-        self.met = all.map(|counter| (counter.name, counter.count)).collect();
-        match report.end.violation() {
-            None => self.good += 1,
-            Some(violation) => self.failed.push(Failed {
-                seed: report.seed,
-                outcome: report.end.name(),
-                violation: violation.to_string(),
-                command,
-            }),
-        }
-    }
-
-    /// That of the worst run.
-    pub(super) const fn exit_code(&self) -> u8 {
-        match self.is_unfinished {
-            true if self.worst == 0 => dtvn_simulation::End::Unfinished.exit_code(),
-            _ => self.worst,
-        }
-    }
-}
-
-/// The report of several runs for people.
-pub(super) fn batch_words(batch: &Batch) -> String {
-    let mut lines = vec![format!(
-        "{} of {} networks good{}: {} rounds for {} operations, {} events in {:.1} s, slowest recovery {}",
-        batch.good,
-        batch.runs,
-        if batch.is_unfinished { format!(" (stopped: {} were planned)", batch.planned) } else { String::new() },
-        batch.rounds,
-        batch.operations_asked,
-        batch.events,
-        batch.wall_ms as f64 / 1e3,
-        micros(batch.recovery_ms_max * 1_000)
-    )];
-    for (title, group) in
-        [("view changes", Group::Views), ("faults injected", Group::Faults), ("lies told", Group::Lies)]
-    {
-        lines.push(format!("{title}: {}", counts(&in_group(&batch.coverage, group), "none")));
-    }
-    for failed in &batch.failed {
-        lines.push(format!(
-            "seed {}: {}, {}\n  again: {}",
-            failed.seed, failed.outcome, failed.violation, failed.command
-        ));
-    }
-    lines.join("\n")
 }

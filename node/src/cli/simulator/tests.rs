@@ -110,9 +110,44 @@ fn a_violation_stands_first_and_decides_the_exit_code() {
     let summary = Summary::new(&report, arguments.command(1), Duration::ZERO);
     let text = report::words(&summary, &arguments.plan(1));
     assert!(text.starts_with("STALLED after") && text.contains("VIOLATED"), "{text}");
-    let mut batch = report::Batch::new(1, 2);
+    let mut batch = Batch::new(1, 2);
     batch.add(&report, arguments.command(1));
     assert_eq!((batch.exit_code(), batch.good), (11, 0));
-    let text = report::batch_words(&batch);
+    let text = batch::words(&batch);
     assert!(text.contains("0 of 1 networks good") && text.contains("again: dtvn simulator"), "{text}");
+    assert_eq!(text.matches(" VIOLATED in 1 of 1 ").count(), 1, "{text}");
+    assert_eq!(text.matches(" held in 1 ").count(), dtvn_simulation::Invariant::ALL.len() - 1, "{text}");
+}
+
+#[test]
+fn the_report_of_several_networks_says_of_all_together_what_that_of_one_says() {
+    let arguments = small("");
+    let mut batch = Batch::new(1, 3);
+    let mut medians = Vec::new();
+    for seed in 1..=3 {
+        let (report, summary) = report(&arguments, seed);
+        medians.push(summary.latency_us.p50);
+        batch.add(&report, arguments.command(seed));
+    }
+    medians.sort_unstable();
+    assert_eq!(batch.tickets.values().sum::<u64>(), 15);
+    assert_eq!((batch.operations.asked, batch.operations.decided, batch.operations.success_rate), (45, 45, 1.0));
+    assert_eq!([batch.latency_us.p50_median, batch.latency_us.p50_max], [medians[1], medians[2]]);
+    assert!(batch.latency_us.p99_max <= batch.latency_us.max && batch.latency_us.p50_max <= batch.latency_us.p99_max);
+    assert!(batch.invariants.iter().all(|tally| (tally.held, tally.violated, tally.not_judged) == (3, 0, 0)));
+    let text = batch::words(&batch);
+    for part in
+        ["3 of 3 networks good", "15 CONSUMED", "45 asked, 45 decided, 0 refused", "100.0%", "in the median network"]
+    {
+        assert!(text.contains(part), "{part}\n{text}");
+    }
+    assert_eq!(text.matches(" held in 3 ").count(), dtvn_simulation::Invariant::ALL.len(), "{text}");
+    // One that was asked for nothing has no latency, and lowers nobody's.
+    let idle =
+        Report { decided: 0, accepted: 0, latency: dtvn_simulation::Latency::default(), ..report(&arguments, 1).0 };
+    batch.add(&idle, String::new());
+    assert_eq!(batch.latency_us.p50_median, medians[1]);
+    assert!((batch.operations.success_rate - 0.75).abs() < 1e-9, "{}", batch.operations.success_rate);
+    let nothing = batch::words(&Batch::new(1, 3));
+    assert!(nothing.contains("0 of 0 networks good") && nothing.contains(" not judged "), "{nothing}");
 }

@@ -38,7 +38,7 @@ enum VerifyCommand {
         #[command(flatten)]
         trust: TrustArguments,
         /// Policy file (C2SP tlog-policy) with the keys to trust, instead of a genesis
-        #[arg(long, value_name = "FILE", conflicts_with_all = ["genesis", "development"])]
+        #[arg(long, value_name = "FILE", conflicts_with_all = ["genesis", "development", "epochs"])]
         policy: Option<PathBuf>,
         #[command(flatten)]
         asked: Asked,
