@@ -23,7 +23,10 @@ async fn duplicate_validator_is_safe_and_loud() {
     until("somebody says that a validator runs twice", async || loud()).await;
     twin.kill().await;
     clients.progress(20).await;
-    // What its two lives signed may contradict itself: nobody else is accused of anything.
+    // Nobody else is accused of anything. That the twins are is not certain, and rare: both follow the protocol, and
+    // vote for what one leader proposes. They contradict each other only where both lead, or both move to a view with
+    // another story, and nothing here makes them. `tests/network/evidence.rs` has one that surely does, on real nodes;
+    // `liars_leave_evidence_of_their_kind` of the simulator has twins that do, in some of its seeds.
     judge_but(&field, clients, &[0, 1, 2, 3], Some(3)).await;
     field.stop().await;
 }

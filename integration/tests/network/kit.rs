@@ -178,6 +178,7 @@ pub(crate) fn answer(url: &str, path: &str) -> (String, String) {
 pub(crate) fn dtvn(arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_dtvn-under-test"));
     command.env_remove("DTVN_NODES").env_remove("DTVN_KEY_SEED").env_remove("DTVN_API_KEY");
+    command.env_remove("DTVN_AUTO_ISSUE");
     command.args(arguments).output().unwrap()
 }
 
@@ -188,4 +189,13 @@ pub(crate) fn says(arguments: &[&str], code: i32) -> String {
     assert_eq!(output.status.code(), Some(code), "{arguments:?}: {text}");
     assert!(!text.contains("panicked"), "{arguments:?}: {text}");
     text.into_owned()
+}
+
+/// What `dtvn verify` says of these bytes with the keys of a development network, and its exit code.
+pub(crate) fn verify(what: &str, contents: impl AsRef<[u8]>) -> (Option<i32>, String) {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("file");
+    std::fs::write(&file, contents).unwrap();
+    let output = dtvn(&["verify", what, &file.display().to_string(), "--development=4"]);
+    (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
 }

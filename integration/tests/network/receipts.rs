@@ -1,21 +1,8 @@
 //! Receipts of a real network, judged by `dtvn verify` with the keys of the validators alone.
 
-use std::process::Command;
-
 use dtvn_client::api::Kind;
 
-use crate::kit::{Network, accepted, get, says, until};
-
-/// What `dtvn verify` says of a text, and its exit code.
-fn verify(what: &str, text: &str) -> (Option<i32>, String) {
-    let directory = tempfile::tempdir().unwrap();
-    let file = directory.path().join("file");
-    std::fs::write(&file, text).unwrap();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_dtvn-under-test"));
-    command.env_remove("DTVN_KEY_SEED").env_remove("DTVN_AUTO_ISSUE");
-    let output = command.args(["verify", what]).arg(&file).args(["--development", "4"]).output().unwrap();
-    (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
-}
+use crate::kit::{Network, accepted, get, says, until, verify};
 
 /// A genesis file that is none is a fault of the command line; a receipt of another chain or ticket is no forged one.
 fn what_is_not_the_receipts_fault_is_not_called_so(receipt: &str) {

@@ -21,8 +21,12 @@ fn quoted(text: &str) -> Vec<String> {
     text.split('`').skip(1).step_by(2).map(str::to_owned).collect()
 }
 
+fn table() -> String {
+    std::fs::read_to_string(top().join("actors/simulation/FAULTS.md")).unwrap()
+}
+
 fn rows() -> Vec<Row> {
-    let table = std::fs::read_to_string(top().join("actors/simulation/FAULTS.md")).unwrap();
+    let table = table();
     let lines = table.lines().filter(|line| line.starts_with("| `"));
     let row = |line: &str| {
         let cells: Vec<&str> = line.trim_matches('|').split('|').collect();
@@ -83,5 +87,46 @@ fn what_the_table_calls_counted_is_counted() {
         };
         let mut counters = counters.iter().filter(|counter| (counter.group == Group::Lies) == is_lie);
         assert!(counters.any(|counter| counter.name == row.id), "{} stands as a {} and is none", row.id, row.swarm);
+    }
+}
+
+/// What the table says cannot be met has a reason, and is not shown by a test as well.
+#[test]
+fn what_does_not_apply_has_a_reason() {
+    let table = table();
+    let (_, section) = table.split_once("\n## What does not apply\n").unwrap();
+    let reasons: Vec<(&str, &str)> = section.split("\n- `").skip(1).map(|it| it.split_once("`: ").unwrap()).collect();
+    assert!(!reasons.is_empty());
+    let ids: Vec<String> = rows().into_iter().map(|row| row.id).collect();
+    for (id, reason) in reasons {
+        assert!(reason.len() > 80, "{id}: {reason}");
+        assert!(!ids.iter().any(|known| known == id), "{id} stands in a table");
+    }
+}
+
+/// The sources of a folder, with those of the folders in it.
+fn sources(folder: &Path, into: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        match path.is_dir() {
+            true => sources(&path, into),
+            false if path.extension().is_some_and(|extension| extension == "rs") => into.push(path),
+            false => {}
+        }
+    }
+}
+
+/// Else what a client calls a ticket could be a formula in somebody's spreadsheet.
+#[test]
+fn nothing_writes_a_file_for_spreadsheets() {
+    let mut all = Vec::new();
+    ["node/src", "node/client/src", "actors/src", "messages/src"]
+        .iter()
+        .for_each(|it| sources(&top().join(it), &mut all));
+    assert!(all.len() > 100, "{} sources", all.len());
+    for path in all {
+        let text = std::fs::read_to_string(&path).unwrap().to_lowercase();
+        let found = ["csv", "tab-separated", ".tsv", "spreadsheet"].into_iter().find(|word| text.contains(word));
+        assert_eq!(found, None, "{}: see `client-csv-formula` in FAULTS.md", path.display());
     }
 }

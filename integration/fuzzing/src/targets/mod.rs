@@ -25,7 +25,7 @@ pub const TARGETS: &[Target] = &[
     // From peers.
     // What a frame promises is at most 32 times its length; what is read again is held beside it.
     of_several("wire", wire::frame, wire::CLASSES.len(), 8 * KIB, 66),
-    of_one("bundle", wire::bundle, 8 * KIB, 24),
+    of_one("bundle", wire::bundle, 16 * KIB, 24),
     of_several("layouts", layouts::any, layouts::TYPES.len(), 8 * KIB, 32),
     of_one("evidence", evidence::judged, 64 * KIB, 32),
     of_several("snapshots", snapshots::piece, snapshots::PIECES.len(), 64 * KIB, 128),
@@ -50,7 +50,8 @@ pub const TARGETS: &[Target] = &[
     #[cfg(feature = "node")]
     of_several("cursors", store::cursor, store::CURSORS, 16 * KIB, 16),
     #[cfg(feature = "node")]
-    of_several("node_files", node::files, node::FILES, 64 * KIB, 64),
+    // A file of nothing but openings costs the reader of TOML a hundred bytes for each byte.
+    of_several("node_files", node::files, node::FILES, 64 * KIB, 128),
     #[cfg(feature = "node")]
     of_several("amnesia_marks", node::mark, node::MARKS.len(), 64 * KIB, 16),
     #[cfg(feature = "node")]

@@ -52,22 +52,28 @@ pub(super) fn handshake(input: &[u8]) -> Judged {
     }
 }
 
-/// A stream of frames, cut into pieces as the first byte says: what comes out does not depend on the pieces.
+/// A stream of frames, cut into pieces as the first byte says: what comes out does not depend on the pieces, and is
+/// what went in.
 pub(super) fn frames(input: &[u8]) -> Judged {
     let Some((piece, stream)) = input.split_first() else { return Judged::Refused };
     let whole = cut(stream, stream.len().max(1));
     assert_eq!(cut(stream, usize::from(*piece).max(1)), whole);
+    assert!(stream.starts_with(&whole.0) && (!whole.1 || whole.0.len() == stream.len()));
     if whole.1 { Judged::Accepted } else { Judged::Refused }
 }
 
-/// The frames, and whether the stream was good to its end.
-fn cut(stream: &[u8], piece: usize) -> (Vec<Bytes>, bool) {
+/// The frames, each behind its length again, and whether the stream was good to its end.
+fn cut(stream: &[u8], piece: usize) -> (Vec<u8>, bool) {
     let mut reader = FrameReader::new(FRAME_BYTES_MAX);
-    let mut frames = Vec::new();
+    let mut frames = Vec::with_capacity(stream.len());
     for mut chunk in stream.chunks(piece) {
         while !chunk.is_empty() {
             match reader.next(&mut chunk) {
-                Ok(frame) => frames.extend(frame),
+                Ok(Some(frame)) => {
+                    frames.extend_from_slice(&(frame.len() as u32).to_be_bytes());
+                    frames.extend_from_slice(&frame);
+                }
+                Ok(None) => {}
                 Err(_too_long) => return (frames, false),
             }
         }

@@ -4,9 +4,11 @@ use std::cell::OnceCell;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
+use dtvn::cluster::Roster;
 use dtvn::config::keys::KeyFile;
 use dtvn::config::{Effective, Inputs};
 use dtvn::http::inputs;
+use dtvn::telemetry::logs;
 use dtvn_actors::network_address::Multiaddr;
 use dtvn_actors::storage::amnesia;
 use dtvn_actors::storage::identity::{NodeIdentity, claim};
@@ -52,9 +54,10 @@ pub fn identity() -> NodeIdentity {
 }
 
 /// How many files of its own a node reads.
-pub(super) const FILES: usize = 3;
+pub(super) const FILES: usize = 4;
 
-/// `node.json`, a key file, or the file of settings, as the first byte says. A secret never shows in a message.
+/// `node.json`, a key file, the file of settings, or the roster of a development network, as the first byte says. A
+/// secret never shows in a message.
 pub(super) fn files(input: &[u8]) -> Judged {
     let Some((which, bytes)) = choice(input, FILES) else { return Judged::Refused };
     let judged = match which {
@@ -74,10 +77,20 @@ pub(super) fn files(input: &[u8]) -> Judged {
                 None
             }
         }),
-        _ => with_file("node.toml", bytes, |path| {
+        2 => with_file("node.toml", bytes, |path| {
             let inputs = Inputs { file: Some(path.to_owned()), ..Inputs::default() };
             let effective = Effective::load(&inputs).ok()?;
             assert_eq!(effective.config.check(), Ok(()));
+            Some(Judged::Accepted)
+        }),
+        _ => with_file("devnet.json", bytes, |path| {
+            let folder = path.parent()?;
+            let roster = Roster::load(folder).ok()??;
+            roster.save(folder).ok()?;
+            assert!(
+                Roster::load(folder).is_ok_and(|again| again == Some(roster)),
+                "what is written is read as the same"
+            );
             Some(Judged::Accepted)
         }),
     };
@@ -110,9 +123,10 @@ pub(super) fn mark(input: &[u8]) -> Judged {
 }
 
 /// How many kinds of texts the routes and settings read.
-pub(super) const INPUTS: usize = 5;
+pub(super) const INPUTS: usize = 6;
 
-/// A batch in JSON, a message on the WebSocket, a place in the history, a peer's address, the path of a tile.
+/// A batch in JSON, a message on the WebSocket, a place in the history, a peer's address, the path of a tile, a log
+/// level.
 pub(super) fn http(input: &[u8]) -> Judged {
     let Some((which, bytes)) = choice(input, INPUTS) else { return Judged::Refused };
     let text = std::str::from_utf8(bytes).ok();
@@ -130,10 +144,15 @@ pub(super) fn http(input: &[u8]) -> Judged {
             assert!(address.to_string().parse::<Multiaddr>().is_ok_and(|same| same == address));
             true
         }),
-        _ => text.is_some_and(|text| {
+        4 => text.is_some_and(|text| {
             let is_tile = inputs::is_tile(text);
             assert!(!is_tile || !inputs::is_tile(&format!("0{text}")), "one tile has one address");
             is_tile
+        }),
+        _ => text.is_some_and(|text| {
+            let is_level = logs::check_level(text).is_ok();
+            assert!(logs::check_level(&format!("{text},")).is_err(), "nothing is no level");
+            is_level
         }),
     };
     if accepted { Judged::Accepted } else { Judged::Refused }

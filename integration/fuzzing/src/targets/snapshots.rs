@@ -1,5 +1,7 @@
-//! Snapshots: the manifest that a peer shows, and parts of the state as peers send them and the disk keeps them.
+//! Snapshots: the manifest that a peer shows, or that the archive of an earlier process holds, and parts of the state
+//! as peers send them and the disk keeps them.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use dtvn_ledger::StateEntry;
@@ -8,15 +10,16 @@ use dtvn_messages::snapshot::{Manifest, decode_entries, encode_entries};
 use dtvn_messages::state::Part;
 use dtvn_messages::wire::{self, Class, PeerMessage};
 use dtvn_messages::{Digest, Ed25519, limits};
+use dtvn_replication::archive::Archived;
 
 use super::layouts::Typed;
 use super::{choice, trusted};
 use crate::Judged;
 
 /// The kinds that the first byte chooses from.
-pub const PIECES: &[Typed] = &[("manifest", shown), ("part", part)];
+pub const PIECES: &[Typed] = &[("manifest", shown), ("part", part), ("archived", archived)];
 
-/// A manifest or a part.
+/// A manifest, of a peer or of the archive, or a part.
 pub(super) fn piece(input: &[u8]) -> Judged {
     let Some((of, bytes)) = choice(input, PIECES.len()) else { return Judged::Refused };
     PIECES[of].1(bytes)
@@ -42,6 +45,27 @@ fn shown(frame: &[u8]) -> Judged {
         }
         Err(_) => Judged::Refused,
     }
+}
+
+/// Whether the frame of a manifest may stand in the archive of a node of [`trusted`]'s network.
+#[must_use]
+pub fn is_archived(frame: &[u8]) -> bool {
+    archived(frame) == Judged::Accepted
+}
+
+/// The file `archive/manifest`, which is the frame of a manifest; it is accepted if a node that has seen the epochs end
+/// as it says takes it for a state that it may give to others. Its parts are lost: none of them is made up.
+fn archived(frame: &[u8]) -> Judged {
+    let Ok(PeerMessage::Snapshot(manifest)) = wire::decode(frame, Class::Sync) else { return Judged::Refused };
+    let ends = manifest.ends.clone();
+    let lost: BTreeMap<Digest, Vec<u8>> = BTreeMap::new();
+    let opened = Archived::open(Arc::unwrap_or_clone(manifest), &ends, trusted::genesis(), &Ed25519, Arc::new(lost));
+    let Ok(opened) = opened else { return Judged::Refused };
+    let manifest = opened.manifest(Vec::new());
+    assert_eq!((opened.hashes().count(), opened.height()), (manifest.cut.0.len(), opened.stable().height()));
+    let parts = manifest.cut.parts(&manifest.stable.checkpoint.state_root).unwrap_or_default();
+    assert!(parts.len() == manifest.cut.0.len() && parts.iter().all(|(part, _)| opened.part(part).is_none()));
+    Judged::Accepted
 }
 
 /// Its cut and its edge, each by itself: behind signatures that do not hold nothing would come to them.

@@ -25,6 +25,8 @@ use dtvn_replication::record::LogRecord;
 use recorded::Recorded;
 
 const MUTATIONS: u64 = 4_000;
+/// A quarter of what a thread has if nobody says otherwise.
+const STACK_BYTES: usize = 512 * 1024;
 /// Of each kind of input so many are kept.
 const EACH_KIND_MAX: usize = 3;
 
@@ -90,6 +92,38 @@ fn no_decoder_fails_on_recorded_or_mutated_inputs() {
         // A mutator that only makes noise finds nothing behind the first check.
         assert!(accepted > 0, "{}: no mutation was accepted", target.name);
     }
+}
+
+/// Texts and bytes that open one thing within another: so deep that a decoder which called itself for each would need
+/// more than the stack.
+fn nested() -> Vec<Vec<u8>> {
+    const DEEP: usize = 10_000;
+    let openings = ["[", "{\"a\":", "[{\"a\":", "a={a=[", "a.", "[[a.", "((", "<<", "\u{1}", "\0"];
+    let mut nested: Vec<Vec<u8>> = openings.iter().map(|opening| opening.repeat(DEEP).into_bytes()).collect();
+    nested.push([&b"a = "[..], &b"[".repeat(DEEP), &b"]".repeat(DEEP)].concat());
+    nested.push([&b"[".repeat(DEEP)[..], &b"]".repeat(DEEP)].concat());
+    let within = |field: &str| [format!("{{\"{field}\":").as_bytes(), &b"[".repeat(DEEP)].concat();
+    nested.extend(["ticket_id", "data", "seen", "metadata", "evidence", "nodes", "type", "x"].map(within));
+    nested
+}
+
+/// No message and no file holds itself, and texts are read to a fixed depth: so a small stack is enough for any input. A
+/// stack that is not ends the process.
+#[test]
+fn a_small_stack_is_enough_for_every_decoder_however_deep_an_input_nests() {
+    let inputs = nested();
+    let all = move || {
+        for target in TARGETS {
+            let choices = if target.choices > 1 { target.choices } else { 0 };
+            for (number, input) in inputs.iter().enumerate() {
+                let chosen = (0..choices).map(|choice| [&[choice as u8], &input[..]].concat());
+                for input in chosen.chain([input.clone()]) {
+                    check(target, &input, &format!("nested input {number}"));
+                }
+            }
+        }
+    };
+    std::thread::Builder::new().stack_size(STACK_BYTES).spawn(all).unwrap().join().unwrap();
 }
 
 /// The inputs of the corpus that are accepted.

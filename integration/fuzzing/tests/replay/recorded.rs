@@ -188,7 +188,12 @@ fn message_of(recorded: &mut Recorded, message: &PeerMessage) {
             recorded.add("evidence", evidence.kind().name(), evidence.to_bytes());
         }
         PeerMessage::Snapshot(_) => {
-            recorded.named("snapshots", snapshots::PIECES, "manifest", &encode(message).unwrap());
+            let frame = encode(message).unwrap();
+            recorded.named("snapshots", snapshots::PIECES, "manifest", &frame);
+            // A manifest for one who is in a later epoch already is none that is archived.
+            if snapshots::is_archived(&frame) {
+                recorded.named("snapshots", snapshots::PIECES, "archived", &frame);
+            }
         }
         PeerMessage::Part { part, entries, .. } => {
             recorded.named("snapshots", snapshots::PIECES, "part", &snapshots::part_input(part, entries));

@@ -1,5 +1,6 @@
 //! Inputs for the decoders of the heavier crates.
 
+use dtvn::cluster::{Roster, RosterNode};
 use dtvn::config::keys::KeyFile;
 use dtvn_actors::network::greet;
 use dtvn_actors::storage::amnesia;
@@ -32,6 +33,9 @@ pub fn all(recorded: &mut Recorded) {
     recorded.choose("http_inputs", "address", 3, b"/dns4/node0.example/udp/4001/quic-v1");
     recorded.choose("http_inputs", "tile", 4, b"2/x001/x234/067");
     recorded.choose("http_inputs", "tile", 4, b"entries/273.p/112");
+    for level in [&b"info"[..], b"WARN", b"info,dtvn_pbft=debug", b"warn, dtvn=trace"] {
+        recorded.choose("http_inputs", "log-level", 5, level);
+    }
     cursors(recorded);
     marks(recorded);
 }
@@ -65,6 +69,15 @@ fn files(recorded: &mut Recorded) {
     recorded.choose("node_files", "key", 1, &std::fs::read(&path).unwrap());
     let settings = "[node]\nid = \"node0\"\ntotal_nodes = 4\n\n[p2p]\nport = 0\n\n[api]\nport = 0\n";
     recorded.choose("node_files", "settings", 2, settings.as_bytes());
+    let node = |number: u16| RosterNode {
+        name: format!("node{number}"),
+        pid: 4_711,
+        started_at: 123_456,
+        api: format!("127.0.0.1:{}", 8_081 + number),
+        admin: format!("127.0.0.1:{}", 9_081 + number),
+    };
+    Roster { nodes: (0..2).map(node).collect() }.save(folder.path()).unwrap();
+    recorded.choose("node_files", "devnet", 3, &std::fs::read(Roster::file(folder.path())).unwrap());
 }
 
 /// The values of the database: most are layouts that the network's recording has already.

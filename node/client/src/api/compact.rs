@@ -73,11 +73,25 @@ fn decode<T: bincode::Decode<()>>(bytes: &[u8]) -> Result<Vec<T>, CompactError> 
     }
     let mut items = Vec::new();
     for _ in 0..count {
-        let (item, length) = bincode::decode_from_slice(&bytes[used..], CONFIGURATION)?;
+        let (item, length) = decode_item(&bytes[used..])?;
         items.push(item);
         used += length;
     }
     if used == bytes.len() { Ok(items) } else { Err(CompactError::Trailing(bytes.len() - used)) }
+}
+
+/// An item at the beginning of these bytes, and its length. bincode reserves what a text's length promises before it reads
+/// the text, up to a limit; a number counts against that with up to 8 bytes, however short it is written. So the limit is 8
+/// to 32 times what is there.
+fn decode_item<T: bincode::Decode<()>>(bytes: &[u8]) -> Result<(T, usize), bincode::error::DecodeError> {
+    match bytes.len() {
+        ..=0x200 => bincode::decode_from_slice(bytes, CONFIGURATION.with_limit::<0x1000>()),
+        ..=0x800 => bincode::decode_from_slice(bytes, CONFIGURATION.with_limit::<0x4000>()),
+        ..=0x2000 => bincode::decode_from_slice(bytes, CONFIGURATION.with_limit::<0x1_0000>()),
+        ..=0x8000 => bincode::decode_from_slice(bytes, CONFIGURATION.with_limit::<0x4_0000>()),
+        ..=0x2_0000 => bincode::decode_from_slice(bytes, CONFIGURATION.with_limit::<0x10_0000>()),
+        _ => bincode::decode_from_slice(bytes, CONFIGURATION),
+    }
 }
 
 #[cfg(test)]
@@ -93,6 +107,21 @@ mod tests {
         let (whole, used): (Vec<OperationRequest>, usize) = bincode::decode_from_slice(&bytes, CONFIGURATION).unwrap();
         assert_eq!((whole, used), (requests, bytes.len()));
         assert_eq!(decode_requests(&[0]).unwrap(), []);
+    }
+
+    #[test]
+    fn a_text_that_cannot_be_there_is_given_no_room() {
+        // One request of which a text has 256 KiB, and of that 100 bytes.
+        let long = OperationRequest { reason: Some("x".repeat(1 << 18).into()), ..OperationRequest::seed(None, None) };
+        let bytes = encode_requests(&[long.clone()]).unwrap();
+        assert_eq!(decode_requests(&bytes).unwrap(), [long]);
+        let cut = decode_requests(&bytes[..200]).unwrap_err();
+        assert!(matches!(cut, CompactError::Decode(bincode::error::DecodeError::LimitExceeded)), "{cut}");
+        // However much of it is numbers, what is whole is read.
+        for count in [1, 3, 9, 30, 300, limits::API_BATCH_OPERATIONS_MAX] {
+            let requests = vec![OperationRequest::seed(None, None); count];
+            assert_eq!(decode_requests(&encode_requests(&requests).unwrap()).unwrap(), requests);
+        }
     }
 
     #[test]

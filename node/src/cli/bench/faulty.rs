@@ -15,8 +15,8 @@ use super::attacker::{Attack, Attacker};
 use super::report::{Phase, ScenarioReport};
 use crate::cluster::development_key;
 
-/// A slow leader does nothing for so long at a time: less than a view's timeout of 1 s, so that nobody may suspect it.
-const SLOW: Duration = Duration::from_millis(800);
+/// A slow leader does nothing for so long at a time: half of a view's timeout. Slower ones were suspected and replaced.
+const SLOW: Duration = Duration::from_millis(500);
 /// And works for so long in between: enough for a block or two.
 const QUICK: Duration = Duration::from_millis(50);
 /// How often somebody is asked who leads.

@@ -6,6 +6,7 @@ pub(in crate::storage) mod chain;
 mod collecting;
 mod damage;
 mod durability;
+mod evidence;
 mod opening;
 mod paging;
 mod proofs;

@@ -12,7 +12,7 @@ fn filter(state: TicketState) -> TicketFilter {
 }
 
 /// All pages of a list, and how many there were.
-fn pages<T>(mut page: impl FnMut(Option<&str>) -> Page<T>) -> (Vec<T>, usize) {
+pub(super) fn pages<T>(mut page: impl FnMut(Option<&str>) -> Page<T>) -> (Vec<T>, usize) {
     let (mut items, mut count, mut next) = (Vec::new(), 0, None);
     loop {
         let page: Page<T> = page(next.as_deref());
