@@ -150,6 +150,29 @@ fn a_validator_without_memory_votes_again_in_the_epoch_that_its_own_recovery_ope
     }
 }
 
+/// It has voted in the epoch that it opened: if it forgets that, it needs another one.
+#[test]
+fn a_validator_that_loses_its_memory_twice_does_not_vote_in_the_epoch_of_its_first_recovery() {
+    let (mut network, media) = without_memory("lose");
+    network.start(3, media);
+    network.submit(0, 40, validate("T1", 40));
+    network.run_for(10_000_000);
+    assert_eq!((network.node(3).config().epoch, network.node(3).amnesia()), (Epoch(1), None));
+    let away = [1, 2].map(|node| network.kill(node));
+    let media = network.kill(3);
+    network.start(3, Media { disk: network.new_media().disk, ..media });
+    network.run();
+    let amnesia = network.node(3).amnesia().cloned();
+    assert!(amnesia.is_some() && !network.node(3).show().voting, "nobody can order its second recovery");
+    for (node, media) in [1, 2].into_iter().zip(away) {
+        network.start(node, media);
+    }
+    network.submit(0, 41, consume("T1", 41));
+    network.run_for(60_000_000);
+    assert_eq!(network.node(3).amnesia(), None);
+    assert!(network.node(3).show().voting && network.node(3).config().epoch == Epoch(2));
+}
+
 /// Node 3 recovers, and after so many further blocks loses the last ones of its database, and with them that an epoch is
 /// over; its log has them. Says how often it then stands just before the epoch that it opened.
 fn database_ends_before_the_recovery(further: u64) -> usize {

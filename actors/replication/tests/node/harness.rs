@@ -122,7 +122,8 @@ impl Network {
             name,
             signer: Arc::new(key),
             scheme: Arc::new(Remembering::new(Ed25519)),
-            nonce: Nonce([node as u8; 16]),
+            // Another one for each process, as a random one is.
+            nonce: Nonce(std::array::from_fn(|at| if at == 0 { self.incarnations[node] as u8 } else { node as u8 })),
             log_limits: LOG_LIMITS,
             pool_limits: PoolLimits::default(),
             intake_limits: IntakeLimits::default(),
