@@ -86,10 +86,10 @@ fn decode<T: bincode::Decode<()>>(bytes: &[u8]) -> Result<Vec<T>, CompactError> 
 fn decode_item<T: bincode::Decode<()>>(bytes: &[u8]) -> Result<(T, usize), bincode::error::DecodeError> {
     match bytes.len() {
         ..=0x200 => bincode::decode_from_slice(bytes, CONFIGURATION.with_limit::<0x1000>()),
-        ..=0x800 => bincode::decode_from_slice(bytes, CONFIGURATION.with_limit::<0x4000>()),
-        ..=0x2000 => bincode::decode_from_slice(bytes, CONFIGURATION.with_limit::<0x1_0000>()),
-        ..=0x8000 => bincode::decode_from_slice(bytes, CONFIGURATION.with_limit::<0x4_0000>()),
-        ..=0x2_0000 => bincode::decode_from_slice(bytes, CONFIGURATION.with_limit::<0x10_0000>()),
+        0x201..=0x800 => bincode::decode_from_slice(bytes, CONFIGURATION.with_limit::<0x4000>()),
+        0x801..=0x2000 => bincode::decode_from_slice(bytes, CONFIGURATION.with_limit::<0x1_0000>()),
+        0x2001..=0x8000 => bincode::decode_from_slice(bytes, CONFIGURATION.with_limit::<0x4_0000>()),
+        0x8001..=0x2_0000 => bincode::decode_from_slice(bytes, CONFIGURATION.with_limit::<0x10_0000>()),
         _ => bincode::decode_from_slice(bytes, CONFIGURATION),
     }
 }
@@ -113,7 +113,7 @@ mod tests {
     fn a_text_that_cannot_be_there_is_given_no_room() {
         // One request of which a text has 256 KiB, and of that 100 bytes.
         let long = OperationRequest { reason: Some("x".repeat(1 << 18).into()), ..OperationRequest::seed(None, None) };
-        let bytes = encode_requests(&[long.clone()]).unwrap();
+        let bytes = encode_requests(std::slice::from_ref(&long)).unwrap();
         assert_eq!(decode_requests(&bytes).unwrap(), [long]);
         let cut = decode_requests(&bytes[..200]).unwrap_err();
         assert!(matches!(cut, CompactError::Decode(bincode::error::DecodeError::LimitExceeded)), "{cut}");
