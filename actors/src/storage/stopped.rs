@@ -76,6 +76,11 @@ pub fn state(directory: &Path, genesis: &Genesis, owner: StoreIdentity) -> Resul
 }
 
 fn read(directory: &Path, genesis: &Genesis, owner: StoreIdentity) -> Result<Stored, StoreError> {
+    let condemned = install::condemned(directory);
+    // A node that starts would not use it either.
+    if let Some(what) = condemned.map_err(|error| StoreError::io("reading whether the database is sound", &error))? {
+        return Err(StoreError::Damaged { what });
+    }
     let database = install::database(directory);
     let (store, _) = Store::open(&database, owner, StoreOptions::default(), IfMissing::Refuse)?;
     let loaded = load(&store, &genesis.hash())?;

@@ -186,6 +186,7 @@ mod tests {
     use tokio::sync::mpsc::channel;
 
     use super::super::message::ROLE;
+    use super::super::stopped;
     use super::super::store::tests::chain::Chain;
     use super::super::store::{IfMissing, StoreOptions};
     use super::*;
@@ -290,6 +291,8 @@ mod tests {
         soon("the end of the thread", run).await.unwrap();
         assert!(loaded.await.unwrap().is_ok(), "it serves until another takes its place");
         assert_eq!(install::condemned(directory.path()).unwrap().as_deref(), Some("another root"));
+        let by_an_operator = stopped::stored(directory.path(), &chain.genesis, chain.identity());
+        assert!(matches!(by_an_operator, Err(StoreError::Damaged { what }) if what == "another root"));
     }
 
     #[tokio::test(flavor = "multi_thread")]

@@ -122,8 +122,16 @@ pub fn check_level(level: &str) -> Result<(), LogError> {
 
 fn filter_of(level: &str) -> Result<EnvFilter, LogError> {
     let fault = |why: String| LogError::Level { level: level.to_owned(), why };
-    // A bare word that is no level would be taken for a target, and say everything of it.
-    let is_level = |part: &str| !part.is_empty() && (part.contains('=') || part.parse::<LevelFilter>().is_ok());
+    // A bare word that is no level would be taken for a target, and say everything of it; the value of a field for a
+    // regular expression, of which a few dozen bytes cost gigabytes.
+    let is_word = |level: &str| !level.is_empty() && level.parse::<LevelFilter>().is_ok();
+    let is_target = |target: &str| {
+        !target.is_empty() && target.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_:".contains(&byte))
+    };
+    let is_level = |part: &str| match part.split_once('=') {
+        Some((target, level)) => is_target(target) && is_word(level),
+        None => is_word(part),
+    };
     let parts: Vec<&str> = level.split(',').map(str::trim).collect();
     if let Some(odd) = parts.iter().find(|part| !is_level(part)) {
         return Err(fault(format!("{odd:?} is neither a level nor target=level")));
@@ -137,10 +145,12 @@ mod tests {
 
     #[test]
     fn levels_alone_and_by_target_are_taken_and_other_words_are_not() {
-        for good in ["info", "WARN", "off", "info,dtvn_pbft=debug", "warn, dtvn=trace"] {
+        for good in ["info", "WARN", "off", "info,dtvn_pbft=debug", "warn, dtvn=trace", "dtvn::http=info"] {
             check_level(good).unwrap_or_else(|error| panic!("{good}: {error}"));
         }
-        for bad in ["", "loud", "info,", "info,dtvn", "dtvn=loud"] {
+        let costly = format!("info,[a{{b={}}}]=debug", "(x{1000}){1000}".repeat(9));
+        for bad in ["", "loud", "info,", "info,dtvn", "dtvn=loud", "dtvn=", "=info", "[a]=info", "a{b=c}=info", &costly]
+        {
             let error = check_level(bad).unwrap_err().to_string();
             assert!(error.contains("is no log level") && error.contains("dtvn_pbft=debug"), "{bad}: {error}");
         }

@@ -15,9 +15,7 @@ use super::attacker::{Attack, Attacker};
 use super::report::{Phase, ScenarioReport};
 use crate::cluster::development_key;
 
-/// A slow leader does nothing for so long at a time: half of a view's timeout. Slower ones were suspected and replaced.
-const SLOW: Duration = Duration::from_millis(500);
-/// And works for so long in between: enough for a block or two.
+/// A slow leader works for so long between its pauses: enough for a block or two.
 const QUICK: Duration = Duration::from_millis(50);
 /// How often somebody is asked who leads.
 const LOOK: Duration = Duration::from_millis(500);
@@ -47,12 +45,12 @@ impl Bench<'_> {
         self.conclude_phases(name, about, begin, vec![before, without, after], remark).await
     }
 
-    /// Throughput without an attacker, and with one: a flood, bad signatures, a slow leader.
+    /// Throughput without an attacker, and with one: a flood, bad signatures.
     pub(super) async fn attacker(mut self, name: String) -> anyhow::Result<ScenarioReport> {
         let concurrency = self.arguments.concurrency;
         let about = format!(
-            "{concurrency} requests at a time, at the other nodes, while one node attacks: it floods them, sends bad \
-             signatures, or leads as slowly as it may"
+            "{concurrency} requests at a time, at the other nodes, while one node attacks: it floods them, or sends \
+             bad signatures"
         );
         let begin = Instant::now();
         let attacker = self.cluster.nodes().len() - 1;
@@ -75,28 +73,29 @@ impl Bench<'_> {
         let honest = rate(&phases[0]);
         let parts = phases[1..].iter().map(|phase| format!("{} {:.2}", phase.name, rate(phase) / honest));
         let remark = format!("of the throughput without an attacker remain: {}", parts.collect::<Vec<_>>().join(", "));
-        // Its key is banned for a while: until it is back, nobody would notice how slow it is.
+        // Its key is banned for a while.
         let patience = limits::BAN_DURATION + limits::NODE_HEALTH_TIMEOUT;
         healthy(&self.cluster.urls(), patience).await.map_err(anyhow::Error::msg)?;
-        let (slow, slow_remark) = self.slow_leader(&client).await?;
-        phases.extend(slow);
-        let mut report = self.conclude_phases(name, about, begin, phases, remark).await?;
-        report.remarks.push(slow_remark);
-        Ok(report)
+        self.conclude_phases(name, about, begin, phases, remark).await
     }
 
-    /// Throughput while a leader is as slow as it may be, and during a turn in which each node leads in its time. Nobody may
-    /// suspect such a leader: what bounds the harm is that its time is over (planned rotation, consensus.md section 3).
-    async fn slow_leader(&self, client: &Client) -> anyhow::Result<(Vec<Phase>, String)> {
-        let pace = || Pace::Closed { concurrency: self.arguments.concurrency };
+    /// Throughput while the leader is slow, and during a whole turn in which each node leads in its time. Who pauses for less
+    /// than a view's timeout is not suspected: what bounds the harm is that its time is over (planned rotation, consensus.md
+    /// section 3).
+    pub(super) async fn slow_leader(self, name: String) -> anyhow::Result<ScenarioReport> {
+        let (concurrency, slow) = (self.arguments.concurrency, self.arguments.slow);
+        let about = format!(
+            "{concurrency} requests at a time, at the other nodes, while the leader does nothing for {slow:?} again and again"
+        );
+        let begin = Instant::now();
+        let pace = || Pace::Closed { concurrency };
         let parameters = self.client.genesis().await?.consensus;
         let nodes = u32::try_from(self.cluster.nodes().len())?;
         let turn = Duration::from_millis(parameters.rotation_time_ms) * nodes;
-        let before = self.phase(client, "all nodes again", pace()).await?;
+        let before = self.phase(&self.client, "all nodes", pace()).await?;
         let leader = self.leader().await?;
         let others = self.others(leader)?;
-        let mut phases = Vec::new();
-        let mut parts = Vec::new();
+        let (mut phases, mut parts) = (Vec::new(), Vec::new());
         for (name, time) in [("slow leader", self.arguments.time), ("a whole turn", turn)] {
             let (phase, led) = tokio::join!(self.phase_of(&others, name, pace(), time), self.dawdle(leader, time));
             let phase = phase?;
@@ -104,8 +103,8 @@ impl Bench<'_> {
             phases.push(phase);
         }
         phases.insert(0, before);
-        let remark = format!("of the throughput of all nodes again remain, with a slow leader: {}", parts.join(", "));
-        Ok((phases, remark))
+        let remark = format!("of the throughput of all nodes remain: {}", parts.join(", "));
+        self.conclude_phases(name, about, begin, phases, remark).await
     }
 
     /// Latency while one peer is gone, and while it sends junk as fast as it is taken.
@@ -178,7 +177,7 @@ impl Bench<'_> {
         let slow = async {
             while Instant::now() < end {
                 node.pause();
-                tokio::time::sleep(SLOW).await;
+                tokio::time::sleep(self.arguments.slow).await;
                 node.resume();
                 tokio::time::sleep(QUICK).await;
             }

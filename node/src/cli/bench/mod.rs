@@ -51,6 +51,9 @@ pub(super) struct BenchArguments {
     /// Tickets that a node must fetch which has lost its disk, and that are part of a state that is archived
     #[arg(long, value_name = "NUMBER", default_value_t = 100_000, alias = "rejoin-tickets")]
     tickets: u64,
+    /// How long a slow leader does nothing before it works for 50 ms: above half of the view's timeout it is soon suspected
+    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "400ms")]
+    slow: Duration,
     /// The actor that is crashed
     #[arg(long, value_name = "NAME", default_value = "replica")]
     actor: String,
@@ -78,8 +81,10 @@ enum Scenario {
     Rejoin,
     /// A fixed rate, with one backup dead, and without
     DeadBackup,
-    /// As many operations as possible, while one node attacks: a flood, bad signatures, a slow leader
+    /// As many operations as possible, while one node attacks: a flood, bad signatures
     Attacker,
+    /// As many operations as possible, while a leader is slow, and for a whole turn in which each node leads
+    SlowLeader,
     /// A fixed rate, while one node sends junk as fast as it is taken, and without
     Junk,
     /// A fixed rate among many tickets, while the state is written to disk again and again, and without

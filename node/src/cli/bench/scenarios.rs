@@ -59,6 +59,7 @@ impl Bench<'_> {
             Scenario::Rejoin => self.rejoin(name).await,
             Scenario::DeadBackup => self.dead_backup(name).await,
             Scenario::Attacker => self.attacker(name).await,
+            Scenario::SlowLeader => self.slow_leader(name).await,
             Scenario::Junk => self.junk(name).await,
             Scenario::Archive => self.archive(name).await,
             Scenario::Idle => self.idle(name).await,
