@@ -45,9 +45,9 @@ pub const SNAPSHOT_ALONE_PART_MS: u64 = 100;
 pub const SNAPSHOT_TICK_MS: u64 = 250;
 /// How long a peer may take for committed blocks. Then the next one is asked.
 pub const SYNC_ANSWER_TIMEOUT_MS: u64 = 1_000;
-/// A node without any block that is so many behind fetches a snapshot instead of executing them: about what it executes in the
-/// time that a small snapshot takes. One that has blocks executes those that follow, as long as others keep them
-/// (`retain_blocks`): with a snapshot it would lose its own history.
+/// A node that is so many blocks behind, and lacks more than it has, fetches a snapshot instead of executing them: about what it
+/// executes in the time that a small snapshot takes. One that has more than it lacks executes them for as long as others keep
+/// them (`retain_blocks`): with a snapshot it would lose its own history.
 pub const SNAPSHOT_BEHIND_BLOCKS: u64 = 1_024;
 /// After a disk did not take a part of a snapshot, or the database that is made of them, so long nothing is tried.
 pub const SNAPSHOT_DISK_PAUSE: Duration = Duration::from_secs(5);

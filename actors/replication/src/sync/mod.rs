@@ -325,7 +325,7 @@ impl Sync {
     }
 
     fn on_ask(&mut self, from: Height, to: Height, holders: Vec<Peer>, effects: &mut Vec<Effect>) {
-        if to.above(from) >= self.too_many_from(from) && self.blocks_only == 0 {
+        if to.above(from) >= self.too_many(from, to) && self.blocks_only == 0 {
             return self.fetch_above(from, effects);
         }
         self.blocks_only = self.blocks_only.saturating_sub(1);
@@ -338,10 +338,11 @@ impl Sync {
         }
     }
 
-    /// How many blocks are too many to be executed: those of which peers have collected the first. A node that has no block
-    /// yet is at the tip sooner with a state; one that has some would lose its own history with it.
-    fn too_many_from(&self, from: Height) -> u64 {
-        if from == self.base.next() { limits::SNAPSHOT_BEHIND_BLOCKS } else { self.retained }
+    /// How many blocks are too many to be executed. With a state a node loses its own history: one that has more of it than
+    /// it lacks executes all that its peers still have. Any other is at the tip sooner with a state.
+    fn too_many(&self, from: Height, to: Height) -> u64 {
+        let (own, lacking) = (from.above(self.base), to.above(from));
+        if own > lacking { self.retained } else { limits::SNAPSHOT_BEHIND_BLOCKS }
     }
 
     /// Fetches a state that is later than the blocks which this node lacks.

@@ -223,13 +223,19 @@ fn one_who_is_far_behind_or_whose_blocks_are_collected_fetches_a_snapshot() {
 }
 
 #[test]
-fn one_who_has_blocks_of_its_own_fetches_those_that_follow_as_long_as_they_are_kept() {
-    let mut sync = planner();
-    let many = ask(&mut sync, 2, 1 + RETAINED, &[2]);
-    assert!(asked(&many).is_some() && manifest_asked(&many).is_none(), "with a state it would lose its history");
-    let mut sync = planner();
-    let gone = ask(&mut sync, 2, 2 + RETAINED, &[2]);
-    assert!(manifest_asked(&gone).is_some(), "the first of them is collected");
+fn one_who_has_more_blocks_than_it_lacks_fetches_those_that_follow_as_long_as_they_are_kept() {
+    for (from, lacks, takes_a_state) in [
+        (2 * RETAINED, RETAINED - 1, false),
+        // The first of them is collected.
+        (2 * RETAINED, RETAINED, true),
+        // It would lose little, and be at the tip sooner.
+        (limits::SNAPSHOT_BEHIND_BLOCKS, limits::SNAPSHOT_BEHIND_BLOCKS, true),
+        (1 + limits::SNAPSHOT_BEHIND_BLOCKS, limits::SNAPSHOT_BEHIND_BLOCKS, false),
+    ] {
+        let effects = ask(&mut planner(), from, from + lacks, &[2]);
+        assert_eq!(manifest_asked(&effects).is_some(), takes_a_state, "from {from}, {lacks} behind");
+        assert_eq!(asked(&effects).is_some(), !takes_a_state);
+    }
 }
 
 #[test]
