@@ -13,15 +13,10 @@ use libp2p::{
 };
 use libp2p_stream::IncomingStreams;
 
-use tokio::time::Instant;
-
 use crate::harness::{TCP, soon};
 
 /// The discovery of the tests' chain.
 const KADEMLIA: &str = "/dtvn/network-test/kad/1";
-
-/// A stranger that nobody asks does not give up: so often it comes again.
-const INTRUSION_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Four bytes that are no message.
 const JUNK: [u8; 5] = [4, 0xff, 0xff, 0xff, 0xff];
@@ -59,18 +54,14 @@ impl Liar {
                 break address;
             }
         };
-        if let Some(friend) = &friend {
-            swarm.dial(friend.clone()).unwrap();
+        if let Some(friend) = friend {
+            swarm.dial(friend).unwrap();
         }
         let told = Told::default();
         tokio::spawn(answer_all(asked, answer(&lies(&address)), Arc::clone(&told)));
         tokio::spawn(async move {
-            let mut again = tokio::time::interval_at(Instant::now() + INTRUSION_INTERVAL, INTRUSION_INTERVAL);
             loop {
-                tokio::select! {
-                    _event = swarm.select_next_some() => {}
-                    _now = again.tick() => intrude_again(&mut swarm, friend.as_ref()),
-                }
+                swarm.select_next_some().await;
             }
         });
         Self { address, told }
@@ -88,19 +79,6 @@ impl Liar {
             }
         })
         .await;
-    }
-}
-
-/// Goes away from its friend, and comes again the next time.
-fn intrude_again(swarm: &mut Swarm<Behaviour>, friend: Option<&Multiaddr>) {
-    let Some(friend) = friend else { return };
-    let known: Vec<PeerId> = swarm.connected_peers().copied().collect();
-    if known.is_empty() {
-        // A dial that fails is made again.
-        let _refused = swarm.dial(friend.clone());
-    }
-    for peer in known {
-        let _gone = swarm.disconnect_peer_id(peer);
     }
 }
 
