@@ -18,6 +18,9 @@ use crate::harness::{TCP, soon};
 /// The discovery of the tests' chain.
 const KADEMLIA: &str = "/dtvn/network-test/kad/1";
 
+/// So many answers are lies, before each third one is none.
+const FIRST_LIES: u32 = 12;
+
 /// Four bytes that are no message.
 const JUNK: [u8; 5] = [4, 0xff, 0xff, 0xff, 0xff];
 
@@ -42,8 +45,8 @@ pub struct Liar {
 }
 
 impl Liar {
-    /// Listens, connects to somebody, and tells whoever asks these lies, which may name its own address; each third
-    /// answer is none.
+    /// Listens, connects to somebody, and tells whoever asks these lies, which may name its own address; later
+    /// each third answer is none.
     pub async fn start(friend: Option<Multiaddr>, lies: impl Fn(&Multiaddr) -> Vec<Lie>) -> Self {
         let mut swarm = new_swarm();
         // Before there is a connection: what is offered is told when one begins.
@@ -96,10 +99,11 @@ fn new_swarm() -> Swarm<Behaviour> {
 }
 
 async fn answer_all(mut asked: IncomingStreams, lie: Vec<u8>, told: Told) {
-    let mut number = 0;
+    let mut number = 0_u32;
     while let Some((asker, stream)) = asked.next().await {
         number += 1;
-        let is_lie = number % 3 != 0;
+        // Who got no answer asks somebody else from then on: at first everybody is lied to.
+        let is_lie = number <= FIRST_LIES || number % 3 != 0;
         let (answer, told) = (if is_lie { lie.clone() } else { JUNK.to_vec() }, Arc::clone(&told));
         tokio::spawn(async move {
             // Who hangs up in the middle of it was told nothing.
