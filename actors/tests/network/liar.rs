@@ -103,7 +103,7 @@ async fn answer_all(mut asked: IncomingStreams, lie: Vec<u8>, told: Told) {
     while let Some((asker, stream)) = asked.next().await {
         number += 1;
         // Who got no answer asks somebody else from then on: at first everybody is lied to.
-        let is_lie = number <= FIRST_LIES || number % 3 != 0;
+        let is_lie = number <= FIRST_LIES || !number.is_multiple_of(3);
         let (answer, told) = (if is_lie { lie.clone() } else { JUNK.to_vec() }, Arc::clone(&told));
         tokio::spawn(async move {
             // Who hangs up in the middle of it was told nothing.
